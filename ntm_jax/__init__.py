@@ -1,0 +1,52 @@
+"""The Neural Turing Machine for JAX: a memory that a network can address.
+
+A machine is five pure functions over plain arrays:
+
+    config = ntm_jax.NTMConfig(output_size=8)
+    params = ntm_jax.init(key, config, input_size=9)
+    state = ntm_jax.initial_state(params, config)
+    state, y = ntm_jax.step(params, state, x, config=config)
+    state, ys = ntm_jax.unroll(params, xs, config=config)
+
+Graves, Wayne and Danihelka 2014, *Neural Turing Machines*, arXiv:1410.5401.
+"""
+
+from ntm_jax.addressing import (
+    address,
+    circular_shift,
+    content_weights,
+    interpolate,
+    sharpen,
+)
+from ntm_jax.config import NTMConfig
+from ntm_jax.controllers import feed_forward, gru, lstm
+from ntm_jax.machine import (
+    NTMState,
+    init,
+    initial_state,
+    step,
+    unroll,
+)
+from ntm_jax.memory import initial_memory, read, write
+
+__version__ = "0.1.0"
+
+__all__ = (
+    "NTMConfig",
+    "NTMState",
+    "address",
+    "circular_shift",
+    "content_weights",
+    "feed_forward",
+    "gru",
+    "init",
+    "initial_memory",
+    "initial_state",
+    "interpolate",
+    "lstm",
+    "read",
+    "sharpen",
+    "step",
+    "unroll",
+    "write",
+)

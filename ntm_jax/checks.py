@@ -1,0 +1,93 @@
+"""Checks at the public door: a wrong argument is named, with what it got and wants."""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
+    """Checks ranks, sizes and floating dtypes of the arrays of one call together.
+
+    Each argument is a pair of the array and its axes, such as `"... N M"`: a letter
+    stands for one size, the same wherever it appears in the call, and `...` for leading
+    batch axes, which all arguments share. The first argument to name a size decides it.
+
+    Returns:
+      The size of each letter.
+
+    Raises:
+      TypeError: if an argument is not an array of floats, or not of the dtype of the
+        first.
+      ValueError: if an argument has another shape than its axes say.
+    """
+    sizes: dict[str, int] = {}
+    leading: tuple[int, ...] | None = None
+    first_name, (first, _) = next(iter(arguments.items()))
+    for name, (value, axes) in arguments.items():
+        check_float_array(name, value)
+        if value.dtype != first.dtype:
+            raise TypeError(
+                f"{name}: got dtype {value.dtype}, want {first.dtype}, "
+                f"the dtype of {first_name}"
+            )
+        letters = axes.replace("...", "").split()
+        batch_rank = value.ndim - len(letters)
+        if leading is None and batch_rank >= 0 and "..." in axes:
+            leading = value.shape[:batch_rank]
+        for letter, size in zip(letters, value.shape[max(batch_rank, 0) :]):
+            sizes.setdefault(letter, size)
+        wanted = tuple(sizes.get(letter) for letter in letters)
+        if "..." in axes:
+            wanted = (..., *wanted) if leading is None else (*leading, *wanted)
+        check_shape(name, value, wanted, axes)
+    return sizes
+
+
+def check_float_array(name: str, value: Any) -> None:
+    """Raises a `TypeError` unless `value` is an array (or tracer) of floats."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise TypeError(f"{name}: got {type(value).__name__}, want an array of floats")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(f"{name}: got dtype {value.dtype}, want a floating dtype")
+
+
+def check_shape(name: str, value: Any, wanted: Sequence[Any], axes: str) -> None:
+    """Raises a `ValueError` unless `value` has the `wanted` shape (None: any size)."""
+    try:
+        chex.assert_shape(value, tuple(wanted))
+    except AssertionError:
+        named = ", ".join(axes.split())
+        sizes = ", ".join(
+            {...: "...", None: "any"}.get(size, str(size)) for size in wanted
+        )
+        raise ValueError(
+            f"{name}: got shape {list(value.shape)}, want [{named}] = [{sizes}]"
+        ) from None
+
+
+def check_count(name: str, value: Any, minimum: int = 1) -> None:
+    """Raises unless `value` is a whole number of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: got {value!r}, want a whole number >= {minimum}")
+    if value < minimum:
+        raise ValueError(f"{name}: got {value}, want a whole number >= {minimum}")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raises unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}, want one of {', '.join(choices)}")
+
+
+def check_key(name: str, key: Any) -> None:
+    """Raises unless `key` is one PRNG key, of `jax.random.key` or `PRNGKey`."""
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    legacy = dtype == jnp.uint32 and key.shape == (2,)
+    if not (typed and key.shape == ()) and not legacy:
+        got = type(key).__name__ if dtype is None else f"{dtype}{list(key.shape)}"
+        raise TypeError(f"{name}: got {got}, want one key of jax.random.key(seed)")

@@ -1,0 +1,88 @@
+"""The choices that make a machine, checked as they are made."""
+
+import dataclasses
+import math
+from typing import Literal, get_args, get_origin
+
+import flax.linen as nn
+
+from ntm_jax import controllers
+from ntm_jax.checks import check_choice, check_count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NTMConfig:
+    """What a machine is made of. Frozen and hashable: a static argument under `jit`.
+
+    Attributes:
+      output_size: width of the output, which is logits.
+      num_slots: N, slots of the memory; `initial_state` may override it.
+      slot_size: M, width of a slot.
+      num_read_heads: R.
+      num_write_heads: W.
+      shift_range: how far one step may shift a focus, each way.
+      controller: an LSTM of 100 units unless given: `lstm`, `gru`, `feed_forward`, or
+        any `flax.linen` cell or stateless module.
+      order: `"read_first"`, all heads address the old memory, reads come before writes
+        (the paper's order); `"write_first"`, the read heads address and read the memory
+        just written; `"interleaved"`, read head 1, write head 1, read head 2, ..., each
+        on the memory as the ones before left it.
+      key_activation: `"tanh"`, `"identity"` or `"sigmoid"`, of the key k.
+      add_activation: the same, of the add vector a.
+      head_clip: bound on the absolute values that heads emit, before they are brought
+        into range (Collier and Beel 2018 use 20); None for no bound.
+      initial_memory: `"constant"` (1e-6), `"random"` (fixed) or `"learned"`.
+      initial_focus: where every head looks before the first step: `"first_slot"`,
+        `"uniform"`, `"learned"`, or `"none"`, all-zero weightings, so that the first
+        focus comes from content alone.
+      initial_read: what was read before the first step: `"zeros"` or `"learned"`.
+      initial_carry: of the controller: `"cell"`, the cell's own, or `"learned"`.
+
+    Raises:
+      TypeError, ValueError: for a field that is not of this kind, by its name.
+    """
+
+    output_size: int
+    num_slots: int = 128
+    slot_size: int = 20
+    num_read_heads: int = 1
+    num_write_heads: int = 1
+    shift_range: int = 1
+    controller: nn.Module = dataclasses.field(default_factory=controllers.lstm)
+    order: Literal["read_first", "write_first", "interleaved"] = "read_first"
+    key_activation: Literal["tanh", "identity", "sigmoid"] = "tanh"
+    add_activation: Literal["tanh", "identity", "sigmoid"] = "tanh"
+    head_clip: float | None = None
+    initial_memory: Literal["constant", "random", "learned"] = "constant"
+    initial_focus: Literal["first_slot", "uniform", "learned", "none"] = "first_slot"
+    initial_read: Literal["zeros", "learned"] = "zeros"
+    initial_carry: Literal["cell", "learned"] = "cell"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int:
+                check_count(field.name, value, 0 if field.name == "shift_range" else 1)
+            elif get_origin(field.type) is Literal:
+                check_choice(field.name, value, get_args(field.type))
+        check_shift_range(self.shift_range, self.num_slots)
+        if not isinstance(self.controller, nn.Module):
+            raise TypeError(
+                f"controller: got {self.controller!r}, want a flax.linen module, such "
+                "as ntm_jax.lstm(100)"
+            )
+        if self.head_clip is not None and not (
+            isinstance(self.head_clip, int | float) and 0 < self.head_clip < math.inf
+        ):
+            raise ValueError(
+                f"head_clip: got {self.head_clip!r}, want a positive number or None"
+            )
+
+
+def check_shift_range(shift_range: int, num_slots: int) -> None:
+    """Raises a `ValueError` if two of the shifts would lead to the same slot."""
+    if 2 * shift_range + 1 > num_slots:
+        raise ValueError(
+            f"shift_range: got {shift_range}, want 2 * shift_range + 1 <= num_slots = "
+            f"{num_slots}"
+        )

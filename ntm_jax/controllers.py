@@ -1,0 +1,170 @@
+"""What may sit in the middle: the network that reads the input and moves the heads.
+
+A controller is a `flax.linen` module of one of two kinds:
+
+* recurrent, an `nn.RNNCellBase`: `carry, hidden = cell(carry, inputs)`;
+* stateless, any other module: `hidden = module(inputs)`.
+
+`lstm`, `gru` and `feed_forward` build the common ones; any other cell or module of Flax
+or of your own goes into `NTMConfig(controller=...)` as it is. All have leading batch
+axes. Two modules that compare equal share one compilation.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import errors
+from jax import Array
+
+from ntm_jax.checks import check_count
+
+PyTree = Any
+
+
+def lstm(units: int = 100, num_layers: int = 1) -> nn.RNNCellBase:
+    """LSTM of `num_layers` layers of `units` cells; its output is the top layer's."""
+    return _stack(nn.OptimizedLSTMCell, units, num_layers)
+
+
+def gru(units: int = 100, num_layers: int = 1) -> nn.RNNCellBase:
+    """GRU of `num_layers` layers of `units` cells; its output is the top layer's."""
+    return _stack(nn.GRUCell, units, num_layers)
+
+
+def feed_forward(
+    units: int = 100,
+    num_layers: int = 1,
+    activation: Callable[[Array], Array] = nn.tanh,
+) -> nn.Module:
+    """`num_layers` dense layers of `units`, each followed by the activation."""
+    check_count("units", units)
+    check_count("num_layers", num_layers)
+    return FeedForward((units,) * num_layers, activation)
+
+
+class Stack(nn.RNNCellBase):
+    """Recurrent cells on top of each other; the carry is the tuple of their carries."""
+
+    cells: Sequence[nn.RNNCellBase]
+
+    def __call__(self, carry: PyTree, inputs: Array) -> tuple[PyTree, Array]:
+        """One step: each cell's output is the next one's input."""
+        new_carry = []
+        for cell, cell_carry in zip(self.cells, carry, strict=True):
+            cell_carry, inputs = cell(cell_carry, inputs)
+            new_carry.append(cell_carry)
+        return tuple(new_carry), inputs
+
+    @nn.nowrap
+    def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> PyTree:
+        """The cells' own initial carries."""
+        rngs = jax.random.split(rng, len(self.cells))
+        return tuple(
+            cell.initialize_carry(rng, input_shape)
+            for cell, rng in zip(self.cells, rngs)
+        )
+
+    @property
+    def num_feature_axes(self) -> int:
+        """One: vectors in, vectors out."""
+        return 1
+
+
+class FeedForward(nn.Module):
+    """Dense layers of the given numbers of units, each followed by the activation."""
+
+    units: Sequence[int]
+    activation: Callable[[Array], Array] = nn.tanh
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """`[..., I]` to `[..., units[-1]]`."""
+        for units in self.units:
+            inputs = self.activation(nn.Dense(units)(inputs))
+        return inputs
+
+
+def is_recurrent(controller: nn.Module) -> bool:
+    """Whether the controller keeps a carry of its own from step to step."""
+    return isinstance(controller, nn.RNNCellBase)
+
+
+def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]:
+    """The controller's parameters and the width H of its output.
+
+    Raises:
+      ValueError: if the module keeps other variables than parameters, such as batch
+        statistics, or its output is not one vector.
+    """
+    inputs = jnp.zeros((input_size,))
+
+    def apply(key):
+        carry = initial_carry(controller, input_size, ())
+        arguments = (carry, inputs) if is_recurrent(controller) else (inputs,)
+        output, variables = controller.init_with_output(key, *arguments)
+        return (output[1] if is_recurrent(controller) else output), variables
+
+    output, variables = jax.jit(apply)(key)
+    if set(variables) - {"params"}:
+        raise ValueError(
+            f"controller: got a module with the variables {sorted(variables)}, "
+            "want one with nothing but params"
+        )
+    if jnp.ndim(output) != 1:
+        raise ValueError(
+            f"controller: got an output of shape {list(jnp.shape(output))} for one "
+            "input vector, want one vector"
+        )
+    return variables.get("params", {}), output.shape[-1]
+
+
+def initial_carry(
+    controller: nn.Module, input_size: int, batch_shape: tuple[int, ...]
+) -> PyTree:
+    """The carry that the cell itself starts from; `()` for a stateless module."""
+    if not isinstance(controller, nn.RNNCellBase):
+        return ()
+    # Cells of Flax start from zeros; one that draws its carry draws the same always.
+    return controller.initialize_carry(jax.random.key(0), (*batch_shape, input_size))
+
+
+def apply(
+    controller: nn.Module, params: dict, carry: PyTree, inputs: Array
+) -> tuple[PyTree, Array]:
+    """One step of the controller: the new carry and its output `[..., H]`."""
+    variables = {"params": params}
+    if is_recurrent(controller):
+        return controller.apply(variables, carry, inputs)  # type: ignore[return-value]
+    return carry, controller.apply(variables, inputs)  # type: ignore[return-value]
+
+
+def fitting_input_size(
+    controller: nn.Module, params: dict, carry: PyTree, inputs: Array
+) -> int | None:
+    """The input width that `params` were made for, if `inputs` do not fit them.
+
+    Found by trying the sizes that occur in `params`, as a module does not tell.
+    """
+    sizes = {size for leaf in jax.tree.leaves(params) for size in leaf.shape}
+    for size in sorted(sizes):
+        resized = jax.ShapeDtypeStruct((*inputs.shape[:-1], size), inputs.dtype)
+        try:
+            jax.eval_shape(
+                lambda p, c, x: apply(controller, p, c, x), params, carry, resized
+            )
+        except (errors.FlaxError, TypeError, ValueError):
+            continue
+        return size
+    return None
+
+
+def _stack(
+    make_cell: Callable[[int], nn.RNNCellBase], units: int, num_layers: int
+) -> nn.RNNCellBase:
+    check_count("units", units)
+    check_count("num_layers", num_layers)
+    cells = tuple(make_cell(units) for _ in range(num_layers))
+    return cells[0] if num_layers == 1 else Stack(cells)

@@ -1,0 +1,114 @@
+"""From the controller's output to what each head does: k, β, g, s, γ and e, a.
+
+Section 3.3 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). A head is one affine
+map of the controller's output, cut into pieces, each brought into its range. Letters as
+in `ntm_jax.addressing`; P is the number of values that a head emits.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax.linen import initializers
+from jax import Array
+
+ACTIVATIONS = {
+    "identity": lambda x: x,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+}
+
+
+class Addressing(NamedTuple):
+    """What the heads emit to `ntm_jax.address`, in the order of its arguments.
+
+    Attributes:
+      key: `[..., H, M]`, k.
+      strength: `[..., H]`, β >= 0.
+      gate: `[..., H]`, g in (0, 1).
+      shift: `[..., H, S]`, s, summing to 1 over the shifts -R to R.
+      gamma: `[..., H]`, γ >= 1.
+    """
+
+    key: Array
+    strength: Array
+    gate: Array
+    shift: Array
+    gamma: Array
+
+
+class Writing(NamedTuple):
+    """What the write heads emit to `ntm_jax.write`, in the order of its arguments.
+
+    Attributes:
+      erase: `[..., H, M]`, e in (0, 1).
+      add: `[..., H, M]`, a.
+    """
+
+    erase: Array
+    add: Array
+
+
+def addressing_size(slot_size: int, shift_range: int) -> int:
+    """Values that a read head emits: k, β, g, s and γ."""
+    return slot_size + (2 * shift_range + 1) + 3
+
+
+def writing_size(slot_size: int, shift_range: int) -> int:
+    """Values that a write head emits: those of a read head, e and a."""
+    return addressing_size(slot_size, shift_range) + 2 * slot_size
+
+
+def init(key: Array, input_size: int, num_heads: int, size: int) -> dict[str, Array]:
+    """Parameters of `num_heads` heads: kernel `[input_size, H, P]`, bias `[H, P]`.
+
+    Each head starts as a dense layer of its own would, Glorot-uniform.
+    """
+    glorot = initializers.glorot_uniform(in_axis=0, out_axis=2, batch_axis=1)
+    return {
+        "kernel": glorot(key, (input_size, num_heads, size)),
+        "bias": jnp.zeros((num_heads, size)),
+    }
+
+
+def emit(params: dict[str, Array], hidden: Array, clip: float | None = None) -> Array:
+    """What the heads emit, `[..., H, P]`, for the controller's output `[..., units]`.
+
+    Values beyond ±`clip` are clipped, as Collier and Beel 2018 (arXiv:1807.08518) do.
+    """
+    emitted = jnp.einsum("...i,ihp->...hp", hidden, params["kernel"])
+    bias = params["bias"]
+    emitted = emitted + bias.reshape((1,) * (emitted.ndim - 2) + bias.shape)
+    return emitted if clip is None else jnp.clip(emitted, -clip, clip)
+
+
+def addressing(
+    emitted: Array, slot_size: int, shift_range: int, key_activation: str = "tanh"
+) -> Addressing:
+    """The first part of what a head emits, each piece brought into its range."""
+    key, strength, gate, shift, gamma, _ = _cut(
+        emitted, (slot_size, 1, 1, 2 * shift_range + 1, 1)
+    )
+    return Addressing(
+        key=ACTIVATIONS[key_activation](key),
+        strength=jax.nn.softplus(strength)[..., 0],
+        gate=jax.nn.sigmoid(gate)[..., 0],
+        shift=jax.nn.softmax(shift, axis=-1),
+        gamma=1 + jax.nn.softplus(gamma)[..., 0],
+    )
+
+
+def writing(
+    emitted: Array, slot_size: int, shift_range: int, add_activation: str = "tanh"
+) -> Writing:
+    """The second part of what a write head emits, each piece brought into its range."""
+    _, erase, add, _ = _cut(
+        emitted, (addressing_size(slot_size, shift_range), slot_size, slot_size)
+    )
+    return Writing(erase=jax.nn.sigmoid(erase), add=ACTIVATIONS[add_activation](add))
+
+
+def _cut(values: Array, sizes: tuple[int, ...]) -> list[Array]:
+    """Pieces of the given sizes off the last axis, and what is left."""
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    return jnp.split(values, ends, axis=-1)

@@ -1,0 +1,404 @@
+"""The Neural Turing Machine: its parameters, its state, one step and many.
+
+Section 3 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). Shapes use the letters
+T (time steps), N (slots of the memory), M (width of a slot), R (read heads), W (write
+heads), and `...` for batch axes, which every function takes alike: none, one or many.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import errors, struct
+from flax.linen import initializers
+from jax import Array, lax
+
+from ntm_jax import controllers, heads
+from ntm_jax.addressing import address
+from ntm_jax.checks import (
+    check_arrays,
+    check_count,
+    check_float_array,
+    check_key,
+    check_shape,
+)
+from ntm_jax.config import NTMConfig, check_shift_range
+from ntm_jax.memory import initial_memory, read, write
+
+PyTree = Any
+Params = dict[str, Any]
+
+
+@struct.dataclass
+class NTMState:
+    """All that a machine carries from one step to the next: a frozen pytree.
+
+    Attributes:
+      memory: `[..., N, M]`.
+      read_weights: `[..., R, N]`, the read heads' last weightings.
+      write_weights: `[..., W, N]`, the write heads' last weightings.
+      reads: `[..., R, M]`, what the read heads last read.
+      controller: whatever the controller carries; `()` for a stateless one.
+    """
+
+    memory: Array
+    read_weights: Array
+    write_weights: Array
+    reads: Array
+    controller: PyTree
+
+
+def init(
+    key: Array,
+    config: NTMConfig,
+    input_size: int,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+) -> Params:
+    """Fresh parameters: a nested dict of arrays under Flax's names.
+
+    Args:
+      key: of `jax.random.key`.
+      config: of the machine.
+      input_size: width of an input vector.
+      dtype: of the parameters, and so of all that is computed with them.
+
+    Returns:
+      `controller` (the module's own), `read_heads` and `write_heads` (kernel
+      `[H, heads, P]`, bias `[heads, P]`), `output` (kernel `[H + R M, output_size]`,
+      bias) and, for what the config has learned, `initial`. H is the width of the
+      controller's output and P what a head emits.
+
+    Raises:
+      TypeError, ValueError: for arguments that are not of this kind.
+    """
+    check_key("key", key)
+    check_count("input_size", input_size)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"dtype: got {dtype}, want a floating dtype")
+    keys = iter(jax.random.split(key, 7))
+    n, m, r, w = (
+        config.num_slots,
+        config.slot_size,
+        config.num_read_heads,
+        config.num_write_heads,
+    )
+    controller_params, hidden_size = controllers.init(
+        next(keys), config.controller, input_size + r * m
+    )
+    reading = heads.addressing_size(m, config.shift_range)
+    writing = heads.writing_size(m, config.shift_range)
+    output_shape = (hidden_size + r * m, config.output_size)
+    params = {
+        "controller": controller_params,
+        "read_heads": heads.init(next(keys), hidden_size, r, reading),
+        "write_heads": heads.init(next(keys), hidden_size, w, writing),
+        "output": {
+            "kernel": initializers.glorot_uniform()(next(keys), output_shape),
+            "bias": jnp.zeros(config.output_size),
+        },
+    }
+    initial = {}
+    if config.initial_memory == "learned":
+        initial["memory"] = initial_memory(n, m, "random")
+    if config.initial_focus == "learned":
+        initial["read_focus"] = jax.random.normal(next(keys), (r, n))
+        initial["write_focus"] = jax.random.normal(next(keys), (w, n))
+    if config.initial_read == "learned":
+        initial["reads"] = jnp.zeros((r, m))
+    if config.initial_carry == "learned":
+        initial["carry"] = controllers.initial_carry(
+            config.controller, input_size + r * m, ()
+        )
+    if initial:
+        params["initial"] = initial
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+
+def initial_state(
+    params: Params,
+    config: NTMConfig,
+    *,
+    num_slots: int | None = None,
+    batch_shape: tuple[int, ...] = (),
+) -> NTMState:
+    """The state before the first step.
+
+    Args:
+      params: of `init`.
+      config: of the machine.
+      num_slots: N, instead of the config's; a machine runs with any number of slots,
+        unless it learned its initial memory or focus slot by slot.
+      batch_shape: the batch axes `...` of the state.
+
+    Returns:
+      An `NTMState` of the dtype of `params`.
+
+    Raises:
+      ValueError: for a `num_slots` that the machine cannot have.
+    """
+    n = config.num_slots if num_slots is None else num_slots
+    check_count("num_slots", n)
+    check_shift_range(config.shift_range, n)
+    for field in ("initial_memory", "initial_focus"):
+        if getattr(config, field) == "learned" and n != config.num_slots:
+            raise ValueError(
+                f"num_slots: got {n}, want {config.num_slots}: with {field}='learned' "
+                "the parameters hold one entry per slot"
+            )
+    check_params(params, config)
+    dtype = params["output"]["bias"].dtype
+
+    def learned(name: str) -> PyTree:
+        if name not in params.get("initial", {}):
+            raise ValueError(
+                f"params: got no ['initial'][{name!r}], which config learns"
+            )
+        return params["initial"][name]
+
+    def focus(kind: str, num_heads: int) -> Array:
+        shape = (num_heads, n)
+        match config.initial_focus:
+            case "first_slot":
+                return jnp.zeros(shape, dtype).at[:, 0].set(1)
+            case "uniform":
+                return jnp.full(shape, 1 / n, dtype)
+            case "none":
+                return jnp.zeros(shape, dtype)
+            case "learned":
+                return jax.nn.softmax(learned(f"{kind}_focus"), axis=-1)
+
+    if config.initial_memory == "learned":
+        memory = learned("memory")
+    else:
+        memory = initial_memory(n, config.slot_size, config.initial_memory, dtype)
+    if config.initial_read == "learned":
+        reads = learned("reads")
+    else:
+        reads = jnp.zeros((config.num_read_heads, config.slot_size), dtype)
+    if config.initial_carry == "learned":
+        carry = learned("carry")
+    else:
+        # Only the batch axes of this shape count: the carry is the cell's own business.
+        carry = controllers.initial_carry(config.controller, 1, ())
+        carry = jax.tree.map(lambda leaf: leaf.astype(dtype), carry)
+
+    state = NTMState(
+        memory=memory,
+        read_weights=focus("read", config.num_read_heads),
+        write_weights=focus("write", config.num_write_heads),
+        reads=reads,
+        controller=carry,
+    )
+    return jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), state
+    )
+
+
+def step(
+    params: Params, state: NTMState, x: Array, *, config: NTMConfig
+) -> tuple[NTMState, Array]:
+    """One time step. `functools.partial(step, params, config=config)` scans as it is.
+
+    Args:
+      params: of `init`.
+      state: with batch axes `...`.
+      x: `[..., input_size]`.
+      config: of the machine.
+
+    Returns:
+      The new state, and the output `[..., output_size]`, logits.
+
+    Raises:
+      TypeError, ValueError: for a state or an input that does not fit the machine.
+    """
+    check_fit(params, state, x, config)
+    inputs = _append_reads(x, state.reads)
+    try:
+        carry, hidden = controllers.apply(
+            config.controller, params["controller"], state.controller, inputs
+        )
+    except (errors.FlaxError, TypeError, ValueError) as error:
+        raise _misfit(params, state, x, inputs, config) or error from None
+
+    emitted = {
+        "read": heads.emit(params["read_heads"], hidden, config.head_clip),
+        "write": heads.emit(params["write_heads"], hidden, config.head_clip),
+    }
+    previous = {"read": state.read_weights, "write": state.write_weights}
+    weights: dict[str, list[Array]] = {"read": [], "write": []}
+    reads, memory = [], state.memory
+    for kind, which in _schedule(config):
+        own = emitted[kind][..., which, :]
+        addressing = heads.addressing(
+            own, config.slot_size, config.shift_range, config.key_activation
+        )
+        focus = address(memory, previous[kind][..., which, :], *addressing)
+        weights[kind].append(focus)
+        if kind == "read":
+            reads.append(read(memory, focus))
+        else:
+            writing = heads.writing(
+                own, config.slot_size, config.shift_range, config.add_activation
+            )
+            memory = write(memory, focus, *writing)
+
+    new_state = NTMState(
+        memory=memory,
+        read_weights=jnp.concatenate(weights["read"], axis=-2),
+        write_weights=jnp.concatenate(weights["write"], axis=-2),
+        reads=jnp.concatenate(reads, axis=-2),
+        controller=carry,
+    )
+    output = _append_reads(hidden, new_state.reads) @ params["output"]["kernel"]
+    bias = params["output"]["bias"]
+    return new_state, output + bias.reshape((1,) * (output.ndim - 1) + bias.shape)
+
+
+def unroll(
+    params: Params,
+    xs: Array,
+    *,
+    config: NTMConfig,
+    state: NTMState | None = None,
+    mask: Array | None = None,
+) -> tuple[NTMState, Array]:
+    """A whole sequence: `lax.scan` of `step` over time, the first axis.
+
+    The backward pass computes each step again instead of keeping what it computed, so
+    that memory grows with T by the states alone.
+
+    Args:
+      params: of `init`.
+      xs: `[T, ..., input_size]`.
+      config: of the machine.
+      state: to go on from; the initial state if not given.
+      mask: bool `[T, ...]`, True where there is a step to make. Elsewhere the state
+        stays exactly as it was and the output is zero, whatever the input.
+
+    Returns:
+      The state after the last step, and the outputs `[T, ..., output_size]`, logits.
+
+    Raises:
+      TypeError, ValueError: for arguments that do not fit the machine.
+    """
+    check_float_array("xs", xs)
+    if xs.ndim < 2:
+        raise ValueError(
+            f"xs: got shape {list(xs.shape)}, want [T, ..., input_size]: time first"
+        )
+    if state is None:
+        state = initial_state(params, config, batch_shape=xs.shape[1:-1])
+    check_fit(params, state, xs[0], config)
+    if mask is not None:
+        if getattr(mask, "dtype", None) != jnp.bool_:
+            raise TypeError(
+                f"mask: got {getattr(mask, 'dtype', type(mask).__name__)}, "
+                "want an array of bool"
+            )
+        check_shape("mask", mask, xs.shape[:-1], "T ...")
+
+    def masked_step(state: NTMState, inputs: tuple[Array, Array | None]):
+        x, keep = inputs
+        if keep is None:
+            return step(params, state, x, config=config)
+        # The input too: whatever stands in a masked step must not reach the gradient.
+        new_state, y = step(params, state, _select(keep, x, 0), config=config)
+        new_state = jax.tree.map(
+            lambda new, old: _select(keep, new, old), new_state, state
+        )
+        return new_state, _select(keep, y, 0)
+
+    return lax.scan(jax.checkpoint(masked_step, prevent_cse=False), state, (xs, mask))
+
+
+def check_fit(params: Params, state: NTMState, x: Array, config: NTMConfig) -> None:
+    """Raises unless params, state and input belong to one machine and one batch."""
+    check_params(params, config)
+    check_float_array("x", x)
+    if not isinstance(state, NTMState):
+        raise TypeError(f"state: got {type(state).__name__}, want an NTMState")
+    r, w, m = config.num_read_heads, config.num_write_heads, config.slot_size
+    batch = x.shape[:-1]
+    check_arrays(**{"state.memory": (state.memory, "... N M")})
+    n = state.memory.shape[-2]
+    for field, shape, axes in (
+        ("memory", (n, m), "N M"),
+        ("read_weights", (r, n), "R N"),
+        ("write_weights", (w, n), "W N"),
+        ("reads", (r, m), "R M"),
+    ):
+        check_shape(
+            f"state.{field}", getattr(state, field), (*batch, *shape), f"... {axes}"
+        )
+    dtype = params["output"]["bias"].dtype
+    for name, leaf in (("x", x), ("state.memory", state.memory)):
+        if leaf.dtype != dtype:
+            raise TypeError(
+                f"{name}: got dtype {leaf.dtype}, want {dtype}, the dtype of params"
+            )
+
+
+def check_params(params: Params, config: NTMConfig) -> None:
+    """Raises unless `params` are, by their shapes, of a machine of this config."""
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params: got {type(params).__name__}, want a dict of init")
+    m, reach = config.slot_size, config.shift_range
+    kernels = {
+        "read_heads": (config.num_read_heads, heads.addressing_size(m, reach)),
+        "write_heads": (config.num_write_heads, heads.writing_size(m, reach)),
+        "output": (config.output_size,),
+    }
+    for name in ("controller", *kernels):
+        if name not in params:
+            raise ValueError(f"params: got {sorted(params)}, want {name!r} among them")
+    for name, sizes in kernels.items():
+        check_shape(
+            f"params[{name!r}]['kernel']",
+            params[name]["kernel"],
+            (None, *sizes),
+            "H O" if name == "output" else "H heads P",
+        )
+
+
+def _schedule(config: NTMConfig) -> list[tuple[str, slice]]:
+    """Which heads act in turn; those that act together see the same memory."""
+    r, w = config.num_read_heads, config.num_write_heads
+    if config.order == "read_first":
+        return [("read", slice(0, r)), ("write", slice(0, w))]
+    if config.order == "write_first":
+        return [("write", slice(0, w)), ("read", slice(0, r))]
+    return [
+        (kind, slice(i, i + 1))
+        for i in range(max(r, w))
+        for kind, count in (("read", r), ("write", w))
+        if i < count
+    ]
+
+
+def _append_reads(vector: Array, reads: Array) -> Array:
+    """`[..., V]` and `[..., R, M]` to `[..., V + R M]`."""
+    flat = reads.reshape(*reads.shape[:-2], reads.shape[-2] * reads.shape[-1])
+    return jnp.concatenate([vector, flat], axis=-1)
+
+
+def _select(keep: Array, new: Array, old: Array | int) -> Array:
+    """`new` where `keep` is True, else `old`; `keep` lacks the last axes of `new`."""
+    keep = keep.reshape(*keep.shape, *(1,) * (new.ndim - keep.ndim))
+    return jnp.where(keep, new, old)
+
+
+def _misfit(
+    params: Params, state: NTMState, x: Array, inputs: Array, config: NTMConfig
+) -> Exception | None:
+    """The error that says why the controller did not take its inputs, if x is why."""
+    size = controllers.fitting_input_size(
+        config.controller, params["controller"], state.controller, inputs
+    )
+    if size is None or size == inputs.shape[-1]:
+        return None
+    read_size = inputs.shape[-1] - x.shape[-1]
+    return ValueError(
+        f"x: got width {x.shape[-1]}, want {size - read_size}, the input_size that "
+        "params were made for"
+    )
