@@ -9,6 +9,13 @@ import flax.linen as nn
 from ntm_jax import controllers
 from ntm_jax.checks import check_choice, check_count
 
+Order = Literal["read_first", "write_first", "interleaved"]
+Activation = Literal["tanh", "identity", "sigmoid"]
+InitialMemory = Literal["constant", "random", "learned"]
+InitialFocus = Literal["first_slot", "uniform", "learned", "none"]
+InitialRead = Literal["zeros", "learned"]
+InitialCarry = Literal["cell", "learned"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NTMConfig:
@@ -49,14 +56,14 @@ class NTMConfig:
     num_write_heads: int = 1
     shift_range: int = 1
     controller: nn.Module = dataclasses.field(default_factory=controllers.lstm)
-    order: Literal["read_first", "write_first", "interleaved"] = "read_first"
-    key_activation: Literal["tanh", "identity", "sigmoid"] = "tanh"
-    add_activation: Literal["tanh", "identity", "sigmoid"] = "tanh"
+    order: Order = "read_first"
+    key_activation: Activation = "tanh"
+    add_activation: Activation = "tanh"
     head_clip: float | None = None
-    initial_memory: Literal["constant", "random", "learned"] = "constant"
-    initial_focus: Literal["first_slot", "uniform", "learned", "none"] = "first_slot"
-    initial_read: Literal["zeros", "learned"] = "zeros"
-    initial_carry: Literal["cell", "learned"] = "cell"
+    initial_memory: InitialMemory = "constant"
+    initial_focus: InitialFocus = "first_slot"
+    initial_read: InitialRead = "zeros"
+    initial_carry: InitialCarry = "cell"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -30,8 +30,7 @@ PyTree = Any
 Params = dict[str, Any]
 
 
-@struct.dataclass
-class NTMState:
+class NTMState(struct.PyTreeNode):
     """All that a machine carries from one step to the next: a frozen pytree.
 
     Attributes:

@@ -1,0 +1,48 @@
+"""The tasks that a memory is tried on: pure functions from a PRNG key to a batch.
+
+>>> import jax, tasks
+>>> task = tasks.get("copy")
+>>> batch = task.sample(jax.random.key(0), batch_size=16, length=(1, 20))
+>>> batch.inputs.shape, batch.targets.shape, batch.mask.shape
+((41, 16, 9), (41, 16, 8), (41, 16))
+"""
+
+from tasks.copy import Copy
+from tasks.task import (
+    Batch,
+    Difficulty,
+    Range,
+    Task,
+    loss_bits,
+    wrong_bits,
+)
+
+_TASKS: dict[str, type[Task]] = {"copy": Copy}
+
+__all__ = (
+    "Batch",
+    "Copy",
+    "Difficulty",
+    "Range",
+    "Task",
+    "get",
+    "loss_bits",
+    "names",
+    "wrong_bits",
+)
+
+
+def names() -> tuple[str, ...]:
+    """The names that `get` knows."""
+    return tuple(_TASKS)
+
+
+def get(name: str) -> Task:
+    """The task of that name, as the paper defines it.
+
+    Raises:
+      ValueError: for a name that no task has.
+    """
+    if name not in _TASKS:
+        raise ValueError(f"task: got {name!r}, want one of {', '.join(names())}")
+    return _TASKS[name]()

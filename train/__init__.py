@@ -1,0 +1,1 @@
+"""The workshop: trains a machine on a task, evaluates it and draws what it does."""

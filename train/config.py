@@ -1,0 +1,187 @@
+"""All that decides what a run computes: flags, presets, and their checks."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import flax.linen as nn
+
+import tasks
+from ntm_jax import NTMConfig, feed_forward, gru, lstm
+from ntm_jax.checks import check_choice, check_count
+from ntm_jax.config import (
+    Activation,
+    InitialCarry,
+    InitialFocus,
+    InitialMemory,
+    InitialRead,
+    Order,
+)
+
+_CONTROLLERS = {"lstm": lstm, "gru": gru, "feed_forward": feed_forward}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A run, as the flags set it and as its `config.json` keeps it.
+
+    Raises:
+      TypeError, ValueError: for a field of another kind, by its name.
+    """
+
+    task: Literal["copy"] = "copy"
+    """What to learn."""
+    seed: int = 0
+    """Of the parameters and of the training sequences."""
+
+    steps: int = 6000
+    """Updates at most; training ends earlier once the task is solved."""
+    batch_size: int = 16
+    """Sequences in one update."""
+    curriculum: Literal["uniform", "growing"] = "growing"
+    """Sequences of all difficulties from the start, or of growing difficulty."""
+    curriculum_steps: int = 500
+    """Updates after which a growing curriculum has reached all difficulties."""
+    optimizer: Literal["rmsprop", "graves_rmsprop", "adam"] = "rmsprop"
+    """RMSProp, its centred form as in Graves 2013 (eqs. 38-45), or Adam."""
+    learning_rate: float = 1e-4
+    """Step size of the optimizer."""
+    momentum: float = 0.9
+    """Momentum of RMSProp, first decay rate of Adam."""
+    decay: float = 0.95
+    """Decay rate of the mean squared gradient."""
+    clip: Literal["value", "norm", "none"] = "value"
+    """Clip each component of the gradient, or the norm of all of it."""
+    clip_at: float = 10.0
+    """What it is clipped to."""
+    steps_per_call: int = 100
+    """Updates in one compiled call, after which the run reports."""
+    validate_every: int = 200
+    """Updates between validations, a multiple of steps_per_call."""
+    validation_sequences: int = 1000
+    """Sequences in the validation set."""
+    patience: int = 1
+    """Validations in a row without a wrong bit that count as solved."""
+    checkpoint_every: int = 200
+    """Updates between checkpoints, a multiple of steps_per_call."""
+
+    num_slots: int = NTMConfig.num_slots
+    """N, slots of the memory."""
+    slot_size: int = NTMConfig.slot_size
+    """M, width of a slot."""
+    num_read_heads: int = NTMConfig.num_read_heads
+    """Read heads."""
+    num_write_heads: int = NTMConfig.num_write_heads
+    """Write heads."""
+    shift_range: int = NTMConfig.shift_range
+    """How far one step may shift a focus, each way."""
+    controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
+    """The network in the middle."""
+    controller_units: int = 100
+    """Units in each of its layers."""
+    controller_layers: int = 1
+    """Its layers."""
+    order: Order = NTMConfig.order
+    """Whether reads see the memory before or after the writes of the same step."""
+    key_activation: Activation = NTMConfig.key_activation
+    """Of the key vector."""
+    add_activation: Activation = NTMConfig.add_activation
+    """Of the add vector."""
+    head_clip: float | None = NTMConfig.head_clip
+    """Bound on what heads emit, before it is brought into range."""
+    initial_memory: InitialMemory = NTMConfig.initial_memory
+    """The memory before the first step."""
+    initial_focus: InitialFocus = NTMConfig.initial_focus
+    """Where heads look before the first step."""
+    initial_read: InitialRead = NTMConfig.initial_read
+    """What was read before the first step."""
+    initial_carry: InitialCarry = NTMConfig.initial_carry
+    """The controller's state before the first step."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if get_origin(field.type) is Literal:
+                check_choice(field.name, value, get_args(field.type))
+            elif field.type is int:
+                smallest = 0 if field.name in ("seed", "shift_range") else 1
+                check_count(field.name, value, smallest)
+            elif field.type is float:
+                check_positive(field.name, value)
+        if self.seed >= 2**32:
+            raise ValueError(f"seed: got {self.seed}, want less than 2**32")
+        for name in ("momentum", "decay"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, want less than 1")
+        for name in ("validate_every", "checkpoint_every"):
+            if getattr(self, name) % self.steps_per_call:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, want a multiple of "
+                    f"steps_per_call = {self.steps_per_call}"
+                )
+        self.make_machine()  # checks the machine's own fields
+
+    def make_task(self) -> tasks.Task:
+        """The task, ready to be sampled from."""
+        return tasks.get(self.task)
+
+    def make_controller(self) -> nn.Module:
+        """The controller's module."""
+        make = _CONTROLLERS[self.controller]
+        return make(self.controller_units, self.controller_layers)
+
+    def make_machine(self) -> NTMConfig:
+        """The machine's config, as wide as the task asks."""
+        shared = {field.name for field in dataclasses.fields(NTMConfig)} & {
+            field.name for field in dataclasses.fields(self)
+        }
+        fields = {name: getattr(self, name) for name in shared - {"controller"}}
+        return NTMConfig(
+            output_size=self.make_task().output_size,
+            controller=self.make_controller(),
+            **fields,
+        )
+
+    def to_json(self) -> str:
+        """As `from_json` reads it."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, path: Path) -> "TrainConfig":
+        """The config kept in that file.
+
+        Raises:
+          ValueError: if the file does not hold one.
+        """
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not the config of a run: {error}") from None
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {"copy": {}},
+    # Tables 1 to 3 of the paper, RMSProp in the form of Graves 2013.
+    "paper": {"copy": {"optimizer": "graves_rmsprop", "learning_rate": 1e-4}},
+}
+
+
+def preset(name: str, task: str) -> TrainConfig:
+    """The config of that name for that task.
+
+    Raises:
+      ValueError: for a name that no preset or task has.
+    """
+    check_choice("preset", name, tuple(PRESETS))
+    check_choice("task", task, tuple(PRESETS[name]))
+    return TrainConfig(task=task, **PRESETS[name][task])  # type: ignore[arg-type]
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raises unless `value` is a positive, finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: got {value!r}, want a positive number")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}: got {value}, want a positive number")

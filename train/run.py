@@ -1,0 +1,157 @@
+"""The run folder: all that a run leaves behind, and what it goes on from.
+
+config.json       what was asked for
+metrics.jsonl     one object for every report of the training and the validation
+checkpoints/      the newest few
+evaluation.json   how well the machine does; its presence says the run is complete
+figures/          pictures of what was learned
+tensorboard/      the metrics again, as events
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+from tensorboardX import SummaryWriter
+
+from train.checkpoint import Checkpoints
+from train.config import TrainConfig
+from train.loop import TrainState, init_state
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path, config: TrainConfig) -> None:
+        self.path = path
+        self.config = config
+        self.figures = path / "figures"
+        self._metrics = path / "metrics.jsonl"
+        self._evaluation = path / "evaluation.json"
+        self._checkpoints = Checkpoints(path / "checkpoints")
+        self._events: SummaryWriter | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The run that is in that folder.
+
+        Raises:
+          ValueError: if there is none.
+        """
+        if not (path / "config.json").is_file():
+            raise ValueError(
+                f"workdir: got {path}, want the folder of a run, with a config.json; "
+                "python -m train.main makes one"
+            )
+        return cls(path, TrainConfig.from_json(path / "config.json"))
+
+    @classmethod
+    def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
+        """A new run in that folder, or the one that is there if it is the same.
+
+        Raises:
+          ValueError: if something else is there; nothing is touched then.
+          OSError: if the folder cannot be written.
+        """
+        if (path / "config.json").exists():
+            run = cls.open(path)
+            check_same(path, old=run.config, new=config)
+        elif path.is_dir() and any(path.iterdir()):
+            raise ValueError(
+                f"workdir: got {path}, which holds other files than a run's, want an "
+                "empty or a new folder"
+            )
+        else:
+            run = cls(path, config)
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(f"workdir: got {path}, want a folder I may write to")
+        if not (path / "config.json").exists():
+            write_whole(path / "config.json", config.to_json())
+        return run
+
+    def start(self) -> TrainState:
+        """The state to train on from: the newest checkpoint's, or a fresh one.
+
+        What was recorded after that checkpoint is dropped, as it will come again.
+        """
+        step = self._checkpoints.latest_step()
+        state = init_state(self.config) if step is None else self.restore()
+        kept = [entry for entry in self.metrics() if entry["step"] <= int(state.step)]
+        write_whole(self._metrics, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self._events = SummaryWriter(
+            str(self.path / "tensorboard"), purge_step=int(state.step) + 1
+        )
+        return state
+
+    def restore(self) -> TrainState:
+        """The state of the newest checkpoint.
+
+        Raises:
+          ValueError: if there is no checkpoint.
+        """
+        step = self._checkpoints.latest_step()
+        if step is None:
+            raise ValueError(
+                f"workdir: got {self.path}, which has no checkpoint yet, want a run "
+                "that has been training"
+            )
+        template = jax.eval_shape(lambda: init_state(self.config))
+        return self._checkpoints.restore(step, template)
+
+    def save(self, state: TrainState) -> None:
+        """Writes a checkpoint."""
+        self._checkpoints.save(int(state.step), state)
+
+    def record(self, step: int, kind: str, **scalars: float) -> None:
+        """Adds one entry to the metrics and to the TensorBoard events."""
+        with self._metrics.open("a") as file:
+            file.write(json.dumps({"step": step, "kind": kind, **scalars}) + "\n")
+        if self._events is not None:
+            for name, value in scalars.items():
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All that was recorded; a line that a kill cut short does not count."""
+        if not self._metrics.exists():
+            return []
+        entries = []
+        for line in self._metrics.read_text().splitlines():
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return entries
+
+    def finish(self, evaluation: list[dict[str, Any]]) -> None:
+        """Keeps the evaluation, which makes the run complete."""
+        write_whole(self._evaluation, json.dumps(evaluation, indent=2) + "\n")
+        if self._events is not None:
+            self._events.close()
+
+    def evaluation(self) -> list[dict[str, Any]] | None:
+        """The evaluation of a complete run, else None."""
+        if not self._evaluation.exists():
+            return None
+        return json.loads(self._evaluation.read_text())
+
+
+def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
+    """Raises a `ValueError` that names the first field in which two configs differ."""
+    for field in dataclasses.fields(TrainConfig):
+        was, wanted = getattr(old, field.name), getattr(new, field.name)
+        if was != wanted:
+            raise ValueError(
+                f"{field.name}: got {wanted!r}, but the run in {path} has {was!r}; "
+                "give the same value to go on with it, or another --workdir"
+            )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file at once: a kill leaves the old one or the new one."""
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(text)
+    unfinished.replace(path)
