@@ -25,12 +25,12 @@ class Checkpoints:
         """The step of the newest checkpoint; None where there is none."""
         if not self._folder.is_dir():
             return None
-        with self._open() as manager:
+        with self._open(read_only=True) as manager:
             return manager.latest_step()
 
     def save(self, step: int, state: PyTree) -> None:
         """Writes the checkpoint of a step, and returns when it is safe."""
-        with self._open() as manager:
+        with self._open(read_only=False) as manager:
             manager.save(step, args=ocp.args.StandardSave(state))
 
     def restore(self, step: int, template: PyTree) -> PyTree:
@@ -48,13 +48,13 @@ class Checkpoints:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
             template,
         )
-        with self._open() as manager:
+        with self._open(read_only=True) as manager:
             return manager.restore(step, args=ocp.args.StandardRestore(template))
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[ocp.CheckpointManager]:
+    def _open(self, read_only: bool) -> Iterator[ocp.CheckpointManager]:
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=_KEEP, enable_async_checkpointing=False
+            max_to_keep=_KEEP, enable_async_checkpointing=False, read_only=read_only
         )
         with ocp.CheckpointManager(self._folder, options=options) as manager:
             yield manager

@@ -48,6 +48,7 @@ class Metrics(struct.PyTreeNode):
     gradient_norm: Array
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def init_state(config: TrainConfig) -> TrainState:
     """The state before the first update; depends on nothing but the config."""
     params = ntm_jax.init(

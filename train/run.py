@@ -10,7 +10,6 @@ tensorboard/      the metrics again, as events
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +52,8 @@ class RunFolder:
         """A new run in that folder, or the one that is there if it is the same.
 
         Raises:
-          ValueError: if something else is there; nothing is touched then.
-          OSError: if the folder cannot be written.
+          ValueError: if something else is there, which is not touched then, or the
+            folder cannot be written.
         """
         if (path / "config.json").exists():
             run = cls.open(path)
@@ -66,11 +65,14 @@ class RunFolder:
             )
         else:
             run = cls(path, config)
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(f"workdir: got {path}, want a folder I may write to")
-        if not (path / "config.json").exists():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
             write_whole(path / "config.json", config.to_json())
+        except OSError as error:
+            raise ValueError(
+                f"workdir: got {path}, want a folder that I may write to: "
+                f"{error.strerror}"
+            ) from None
         return run
 
     def start(self) -> TrainState:

@@ -1,0 +1,357 @@
+"""The trainer: it learns, it goes on exactly where it was, and it loses nothing."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import ntm_jax
+from ntm_jax import NTMConfig
+from train import evaluate, main
+from train.checkpoint import Checkpoints
+from train.config import PRESETS, TrainConfig, preset
+from train.curriculum import curriculum
+from train.loop import init_state, purpose_key, train
+from train.optimizer import make_optimizer
+from train.run import RunFolder
+
+# A machine so small that it compiles and runs in seconds.
+TINY = TrainConfig(
+    steps=60,
+    batch_size=2,
+    steps_per_call=2,
+    validate_every=20,
+    validation_sequences=4,
+    checkpoint_every=4,
+    learning_rate=3e-3,
+    curriculum_steps=10_000,
+    num_slots=8,
+    slot_size=4,
+    controller_units=8,
+)
+
+
+def flags(config: TrainConfig) -> list[str]:
+    """The command line that asks for a config."""
+    default = TrainConfig()
+    return [
+        f"--{field.name}={getattr(config, field.name)}"
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(default, field.name)
+    ]
+
+
+@pytest.fixture
+def loose_dtypes():
+    """Optax's Adam outside `jit` mixes dtypes itself."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_of_time():
+    """Few sequences in the evaluation at the end of a run; quick compilations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "_FINAL_SEQUENCES", 2)
+        # For a run in a process of its own, and for this one.
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a run that the command took to its end."""
+    workdir = tmp_path_factory.mktemp("runs") / "copy"
+    assert main.main([f"--workdir={workdir}", *flags(TINY)]) == 0
+    return workdir
+
+
+def listing(folder: Path) -> dict[Path, bytes]:
+    """Every file of a folder and what is in it."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_leaves_all_that_it_promises(finished):
+    assert TrainConfig.from_json(finished / "config.json") == TINY
+    entries = RunFolder.open(finished).metrics()
+    trained = [entry for entry in entries if entry["kind"] == "train"]
+    assert [entry["step"] for entry in trained] == list(range(2, 62, 2))
+    assert [e["step"] for e in entries if e["kind"] == "validation"] == [20, 40, 60]
+    assert all(np.isfinite(entry["loss_bits"]) for entry in entries)
+    evaluation = json.loads((finished / "evaluation.json").read_text())
+    assert [entry["length"] for entry in evaluation] == [20, 120]
+    figures = {path.name for path in (finished / "figures").iterdir()}
+    assert figures == {
+        "learning_curve.png",
+        "answer_20.png",
+        "answer_120.png",
+        "focus_20.png",
+        "focus_120.png",
+    }
+    assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
+    assert Checkpoints(finished / "checkpoints").latest_step() == 60
+
+
+def test_a_complete_run_says_so_and_changes_nothing(finished, capsys):
+    before = listing(finished)
+    assert main.main([f"--workdir={finished}", *flags(TINY)]) == 0
+    assert "complete" in capsys.readouterr().out
+    assert listing(finished) == before
+
+
+def test_another_config_is_refused_and_changes_nothing(finished, capsys):
+    before = listing(finished)
+    other = dataclasses.replace(TINY, learning_rate=0.5)
+    with pytest.raises(SystemExit, match="2"):
+        main.main([f"--workdir={finished}", *flags(other)])
+    message = capsys.readouterr().err
+    assert "learning_rate: got 0.5" in message
+    assert "0.003" in message
+    assert listing(finished) == before
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    before = listing(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main.main([f"--workdir={tmp_path}", *flags(TINY)])
+    assert "workdir: got" in capsys.readouterr().err
+    assert listing(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        main.main([f"--workdir={tmp_path / 'file' / 'run'}", *flags(TINY)])
+    assert "want a folder that I may write to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--task=reverse", "task: got 'reverse', want one of copy"),
+        ("--preset=magic", "preset: got 'magic', want one of"),
+        ("--num_slots=0", "num_slots: got 0, want a whole number >= 1"),
+        ("--batch_size=-1", "batch_size: got -1, want a whole number >= 1"),
+        ("--steps=1.5", "--steps"),
+        ("--shift_range=64", "shift_range: got 64, want 2 * shift_range + 1 <="),
+        ("--learning_rate=nan", "learning_rate: got nan, want a positive number"),
+        ("--learning_rate=0", "learning_rate: got 0.0, want a positive number"),
+        ("--momentum=1", "momentum: got 1.0, want less than 1"),
+        ("--seed=-1", "seed: got -1, want a whole number >= 0"),
+        ("--validate_every=150", "validate_every: got 150, want a multiple of"),
+        ("--controller=transformer", "transformer"),
+        ("--controler=lstm", "--controler"),
+        ("--head_clip=-1", "head_clip: got -1.0, want a positive number"),
+    ],
+)
+def test_bad_flags_are_named_and_nothing_is_written(flag, message, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main([f"--workdir={tmp_path / 'run'}", flag])
+    captured = capsys.readouterr()
+    assert message in " ".join((captured.out + captured.err).split())
+    assert "Traceback" not in captured.out + captured.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_tells_every_flag(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["--help"])
+    printed = capsys.readouterr().out
+    for field in dataclasses.fields(TrainConfig):
+        assert f"--{field.name}" in printed
+    assert "--workdir" in printed
+
+
+def test_evaluate_prints_one_json_object_last(finished, capsys):
+    arguments = [f"--workdir={finished}", "--length=7", "--num_sequences=3"]
+    assert evaluate.main([*arguments, "--num_slots=20", "--seed=5"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["task"] == "copy"
+    assert result["length"] == 7
+    assert result["num_slots"] == 20
+    assert result["num_sequences"] == 3
+    assert result["seed"] == 5
+    assert result["step"] == 60
+    assert 0 < result["wrong_bits_per_sequence"] <= 56
+    assert 0 <= result["perfect_fraction"] <= 1
+    assert result["loss_bits_per_sequence"] > 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--length=0", "length: got 0, want a whole number >= 1"),
+        ("--num_slots=-4", "num_slots: got -4, want a whole number >= 1"),
+        ("--num_slots=2", "shift_range: got 1, want 2 * shift_range + 1 <= num_slots"),
+        ("--num_sequences=0", "num_sequences: got 0, want a whole number >= 1"),
+        ("--seed=-1", "seed: got -1, want a whole number >= 0"),
+    ],
+)
+def test_evaluate_names_what_is_wrong(finished, flag, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main([f"--workdir={finished}", flag])
+    assert message in capsys.readouterr().err
+
+
+def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main([f"--workdir={tmp_path}"])
+    assert "workdir: got" in capsys.readouterr().err
+    RunFolder.create(tmp_path, TINY)
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main([f"--workdir={tmp_path}"])
+    assert "no checkpoint" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"task": "copy", "colour": 3}')
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main([f"--workdir={tmp_path}"])
+    assert "colour" in capsys.readouterr().err
+
+
+def test_evaluation_does_not_depend_on_how_it_is_batched(monkeypatch):
+    params = init_state(TINY).params
+    key = evaluate.evaluation_key(0)
+
+    def results():
+        return evaluate.evaluate(params, TINY, key=key, num_sequences=5, length=4)
+
+    together = results()
+    monkeypatch.setattr(evaluate, "_MEMORY_NUMBERS", 2 * 8 * 4)
+    in_pairs = results()
+    for name in ("wrong_bits_per_sequence", "perfect_fraction"):
+        assert together[name] == in_pairs[name]
+    assert together["loss_bits_per_sequence"] == pytest.approx(
+        in_pairs["loss_bits_per_sequence"], rel=1e-6
+    )
+
+
+def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
+    broken = tmp_path / "broken"
+    command = [sys.executable, "-m", "train.main", f"--workdir={broken}", *flags(TINY)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (broken / "checkpoints" / "8").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (broken / "evaluation.json").exists()
+
+    assert main.main([f"--workdir={broken}", *flags(TINY)]) == 0
+    runs = [RunFolder.open(workdir) for workdir in (broken, finished)]
+    chex.assert_trees_all_equal(*(run.restore() for run in runs))
+    for entries in zip(*(run.metrics() for run in runs), strict=True):
+        got, want = ({**entry, "sequences_per_second": 0} for entry in entries)
+        assert got == want
+
+
+def test_learning_lowers_the_loss(finished):
+    losses = [
+        entry["loss_bits"]
+        for entry in RunFolder.open(finished).metrics()
+        if entry["kind"] == "train"
+    ]
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
+
+
+def test_updates_do_not_depend_on_how_they_are_grouped():
+    in_pairs = init_state(TINY)
+    for _ in range(2):
+        in_pairs, _ = train(in_pairs, config=TINY, num_steps=2)
+    at_once, metrics = train(init_state(TINY), config=TINY, num_steps=4)
+    assert metrics.loss_bits.shape == (4,)
+    chex.assert_trees_all_close(in_pairs, at_once, rtol=1e-5, atol=1e-7)
+
+
+def test_seeds_give_other_parameters_and_other_sequences():
+    states = [init_state(dataclasses.replace(TINY, seed=seed)) for seed in (0, 1)]
+    kernels = [state.params["output"]["kernel"] for state in states]
+    assert not bool((kernels[0] == kernels[1]).any())
+    keys = {
+        tuple(jax.random.key_data(purpose_key(seed, purpose)).tolist())
+        for seed in (0, 1)
+        for purpose in ("params", "data", "validation", "evaluation")
+    }
+    assert len(keys) == 8
+
+
+def test_graves_rmsprop_is_the_recurrence_of_his_paper():
+    config = dataclasses.replace(
+        TINY, optimizer="graves_rmsprop", learning_rate=1e-4, clip="none"
+    )
+    optimizer = make_optimizer(config)
+    gradients = np.random.default_rng(0).normal(size=(5, 3))
+    params = jnp.zeros(3)
+    state = optimizer.init(params)
+    n = g = delta = np.zeros(3)
+    for gradient in gradients:
+        # Graves 2013, eqs. 38-45.
+        n = 0.95 * n + 0.05 * gradient**2
+        g = 0.95 * g + 0.05 * gradient
+        delta = 0.9 * delta - 1e-4 * gradient / np.sqrt(n - g**2 + 1e-4)
+        updates, state = optimizer.update(jnp.asarray(gradient, jnp.float32), state)
+        np.testing.assert_allclose(updates, delta, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("clip", "expected"),
+    [("value", [3.0, -2.0, 3.0]), ("norm", [2.4, -0.8, 1.6]), ("none", [6, -2, 4])],
+)
+def test_clipping(clip, expected):
+    bound = 3.0 if clip != "norm" else np.linalg.norm([6, -2, 4]).item() * 0.4
+    config = dataclasses.replace(TINY, clip=clip, clip_at=bound)
+    clipped = make_optimizer(config).update(
+        jnp.asarray([6.0, -2.0, 4.0]), make_optimizer(config).init(jnp.zeros(3))
+    )
+    bare = dataclasses.replace(TINY, clip="none")
+    same = make_optimizer(bare).update(
+        jnp.asarray(expected, jnp.float32), make_optimizer(bare).init(jnp.zeros(3))
+    )
+    np.testing.assert_allclose(clipped[0], same[0], rtol=1e-5)
+
+
+def test_adam_is_an_option(loose_dtypes):
+    config = dataclasses.replace(TINY, optimizer="adam", decay=0.999)
+    reference = optax.adam(config.learning_rate, b1=0.9, b2=0.999)
+    gradient = jnp.asarray([0.5, -1.0])
+    ours = make_optimizer(config)
+    got, _ = ours.update(gradient, ours.init(gradient))
+    want, _ = reference.update(gradient, reference.init(gradient))
+    np.testing.assert_allclose(got, want)
+
+
+def test_the_curriculum_grows_to_the_task():
+    config = dataclasses.replace(TINY, curriculum="growing", curriculum_steps=190)
+    highest = [
+        int(curriculum(config, jnp.int32(step))["length"].highest)
+        for step in (0, 9, 10, 189, 190, 10_000)
+    ]
+    assert highest == [1, 1, 2, 19, 20, 20]
+    uniform = dataclasses.replace(TINY, curriculum="uniform")
+    assert curriculum(uniform, jnp.int32(0))["length"] == (1, 20, 20)
+
+
+def test_flags_have_the_defaults_of_the_machine():
+    machine = NTMConfig(output_size=8, controller=ntm_jax.lstm(100))
+    assert TrainConfig().make_machine() == machine
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_configs(name):
+    for task in PRESETS[name]:
+        config = preset(name, task)
+        assert config.task == task
+        assert TrainConfig(**json.loads(config.to_json())) == config
