@@ -288,7 +288,7 @@ def unroll(
         )
     if state is None:
         state = initial_state(params, config, batch_shape=xs.shape[1:-1])
-    check_fit(params, state, xs[0], config)
+    check_fit(params, state, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype), config)
     if mask is not None:
         if getattr(mask, "dtype", None) != jnp.bool_:
             raise TypeError(

@@ -21,7 +21,7 @@ from train import evaluate, main
 from train.checkpoint import Checkpoints
 from train.config import PRESETS, TrainConfig, preset
 from train.curriculum import curriculum
-from train.loop import init_state, purpose_key, train
+from train.loop import Metrics, init_state, polish_rate, purpose_key, train
 from train.optimizer import make_optimizer
 from train.run import RunFolder
 
@@ -342,6 +342,38 @@ def test_the_curriculum_grows_to_the_task():
     assert highest == [1, 1, 2, 19, 20, 20]
     uniform = dataclasses.replace(TINY, curriculum="uniform")
     assert curriculum(uniform, jnp.int32(0))["length"] == (1, 20, 20)
+
+
+def test_polishing_lowers_the_learning_rate_to_zero():
+    config = dataclasses.replace(TINY, polish_steps=10)
+    state = init_state(TINY)
+    assert polish_rate(config, state) == 1
+    solved = state.replace(solved_at=jnp.int32(4))
+    rates = [
+        float(polish_rate(config, solved.replace(step=jnp.int32(step))))
+        for step in (4, 9, 14, 20)
+    ]
+    np.testing.assert_allclose(rates, [1, 0.5, 0, 0])
+
+
+def test_a_solved_run_ends_when_it_is_polished():
+    config = dataclasses.replace(TINY, steps=60, polish_steps=10)
+    state = init_state(TINY)
+    assert main.last_step(state, config) == 60
+    assert main.last_step(state.replace(solved_at=jnp.int32(20)), config) == 30
+    assert main.last_step(state.replace(solved_at=jnp.int32(58)), config) == 60
+
+
+def test_a_run_whose_loss_is_not_a_number_stops(tmp_path, monkeypatch, capsys):
+    def diverge(state, **_):
+        bad = Metrics(*(jnp.asarray([jnp.nan]) for _ in range(3)))
+        return state.replace(step=state.step + 2), bad
+
+    monkeypatch.setattr(main, "train", diverge)
+    assert main.main([f"--workdir={tmp_path / 'run'}", *flags(TINY)]) == 1
+    assert "loss: got nan" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+    assert RunFolder.open(tmp_path / "run").metrics() == []
 
 
 def test_flags_have_the_defaults_of_the_machine():

@@ -37,16 +37,16 @@ class TrainConfig:
     """Of the parameters and of the training sequences."""
 
     steps: int = 6000
-    """Updates at most; training ends earlier once the task is solved."""
+    """Updates at most; training ends earlier once the task is solved and polished."""
     batch_size: int = 16
     """Sequences in one update."""
     curriculum: Literal["uniform", "growing"] = "growing"
     """Sequences of all difficulties from the start, or of growing difficulty."""
-    curriculum_steps: int = 500
+    curriculum_steps: int = 1000
     """Updates after which a growing curriculum has reached all difficulties."""
     optimizer: Literal["rmsprop", "graves_rmsprop", "adam"] = "rmsprop"
     """RMSProp, its centred form as in Graves 2013 (eqs. 38-45), or Adam."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     """Step size of the optimizer."""
     momentum: float = 0.9
     """Momentum of RMSProp, first decay rate of Adam."""
@@ -62,8 +62,8 @@ class TrainConfig:
     """Updates between validations, a multiple of steps_per_call."""
     validation_sequences: int = 1000
     """Sequences in the validation set."""
-    patience: int = 1
-    """Validations in a row without a wrong bit that count as solved."""
+    polish_steps: int = 1000
+    """Updates to go on for once the task is solved, with a falling learning rate."""
     checkpoint_every: int = 200
     """Updates between checkpoints, a multiple of steps_per_call."""
 

@@ -19,6 +19,7 @@ from train.evaluate import evaluation_key, sample_each
 
 PyTree = Any
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "figure.dpi": 150}
+_NOT_DUE = "#cfe0f0"
 _BITS: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
 _WEIGHTS: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": 1}
 
@@ -104,7 +105,7 @@ def answer(
       inputs: `[T, I]`.
       targets: `[T, O]`.
       outputs: `[T, O]`, after the sigmoid.
-      mask: `[T]`, where an answer is due; the rest of the answer is left blank.
+      mask: `[T]`, where an answer is due; the rest of the answer is left out (blue).
     """
     due = mask[:, None]
     wrong = int(np.sum(due & ((outputs > 0.5) != (targets > 0.5))))
@@ -118,6 +119,7 @@ def answer(
     all_axes = figure.subplots(len(rows), sharex=True)
     for axes, (name, values) in zip(all_axes, rows.items()):
         axes.imshow(values.T, aspect="auto", interpolation="nearest", **_BITS)
+        axes.set_facecolor(_NOT_DUE)
         axes.set_ylabel(f"{name}\nchannel")
     all_axes[0].set_title(f"{wrong} wrong of {int(mask.sum()) * targets.shape[1]} bits")
     all_axes[-1].set_xlabel("time step")

@@ -16,6 +16,7 @@ from train.curriculum import curriculum
 from train.optimizer import make_optimizer
 
 PyTree = Any
+NOT_SOLVED = -1
 
 
 class TrainState(struct.PyTreeNode):
@@ -23,13 +24,14 @@ class TrainState(struct.PyTreeNode):
 
     Attributes:
       step: int `[]`, updates made.
-      solved: int `[]`, validations in a row without a wrong bit.
+      solved_at: int `[]`, the update after which the validation set was first answered
+        without a wrong bit; `NOT_SOLVED` until then.
       params: of the machine.
       opt_state: of the optimizer.
     """
 
     step: Array
-    solved: Array
+    solved_at: Array
     params: PyTree
     opt_state: optax.OptState
 
@@ -58,7 +60,7 @@ def init_state(config: TrainConfig) -> TrainState:
     )
     return TrainState(
         step=jnp.int32(0),
-        solved=jnp.int32(0),
+        solved_at=jnp.int32(NOT_SOLVED),
         params=params,
         opt_state=make_optimizer(config).init(params),
     )
@@ -91,6 +93,8 @@ def train(
             state.params, batch
         )
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        rate = polish_rate(config, state)
+        updates = jax.tree.map(lambda leaf: rate * leaf, updates)
         new_state = state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
@@ -104,6 +108,13 @@ def train(
         )
 
     return lax.scan(update, state, length=num_steps)
+
+
+def polish_rate(config: TrainConfig, state: TrainState) -> Array:
+    """Factor of the learning rate: 1, and from `solved_at` on falling to 0."""
+    left = state.solved_at + config.polish_steps - state.step
+    rate = jnp.clip(left.astype(jnp.float32) / config.polish_steps, 0, 1)
+    return jnp.where(state.solved_at == NOT_SOLVED, 1, rate)
 
 
 def purpose_key(seed: int, purpose: str) -> Array:

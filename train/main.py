@@ -7,6 +7,7 @@ Started again on the same folder, it goes on where it was.
 
 import argparse
 import dataclasses
+import math
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from train import cli
 from train.config import TrainConfig, preset
 from train.evaluate import evaluate, evaluation_key
 from train.figures import draw_run
-from train.loop import TrainState, purpose_key, train
+from train.loop import NOT_SOLVED, TrainState, purpose_key, train
 from train.progress import Progress
 from train.run import RunFolder
 
@@ -46,6 +47,10 @@ class Flags:
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
+class DivergedError(RuntimeError):
+    """The loss is not a number any more, so there is nothing to go on from."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     with cli.readable_errors():
@@ -54,10 +59,17 @@ def main(arguments: list[str] | None = None) -> int:
         run = RunFolder.create(workdir, flags.config)
     console = Console()
     evaluation = run.evaluation()
-    if evaluation is None:
-        evaluation = run_to_the_end(run, console)
-    else:
+    if evaluation is not None:
         console.print(f"The run in {workdir} is complete.")
+    else:
+        try:
+            evaluation = run_to_the_end(run, console)
+        except KeyboardInterrupt:
+            console.print("Stopped. The same command goes on from the last checkpoint.")
+            return 130
+        except DivergedError as error:
+            console.print(f"error: {error}")
+            return 1
     summarize(run, evaluation, console)
     return 0
 
@@ -100,19 +112,26 @@ def learn(run: RunFolder, console: Console) -> TrainState:
         + (f", from update {step} on" if step else "")
     )
     with Progress(console, config.steps, step, title) as progress:
-        while step < config.steps and not is_solved(state, config):
+        while step < last_step(state, config):
             started = time.perf_counter()
-            num_steps = min(config.steps_per_call, config.steps - step)
+            num_steps = min(config.steps_per_call, last_step(state, config) - step)
             state, metrics = train(state, config=config, num_steps=num_steps)
             means = {
                 name: float(jnp.mean(value))
                 for name, value in dataclasses.asdict(metrics).items()
             }
             step = int(state.step)
+            if not math.isfinite(means["loss_bits"]):
+                raise DivergedError(
+                    f"loss: got {means['loss_bits']} within the {num_steps} updates "
+                    f"before update {step}, want a finite number; the last checkpoint "
+                    f"in {run.path} is good; try a lower learning_rate"
+                )
             rate = num_steps * config.batch_size / (time.perf_counter() - started)
             run.record(step, "train", **means, sequences_per_second=rate)
             progress.report(step, **means, rate=rate)
-            if step % config.validate_every == 0 or step == config.steps:
+            at_end = step == last_step(state, config)
+            if step % config.validate_every == 0 or at_end:
                 validation = evaluate(
                     state.params,
                     config,
@@ -120,22 +139,24 @@ def learn(run: RunFolder, console: Console) -> TrainState:
                     key=purpose_key(config.seed, "validation"),
                 )
                 wrong = validation["wrong_bits_per_sequence"]
-                state = state.replace(solved=state.solved + 1 if wrong == 0 else 0)
+                if wrong == 0 and state.solved_at == NOT_SOLVED:
+                    state = state.replace(solved_at=jnp.int32(step))
                 run.record(
                     step,
                     "validation",
                     loss_bits=validation["loss_bits_per_sequence"],
                     wrong_bits=wrong,
                 )
-            at_end = step == config.steps or is_solved(state, config)
             if step % config.checkpoint_every == 0 or at_end:
                 run.save(state)
     return state
 
 
-def is_solved(state: TrainState, config: TrainConfig) -> bool:
-    """Whether enough validations in a row went without a wrong bit."""
-    return int(state.solved) >= config.patience
+def last_step(state: TrainState, config: TrainConfig) -> int:
+    """The update to end with: earlier than `config.steps` once the task is solved."""
+    if state.solved_at == NOT_SOLVED:
+        return config.steps
+    return min(config.steps, int(state.solved_at) + config.polish_steps)
 
 
 def final_evaluation(state: TrainState, config: TrainConfig) -> list[dict[str, Any]]:
@@ -144,7 +165,9 @@ def final_evaluation(state: TrainState, config: TrainConfig) -> list[dict[str, A
     return [
         {
             "step": int(state.step),
-            "solved": is_solved(state, config),
+            "solved_at": None
+            if state.solved_at == NOT_SOLVED
+            else int(state.solved_at),
             **evaluate(
                 state.params,
                 config,
@@ -161,12 +184,14 @@ def summarize(
     run: RunFolder, evaluation: list[dict[str, Any]], console: Console
 ) -> None:
     """Prints how well the machine does and where to look."""
-    step, solved = evaluation[0]["step"], evaluation[0]["solved"]
-    seen = step * run.config.batch_size
-    console.print(
-        f"{'Solved' if solved else 'Not solved'} after {step:,} updates "
-        f"({seen:,} sequences)."
+    step, solved_at = evaluation[0]["step"], evaluation[0]["solved_at"]
+    trained = (
+        f"trained for {step:,} updates ({step * run.config.batch_size:,} sequences)"
     )
+    if solved_at is None:
+        console.print(f"Not solved, {trained}.")
+    else:
+        console.print(f"Solved after {solved_at:,} updates, {trained}.")
     table = Table("length", "sequences", "wrong bits", "cost (bits)", "perfect")
     for entry in evaluation:
         table.add_row(
