@@ -46,11 +46,13 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
         key=(key, f"... {head}M"),
         strength=(strength, f"... {head}"),
     )
-    slots, direction = _direction(memory), _direction(key)
+    direction = key * _inverse_length(key)[..., None]
     if head:
-        cosine = jnp.einsum("...hm,...nm->...hn", direction, slots)
+        product = jnp.einsum("...hm,...nm->...hn", direction, memory)
+        cosine = product * _inverse_length(memory)[..., None, :]
     else:
-        cosine = jnp.einsum("...m,...nm->...n", direction, slots)
+        product = jnp.einsum("...m,...nm->...n", direction, memory)
+        cosine = product * _inverse_length(memory)
     return jax.nn.softmax(strength[..., None] * cosine, axis=-1)
 
 
@@ -173,14 +175,13 @@ def head_axis(memory: Array, per_head: Array) -> str:
     return "H " if same_rank else ""
 
 
-def _direction(vector: Array) -> Array:
-    """Vector over its length: x / sqrt(|x|^2 + ε^2), so 0 for a zero vector.
+def _inverse_length(vector: Array) -> Array:
+    """1 / sqrt(|x|^2 + ε^2) over the last axis: finite for a zero vector.
 
     Divided by its largest entry first, so that no square overflows or underflows. The
-    quotient does not depend on that scale, hence no gradient flows through it.
+    result does not depend on that scale, hence no gradient flows through it.
     """
-    largest = jnp.max(jnp.abs(vector), axis=-1, keepdims=True)
+    largest = jnp.max(jnp.abs(vector), axis=-1)
     scale = lax.stop_gradient(jnp.maximum(largest, _SMALLEST_LENGTH))
-    scaled = vector / scale
-    squares = jnp.sum(scaled**2, axis=-1, keepdims=True)
-    return scaled * lax.rsqrt(squares + (_SMALLEST_LENGTH / scale) ** 2)
+    squares = jnp.sum((vector / scale[..., None]) ** 2, axis=-1)
+    return lax.rsqrt(squares + (_SMALLEST_LENGTH / scale) ** 2) / scale

@@ -1,7 +1,6 @@
 """Checkpoints of a run: the one module that knows Orbax."""
 
-import contextlib
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ _KEEP = 2
 
 
 class Checkpoints:
-    """The checkpoints in a folder, each named by its step and written as a whole.
+    """The checkpoints in a folder, each named by its step and there as a whole or not.
 
-    One that a killed run left unfinished does not count. The newest few are kept.
+    Orbax writes under another name and renames when all is written, so what a killed
+    run left unfinished does not count. The newest few are kept.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -23,15 +23,15 @@ class Checkpoints:
 
     def latest_step(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
-        if not self._folder.is_dir():
-            return None
-        with self._open(read_only=True) as manager:
-            return manager.latest_step()
+        return max(self._steps(), default=None)
 
     def save(self, step: int, state: PyTree) -> None:
-        """Writes the checkpoint of a step, and returns when it is safe."""
-        with self._open(read_only=False) as manager:
-            manager.save(step, args=ocp.args.StandardSave(state))
+        """Writes the checkpoint of a step; returns when it is safe."""
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(self._folder / str(step), state, force=True)
+            checkpointer.wait_until_finished()
+        for old in sorted(self._steps())[:-_KEEP]:
+            shutil.rmtree(self._folder / str(old))
 
     def restore(self, step: int, template: PyTree) -> PyTree:
         """The state saved at a step.
@@ -41,20 +41,28 @@ class Checkpoints:
           template: arrays, or `jax.ShapeDtypeStruct`s, of the shapes to restore.
 
         Raises:
-          ValueError: if the checkpoint holds something else.
+          ValueError: if the checkpoint holds something else, or is damaged.
         """
         device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         template = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
             template,
         )
-        with self._open(read_only=True) as manager:
-            return manager.restore(step, args=ocp.args.StandardRestore(template))
+        path = self._folder / str(step)
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                return checkpointer.restore(path, template)
+        except Exception as error:  # Orbax raises of every kind on a damaged file.
+            raise ValueError(
+                f"workdir: got {path}, which cannot be restored, want a whole "
+                f"checkpoint of this run: {str(error).splitlines()[0]}"
+            ) from error
 
-    @contextlib.contextmanager
-    def _open(self, read_only: bool) -> Iterator[ocp.CheckpointManager]:
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=_KEEP, enable_async_checkpointing=False, read_only=read_only
-        )
-        with ocp.CheckpointManager(self._folder, options=options) as manager:
-            yield manager
+    def _steps(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        return [
+            int(path.name)
+            for path in self._folder.iterdir()
+            if path.name.isdigit() and ocp.utils.is_checkpoint_finalized(path)
+        ]
