@@ -1,6 +1,6 @@
 """The Neural Turing Machine for JAX: a memory that a network can address.
 
-A machine is five pure functions over plain arrays:
+A machine is a configuration and four pure functions over plain arrays:
 
     config = ntm_jax.NTMConfig(output_size=8)
     params = ntm_jax.init(key, config, input_size=9)

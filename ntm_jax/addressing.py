@@ -8,8 +8,8 @@ Every function works on one head or on any leading batch axes `...` alike. Where
 function takes the memory, `[..., N, M]`, the head's arguments may have one axis more,
 `[..., H, M]` for `[..., M]`: several heads at one memory.
 
-Each function is finite, with a finite gradient, on every finite input; so is each
-limit that the equations leave open.
+Each function is finite, with a finite gradient, on every finite memory, key and
+weighting, for β and γ of up to 1e30; so is each limit that the equations leave open.
 """
 
 import jax
@@ -22,6 +22,8 @@ from ntm_jax.checks import check_arrays
 _SMALLEST_LENGTH = 1e-8
 # Weight of an empty slot in the logarithm of eq. 9; 1e-30 is a normal bfloat16.
 _SMALLEST_WEIGHT = 1e-30
+# Keeps the product of a key with the largest of slots within the range of float32.
+_HEADROOM = 2.0**-32
 
 
 def content_weights(memory: Array, key: Array, strength: Array) -> Array:
@@ -46,13 +48,14 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
         key=(key, f"... {head}M"),
         strength=(strength, f"... {head}"),
     )
-    direction = key * _inverse_length(key)[..., None]
+    direction = key * (_inverse_length(key)[..., None] * _HEADROOM)
+    inverse_lengths = _inverse_length(memory) / _HEADROOM
     if head:
         product = jnp.einsum("...hm,...nm->...hn", direction, memory)
-        cosine = product * _inverse_length(memory)[..., None, :]
+        cosine = product * inverse_lengths[..., None, :]
     else:
         product = jnp.einsum("...m,...nm->...n", direction, memory)
-        cosine = product * _inverse_length(memory)
+        cosine = product * inverse_lengths
     return jax.nn.softmax(strength[..., None] * cosine, axis=-1)
 
 

@@ -78,8 +78,18 @@ class NTMConfig:
                 f"controller: got {self.controller!r}, want a flax.linen module, such "
                 "as ntm_jax.lstm(100)"
             )
-        if self.head_clip is not None and not (
-            isinstance(self.head_clip, int | float) and 0 < self.head_clip < math.inf
+        try:
+            hash(self.controller)
+        except TypeError:
+            raise TypeError(
+                f"controller: got {self.controller!r}, want a module that can be "
+                "hashed: tuples, not lists, in its fields"
+            ) from None
+        clip = self.head_clip
+        if clip is not None and (
+            isinstance(clip, bool)
+            or not isinstance(clip, int | float)
+            or not 0 < clip < math.inf
         ):
             raise ValueError(
                 f"head_clip: got {self.head_clip!r}, want a positive number or None"

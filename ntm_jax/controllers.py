@@ -5,6 +5,8 @@ A controller is a `flax.linen` module of one of two kinds:
 * recurrent, an `nn.RNNCellBase`: `carry, hidden = cell(carry, inputs)`;
 * stateless, any other module: `hidden = module(inputs)`.
 
+The shape of a carry must not depend on the width of the input.
+
 `lstm`, `gru` and `feed_forward` build the common ones; any other cell or module of Flax
 or of your own goes into `NTMConfig(controller=...)` as it is. All have leading batch
 axes. Two modules that compare equal share one compilation.

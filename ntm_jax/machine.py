@@ -19,6 +19,7 @@ from ntm_jax.addressing import address
 from ntm_jax.checks import (
     check_arrays,
     check_count,
+    check_dtype,
     check_float_array,
     check_key,
     check_shape,
@@ -72,10 +73,10 @@ def init(
       TypeError, ValueError: for arguments that are not of this kind.
     """
     check_key("key", key)
+    check_config(config)
     check_count("input_size", input_size)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"dtype: got {dtype}, want a floating dtype")
-    keys = iter(jax.random.split(key, 7))
+    check_dtype("dtype", dtype)
+    keys = iter(jax.random.split(key, 6))
     n, m, r, w = (
         config.num_slots,
         config.slot_size,
@@ -111,7 +112,7 @@ def init(
         )
     if initial:
         params["initial"] = initial
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    return _cast(params, dtype)
 
 
 def initial_state(
@@ -136,8 +137,14 @@ def initial_state(
     Raises:
       ValueError: for a `num_slots` that the machine cannot have.
     """
+    check_config(config)
+    check_params(params, config)
     n = config.num_slots if num_slots is None else num_slots
     check_count("num_slots", n)
+    if not isinstance(batch_shape, tuple):
+        raise TypeError(f"batch_shape: got {batch_shape!r}, want a tuple of sizes")
+    for size in batch_shape:
+        check_count("batch_shape", size, 0)
     check_shift_range(config.shift_range, n)
     for field in ("initial_memory", "initial_focus"):
         if getattr(config, field) == "learned" and n != config.num_slots:
@@ -145,7 +152,6 @@ def initial_state(
                 f"num_slots: got {n}, want {config.num_slots}: with {field}='learned' "
                 "the parameters hold one entry per slot"
             )
-    check_params(params, config)
     dtype = params["output"]["bias"].dtype
 
     def learned(name: str) -> PyTree:
@@ -178,9 +184,8 @@ def initial_state(
     if config.initial_carry == "learned":
         carry = learned("carry")
     else:
-        # Only the batch axes of this shape count: the carry is the cell's own business.
-        carry = controllers.initial_carry(config.controller, 1, ())
-        carry = jax.tree.map(lambda leaf: leaf.astype(dtype), carry)
+        # The carry of a cell depends on its own size, not on that of its input.
+        carry = _cast(controllers.initial_carry(config.controller, 1, ()), dtype)
 
     state = NTMState(
         memory=memory,
@@ -286,6 +291,7 @@ def unroll(
         raise ValueError(
             f"xs: got shape {list(xs.shape)}, want [T, ..., input_size]: time first"
         )
+    check_config(config)
     if state is None:
         state = initial_state(params, config, batch_shape=xs.shape[1:-1])
     check_fit(params, state, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype), config)
@@ -311,10 +317,18 @@ def unroll(
     return lax.scan(jax.checkpoint(masked_step, prevent_cse=False), state, (xs, mask))
 
 
-def check_fit(params: Params, state: NTMState, x: Array, config: NTMConfig) -> None:
+def check_fit(
+    params: Params,
+    state: NTMState,
+    x: Array | jax.ShapeDtypeStruct,
+    config: NTMConfig,
+) -> None:
     """Raises unless params, state and input belong to one machine and one batch."""
+    check_config(config)
     check_params(params, config)
     check_float_array("x", x)
+    if x.ndim < 1:
+        raise ValueError("x: got shape [], want [..., input_size]")
     if not isinstance(state, NTMState):
         raise TypeError(f"state: got {type(state).__name__}, want an NTMState")
     r, w, m = config.num_read_heads, config.num_write_heads, config.slot_size
@@ -327,15 +341,21 @@ def check_fit(params: Params, state: NTMState, x: Array, config: NTMConfig) -> N
         ("write_weights", (w, n), "W N"),
         ("reads", (r, m), "R M"),
     ):
-        check_shape(
-            f"state.{field}", getattr(state, field), (*batch, *shape), f"... {axes}"
+        leaf = getattr(state, field)
+        check_float_array(f"state.{field}", leaf)
+        check_shape(f"state.{field}", leaf, (*batch, *shape), f"... {axes}")
+        _check_same_dtype(f"state.{field}", leaf, params)
+    _check_same_dtype("x", x, params)
+    wanted = jax.eval_shape(
+        lambda: controllers.initial_carry(config.controller, 1, batch)
+    )
+    if jax.tree.structure(state.controller) != jax.tree.structure(wanted):
+        raise ValueError(
+            f"state.controller: got {jax.tree.structure(state.controller)}, want "
+            f"{jax.tree.structure(wanted)}, the controller's own carry"
         )
-    dtype = params["output"]["bias"].dtype
-    for name, leaf in (("x", x), ("state.memory", state.memory)):
-        if leaf.dtype != dtype:
-            raise TypeError(
-                f"{name}: got dtype {leaf.dtype}, want {dtype}, the dtype of params"
-            )
+    for leaf, want in zip(jax.tree.leaves(state.controller), jax.tree.leaves(wanted)):
+        check_shape("state.controller", leaf, want.shape, "...")
 
 
 def check_params(params: Params, config: NTMConfig) -> None:
@@ -352,12 +372,40 @@ def check_params(params: Params, config: NTMConfig) -> None:
         if name not in params:
             raise ValueError(f"params: got {sorted(params)}, want {name!r} among them")
     for name, sizes in kernels.items():
-        check_shape(
-            f"params[{name!r}]['kernel']",
-            params[name]["kernel"],
-            (None, *sizes),
-            "H O" if name == "output" else "H heads P",
+        axes = "O" if name == "output" else "heads P"
+        for entry, shape, letters in (
+            ("kernel", (None, *sizes), f"H {axes}"),
+            ("bias", sizes, axes),
+        ):
+            where = f"params[{name!r}][{entry!r}]"
+            if not isinstance(params[name], Mapping) or entry not in params[name]:
+                raise ValueError(f"params: got no {where}, want that of init")
+            check_float_array(where, params[name][entry])
+            check_shape(where, params[name][entry], shape, letters)
+
+
+def check_config(config: NTMConfig) -> None:
+    """Raises a `TypeError` unless `config` is an `NTMConfig`."""
+    if not isinstance(config, NTMConfig):
+        raise TypeError(f"config: got {type(config).__name__}, want an NTMConfig")
+
+
+def _check_same_dtype(name: str, leaf: Any, params: Params) -> None:
+    dtype = params["output"]["bias"].dtype
+    if leaf.dtype != dtype:
+        raise TypeError(
+            f"{name}: got dtype {leaf.dtype}, want {dtype}, the dtype of params"
         )
+
+
+def _cast(tree: PyTree, dtype: jax.typing.DTypeLike) -> PyTree:
+    """The tree with its floating leaves of that dtype."""
+    return jax.tree.map(
+        lambda leaf: (
+            leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+        ),
+        tree,
+    )
 
 
 def _schedule(config: NTMConfig) -> list[tuple[str, slice]]:

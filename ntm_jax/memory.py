@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntm_jax.addressing import head_axis
-from ntm_jax.checks import check_arrays, check_choice, check_count
+from ntm_jax.checks import check_arrays, check_choice, check_count, check_dtype
 
 FIXED_MEMORIES = ("constant", "random")
 # Small and alike everywhere (Collier and Beel 2018, arXiv:1807.08518).
@@ -95,6 +95,7 @@ def initial_memory(
     check_count("num_slots", num_slots)
     check_count("slot_size", slot_size)
     check_choice("kind", kind, FIXED_MEMORIES)
+    check_dtype("dtype", dtype)
     if kind == "constant":
         return jnp.full((num_slots, slot_size), _CONSTANT, dtype)
     slot_keys = jax.vmap(jax.random.key)(jnp.arange(num_slots))

@@ -57,7 +57,9 @@ class Copy(Task):
 
         num_steps = 2 * length.limit + 1
         step = jnp.arange(num_steps)[:, None]
-        source = jnp.zeros((num_steps, *shape[1:])).at[: length.limit].set(bits)
+        source = (
+            jnp.zeros((num_steps, *shape[1:]), bits.dtype).at[: length.limit].set(bits)
+        )
         presented = jnp.where((step < lengths)[:, :, None], source, 0)
         delimiter = (step == lengths)[:, :, None].astype(jnp.float32)
 

@@ -88,6 +88,8 @@ class Task(abc.ABC):
             difficulty that the task does not have.
         """
         check_count("batch_size", batch_size)
+        if not jnp.issubdtype(getattr(key, "dtype", float), jax.dtypes.prng_key):
+            raise TypeError(f"key: got {key!r}, want one of jax.random.key(seed)")
         return self.make(key, batch_size, self.ranges(**difficulty))
 
     def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
@@ -118,8 +120,8 @@ def loss_bits(logits: Array, batch: Batch) -> Array:
       ValueError: if `logits` are not of the shape of the targets.
     """
     check_logits(logits, batch)
-    # log(1 + e^z) - z y, which no logit overflows.
-    cost = jax.nn.softplus(logits) - logits * batch.targets.astype(logits.dtype)
+    # -log of the probability of the right bit: exact however sure the answer is.
+    cost = jax.nn.softplus(jnp.where(batch.targets > 0.5, -logits, logits))
     return _sum_where_due(cost, batch.mask) / np.log(2).item()
 
 
@@ -168,6 +170,10 @@ def check_range(name: str, difficulty: Any) -> Range:
       TypeError, ValueError: for other than whole numbers, 1 <= lowest <= highest.
     """
     if isinstance(difficulty, Range):
+        if isinstance(difficulty.highest, Array):  # traced: known on the device alone
+            check_range(name, (difficulty.lowest, difficulty.limit))
+        elif not check_range(name, difficulty[:2]).highest <= difficulty.limit:
+            raise ValueError(f"{name}: got {difficulty}, want highest <= limit")
         return difficulty
     if not isinstance(difficulty, tuple | list):
         difficulty = (difficulty, difficulty)

@@ -100,6 +100,15 @@ def test_loss_is_cross_entropy_in_bits_over_the_mask():
     np.testing.assert_allclose(tasks.loss_bits(logits, batch), [3.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("target", [0, 1])
+def test_loss_of_a_sure_answer_is_exact(target):
+    batch = make_batch([[[target]]], [[True]])
+    logit = jnp.asarray([[[20.0 if target else -20.0]]])
+    np.testing.assert_allclose(
+        tasks.loss_bits(logit, batch), np.log1p(np.exp(-20)) / np.log(2), rtol=1e-5
+    )
+
+
 def test_loss_of_a_coin_is_one_bit_for_each_bit():
     batch = tasks.get("copy").sample(jax.random.key(0), 8, length=(1, 6))
     loss = tasks.loss_bits(jnp.zeros_like(batch.targets), batch)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,14 @@ from train import evaluate, main
 from train.checkpoint import Checkpoints
 from train.config import PRESETS, TrainConfig, preset
 from train.curriculum import curriculum
-from train.loop import Metrics, init_state, polish_rate, purpose_key, train
+from train.loop import (
+    NOT_SOLVED,
+    Metrics,
+    init_state,
+    polish_rate,
+    purpose_key,
+    train,
+)
 from train.optimizer import make_optimizer
 from train.run import RunFolder
 
@@ -151,6 +159,8 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
         ("--learning_rate=0", "learning_rate: got 0.0, want a positive number"),
         ("--momentum=1", "momentum: got 1.0, want less than 1"),
         ("--seed=-1", "seed: got -1, want a whole number >= 0"),
+        ("--seed=4294967296", "seed: got 4294967296, want less than 2**32"),
+        ("--preset", "--preset"),
         ("--validate_every=150", "validate_every: got 150, want a multiple of"),
         ("--controller=transformer", "transformer"),
         ("--controler=lstm", "--controler"),
@@ -198,6 +208,7 @@ def test_evaluate_prints_one_json_object_last(finished, capsys):
         ("--num_slots=2", "shift_range: got 1, want 2 * shift_range + 1 <= num_slots"),
         ("--num_sequences=0", "num_sequences: got 0, want a whole number >= 1"),
         ("--seed=-1", "seed: got -1, want a whole number >= 0"),
+        ("--seed=4294967296", "seed: got 4294967296, want less than 2**32"),
     ],
 )
 def test_evaluate_names_what_is_wrong(finished, flag, message, capsys):
@@ -214,10 +225,35 @@ def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([f"--workdir={tmp_path}"])
     assert "no checkpoint" in capsys.readouterr().err
-    (tmp_path / "config.json").write_text('{"task": "copy", "colour": 3}')
-    with pytest.raises(SystemExit, match="2"):
-        evaluate.main([f"--workdir={tmp_path}"])
-    assert "colour" in capsys.readouterr().err
+    fields = json.loads(TINY.to_json())
+    for broken, name in (
+        ({**fields, "colour": 3}, "colour"),
+        ({**fields, "num_slots": 0}, "num_slots"),
+        ({key: fields[key] for key in fields if key != "epsilon"}, "epsilon"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(broken))
+        with pytest.raises(SystemExit, match="2"):
+            evaluate.main([f"--workdir={tmp_path}"])
+        assert name in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_named(finished, tmp_path, capsys):
+    damaged = tmp_path / "run"
+    shutil.copytree(finished, damaged)
+    (damaged / "evaluation.json").unlink()
+    for path in (damaged / "checkpoints" / "60").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    for command in (main.main, evaluate.main):
+        arguments = [f"--workdir={damaged}"]
+        with pytest.raises(SystemExit, match="2"):
+            command(arguments + flags(TINY) if command is main.main else arguments)
+        assert "cannot be restored" in capsys.readouterr().err
+    # Without it, the run goes on from the one before.
+    shutil.rmtree(damaged / "checkpoints" / "60")
+    assert main.main([f"--workdir={damaged}", *flags(TINY)]) == 0
+    runs = [RunFolder.open(workdir) for workdir in (damaged, finished)]
+    chex.assert_trees_all_equal(*(run.restore() for run in runs))
 
 
 def test_evaluation_does_not_depend_on_how_it_is_batched(monkeypatch):
@@ -290,7 +326,7 @@ def test_seeds_give_other_parameters_and_other_sequences():
 
 def test_graves_rmsprop_is_the_recurrence_of_his_paper():
     config = dataclasses.replace(
-        TINY, optimizer="graves_rmsprop", learning_rate=1e-4, clip="none"
+        TINY, optimizer="graves_rmsprop", learning_rate=1e-4, epsilon=1e-4, clip="none"
     )
     optimizer = make_optimizer(config)
     gradients = np.random.default_rng(0).normal(size=(5, 3))
@@ -364,14 +400,26 @@ def test_a_solved_run_ends_when_it_is_polished():
     assert main.last_step(state.replace(solved_at=jnp.int32(58)), config) == 60
 
 
-def test_a_run_whose_loss_is_not_a_number_stops(tmp_path, monkeypatch, capsys):
+def test_solved_means_that_no_validation_since_had_a_wrong_bit():
+    state = main.judge(init_state(TINY), 20, wrong=0.5)
+    assert state.solved_at == NOT_SOLVED
+    state = main.judge(state, 40, wrong=0)
+    state = main.judge(state, 60, wrong=0)
+    assert state.solved_at == 40
+    assert main.judge(state, 80, wrong=0.001).solved_at == NOT_SOLVED
+
+
+@pytest.mark.parametrize("name", ["loss_bits", "gradient_norm"])
+def test_a_run_that_is_not_finite_any_more_stops(name, tmp_path, monkeypatch, capsys):
     def diverge(state, **_):
-        bad = Metrics(*(jnp.asarray([jnp.nan]) for _ in range(3)))
-        return state.replace(step=state.step + 2), bad
+        fine = Metrics(*(jnp.ones(2) for _ in range(3)))
+        return state.replace(step=state.step + 2), fine.replace(
+            **{name: jnp.asarray([1, jnp.nan])}
+        )
 
     monkeypatch.setattr(main, "train", diverge)
     assert main.main([f"--workdir={tmp_path / 'run'}", *flags(TINY)]) == 1
-    assert "loss: got nan" in capsys.readouterr().out
+    assert f"{name}: got nan" in capsys.readouterr().err
     assert not (tmp_path / "run" / "evaluation.json").exists()
     assert RunFolder.open(tmp_path / "run").metrics() == []
 

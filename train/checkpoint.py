@@ -30,8 +30,9 @@ class Checkpoints:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(self._folder / str(step), state, force=True)
             checkpointer.wait_until_finished()
-        for old in sorted(self._steps())[:-_KEEP]:
-            shutil.rmtree(self._folder / str(old))
+        old = [self._folder / str(step) for step in sorted(self._steps())[:-_KEEP]]
+        for path in [*old, *self._folder.glob("*.orbax-checkpoint-tmp*")]:
+            shutil.rmtree(path)
 
     def restore(self, step: int, template: PyTree) -> PyTree:
         """The state saved at a step.
@@ -55,7 +56,8 @@ class Checkpoints:
         except Exception as error:  # Orbax raises of every kind on a damaged file.
             raise ValueError(
                 f"workdir: got {path}, which cannot be restored, want a whole "
-                f"checkpoint of this run: {str(error).splitlines()[0]}"
+                "checkpoint of this run; without that folder, the run goes on from the "
+                f"one before ({type(error).__name__}: {str(error)[:200]})"
             ) from error
 
     def _steps(self) -> list[int]:

@@ -52,9 +52,11 @@ class TrainConfig:
     """Momentum of RMSProp, first decay rate of Adam."""
     decay: float = 0.95
     """Decay rate of the mean squared gradient."""
-    clip: Literal["value", "norm", "none"] = "value"
+    epsilon: float = 1e-5
+    """What RMSProp adds to the mean squared gradient."""
+    clip: Literal["value", "norm", "none"] = "norm"
     """Clip each component of the gradient, or the norm of all of it."""
-    clip_at: float = 10.0
+    clip_at: float = 1.0
     """What it is clipped to."""
     steps_per_call: int = 100
     """Updates in one compiled call, after which the run reports."""
@@ -109,9 +111,8 @@ class TrainConfig:
                 smallest = 0 if field.name in ("seed", "shift_range") else 1
                 check_count(field.name, value, smallest)
             elif field.type is float:
-                check_positive(field.name, value)
-        if self.seed >= 2**32:
-            raise ValueError(f"seed: got {self.seed}, want less than 2**32")
+                check_positive(field.name, value, zero_too=field.name == "momentum")
+        check_seed(self.seed)
         for name in ("momentum", "decay"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, want less than 1")
@@ -156,7 +157,11 @@ class TrainConfig:
           ValueError: if the file does not hold one.
         """
         try:
-            return cls(**json.loads(path.read_text()))
+            fields = json.loads(path.read_text())
+            missing = {field.name for field in dataclasses.fields(cls)} - set(fields)
+            if missing:
+                raise ValueError(f"{min(missing)}: got none, want a value")
+            return cls(**fields)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: not the config of a run: {error}") from None
 
@@ -164,7 +169,18 @@ class TrainConfig:
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {"copy": {}},
     # Tables 1 to 3 of the paper, RMSProp in the form of Graves 2013.
-    "paper": {"copy": {"optimizer": "graves_rmsprop", "learning_rate": 1e-4}},
+    "paper": {
+        "copy": {
+            "optimizer": "graves_rmsprop",
+            "learning_rate": 1e-4,
+            "epsilon": 1e-4,
+            "clip": "value",
+            "clip_at": 10.0,
+            "batch_size": 1,
+            "steps": 1_000_000,
+            "curriculum": "uniform",
+        }
+    },
 }
 
 
@@ -179,9 +195,16 @@ def preset(name: str, task: str) -> TrainConfig:
     return TrainConfig(task=task, **PRESETS[name][task])  # type: ignore[arg-type]
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Raises unless `value` is a positive, finite number."""
+def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
+    """Raises unless `value` is a positive, finite number (or zero too)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: got {value!r}, want a positive number")
-    if not 0 < value < math.inf:
+    if not (0 < value < math.inf or (zero_too and value == 0)):
         raise ValueError(f"{name}: got {value}, want a positive number")
+
+
+def check_seed(seed: Any) -> None:
+    """Raises unless `seed` is a whole number of 32 bits."""
+    check_count("seed", seed, 0)
+    if seed >= 2**32:
+        raise ValueError(f"seed: got {seed}, want less than 2**32 = {2**32}")

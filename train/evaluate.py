@@ -21,7 +21,7 @@ import ntm_jax
 import tasks
 from ntm_jax.checks import check_count
 from train import cli
-from train.config import TrainConfig
+from train.config import TrainConfig, check_seed
 from train.loop import purpose_key
 from train.run import RunFolder
 
@@ -120,7 +120,7 @@ def evaluation_key(seed: int) -> Array:
     Raises:
       TypeError, ValueError: for a seed that is not whole, or negative.
     """
-    check_count("seed", seed, 0)
+    check_seed(seed)
     return purpose_key(seed, "evaluation")
 
 

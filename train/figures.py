@@ -24,11 +24,9 @@ _BITS: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
 _WEIGHTS: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": 1}
 
 
-def trace(
-    params: PyTree, xs: Array, *, config: NTMConfig, num_slots: int | None = None
-) -> tuple[NTMState, Array]:
+def trace(params: PyTree, xs: Array, *, config: NTMConfig) -> tuple[NTMState, Array]:
     """The states after every step, stacked over time, and the outputs."""
-    state = ntm_jax.initial_state(params, config, num_slots=num_slots)
+    state = ntm_jax.initial_state(params, config)
     step = functools.partial(ntm_jax.step, params, config=config)
 
     def keep_state(state: NTMState, x: Array) -> tuple[NTMState, tuple]:
@@ -43,27 +41,28 @@ def draw_run(
     params: PyTree,
     config: TrainConfig,
     metrics: list[dict[str, Any]],
-    lengths: tuple[int, ...],
-) -> list[Path]:
-    """All figures of a run, as PNG files in `folder`; returns their paths."""
+    difficulties: list[dict[str, int]],
+) -> None:
+    """All figures of a run, as PNG files in `folder`.
+
+    A sequence of each difficulty is drawn: the first of those evaluated at the end.
+    """
     figures = {"learning_curve": learning_curve(metrics, config)}
-    for length in lengths:
-        key = evaluation_key(0)[None]
-        batch = sample_each(config.make_task(), key, length=length)
+    run = jax.jit(functools.partial(trace, config=config.make_machine()))
+    for difficulty in difficulties:
+        key = jax.random.fold_in(evaluation_key(0), 0)[None]
+        batch = sample_each(config.make_task(), key, **difficulty)
         inputs, targets, mask = (
             np.asarray(leaf[:, 0]) for leaf in (batch.inputs, batch.targets, batch.mask)
         )
-        run = jax.jit(functools.partial(trace, config=config.make_machine()))
         states, logits = jax.device_get(run(params, inputs))
         outputs = np.asarray(jax.nn.sigmoid(logits))
-        figures[f"answer_{length}"] = answer(inputs, targets, outputs, mask)
-        figures[f"focus_{length}"] = focus(states, inputs, outputs)
+        size = "_".join(str(value) for value in difficulty.values())
+        figures[f"answer_{size}"] = answer(inputs, targets, outputs, mask)
+        figures[f"focus_{size}"] = focus(states, inputs, outputs)
     folder.mkdir(exist_ok=True)
-    paths = []
     for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1])
-    return paths
+        figure.savefig(folder / f"{name}.png")
 
 
 @mpl.rc_context(_STYLE)

@@ -24,8 +24,8 @@ class TrainState(struct.PyTreeNode):
 
     Attributes:
       step: int `[]`, updates made.
-      solved_at: int `[]`, the update after which the validation set was first answered
-        without a wrong bit; `NOT_SOLVED` until then.
+      solved_at: int `[]`, the update from which on every validation was without a wrong
+        bit; `NOT_SOLVED` where the last one was not.
       params: of the machine.
       opt_state: of the optimizer.
     """

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -48,7 +49,7 @@ class Flags:
 
 
 class DivergedError(RuntimeError):
-    """The loss is not a number any more, so there is nothing to go on from."""
+    """The loss or its gradient is not a number: there is nothing to go on from."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,98 +58,122 @@ def main(arguments: list[str] | None = None) -> int:
         flags = parse(sys.argv[1:] if arguments is None else arguments)
         workdir = flags.workdir or Path("runs") / flags.config.task
         run = RunFolder.create(workdir, flags.config)
-    console = Console()
-    evaluation = run.evaluation()
-    if evaluation is not None:
+        evaluation = run.evaluation()
+        state = run.start() if evaluation is None else None
+    # Paths and numbers as they are: no markup, no wrapping, no colours of Rich's own.
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    if state is None:
         console.print(f"The run in {workdir} is complete.")
     else:
         try:
-            evaluation = run_to_the_end(run, console)
+            evaluation = run_to_the_end(run, state, console)
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on from the last checkpoint.")
             return 130
-        except DivergedError as error:
-            console.print(f"error: {error}")
+        except (DivergedError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
             return 1
-    summarize(run, evaluation, console)
+    summarize(run, evaluation or [], console)
     return 0
 
 
 def parse(arguments: list[str]) -> Flags:
     """The flags; what is not given comes from the preset for the task."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--task", default="copy")
-    first.add_argument("--preset", default="default")
+    first.add_argument("--task", default="copy", nargs="?", const="copy")
+    first.add_argument("--preset", default="default", nargs="?", const="default")
     known, _ = first.parse_known_args(arguments)
     default = Flags(preset=known.preset, config=preset(known.preset, known.task))
     return cli.parse(Flags, arguments, prog="python -m train.main", default=default)
 
 
-def run_to_the_end(run: RunFolder, console: Console) -> list[dict[str, Any]]:
+def run_to_the_end(
+    run: RunFolder, state: TrainState, console: Console
+) -> list[dict[str, Any]]:
     """Trains, evaluates and draws; returns the evaluation."""
-    state = learn(run, console)
+    state = learn(run, state, console)
+    ranges = run.config.make_task().ranges()
+    difficulties = [
+        {name: factor * range_.limit for name, range_ in ranges.items()}
+        for factor in (1, _BEYOND)
+    ]
     with console.status("Evaluating"):
-        evaluation = final_evaluation(state, run.config)
+        evaluation = [evaluate_at(state, run.config, d) for d in difficulties]
     with console.status("Drawing"):
-        draw_run(
-            run.figures,
-            state.params,
-            run.config,
-            run.metrics(),
-            tuple(entry["length"] for entry in evaluation),
-        )
+        draw_run(run.figures, state.params, run.config, run.metrics(), difficulties)
     run.finish(evaluation)
     return evaluation
 
 
-def learn(run: RunFolder, console: Console) -> TrainState:
-    """Updates until the task is solved or the steps are used up."""
+def learn(run: RunFolder, state: TrainState, console: Console) -> TrainState:
+    """Updates until the task is solved and polished, or the steps are used up."""
     config = run.config
-    state = run.start()
     step = int(state.step)
     title = f"{config.task}, seed {config.seed}"
     console.print(
         f"Training on {title}, in {run.path}, on {jax.devices()[0].device_kind}"
         + (f", from update {step} on" if step else "")
     )
-    with Progress(console, config.steps, step, title) as progress:
+    with Progress(console, last_step(state, config), step, title) as progress:
         while step < last_step(state, config):
             started = time.perf_counter()
             num_steps = min(config.steps_per_call, last_step(state, config) - step)
             state, metrics = train(state, config=config, num_steps=num_steps)
             means = {
-                name: float(jnp.mean(value))
-                for name, value in dataclasses.asdict(metrics).items()
+                name: float(np.mean(value))
+                for name, value in vars(jax.device_get(metrics)).items()
             }
             step = int(state.step)
-            if not math.isfinite(means["loss_bits"]):
-                raise DivergedError(
-                    f"loss: got {means['loss_bits']} within the {num_steps} updates "
-                    f"before update {step}, want a finite number; the last checkpoint "
-                    f"in {run.path} is good; try a lower learning_rate"
-                )
+            check_finite(means, step, run)
             rate = num_steps * config.batch_size / (time.perf_counter() - started)
             run.record(step, "train", **means, sequences_per_second=rate)
-            progress.report(step, **means, rate=rate)
             at_end = step == last_step(state, config)
             if step % config.validate_every == 0 or at_end:
-                validation = evaluate(
-                    state.params,
-                    config,
-                    num_sequences=config.validation_sequences,
-                    key=purpose_key(config.seed, "validation"),
-                )
-                wrong = validation["wrong_bits_per_sequence"]
-                if wrong == 0 and state.solved_at == NOT_SOLVED:
-                    state = state.replace(solved_at=jnp.int32(step))
-                run.record(
-                    step,
-                    "validation",
-                    loss_bits=validation["loss_bits_per_sequence"],
-                    wrong_bits=wrong,
-                )
-            if step % config.checkpoint_every == 0 or at_end:
+                state = judge(state, step, wrong=validate(state, step, run))
+            if step % config.checkpoint_every == 0 or step == last_step(state, config):
                 run.save(state)
+            progress.report(step, last_step(state, config), **means, rate=rate)
+    return state
+
+
+def check_finite(means: dict[str, float], step: int, run: RunFolder) -> None:
+    """Raises a `DivergedError` at the first mean over a call that is not a number."""
+    for name in ("loss_bits", "gradient_norm"):
+        if not math.isfinite(means[name]):
+            raise DivergedError(
+                f"{name}: got {means[name]} within the updates before update {step}, "
+                f"want a finite number; the checkpoints in {run.path} are from before; "
+                "try a lower --learning_rate, in another --workdir"
+            )
+
+
+def validate(state: TrainState, step: int, run: RunFolder) -> float:
+    """Wrong bits per sequence on the validation set, which is recorded, too."""
+    result = evaluate(
+        state.params,
+        run.config,
+        key=purpose_key(run.config.seed, "validation"),
+        num_sequences=run.config.validation_sequences,
+    )
+    wrong = result["wrong_bits_per_sequence"]
+    run.record(
+        step,
+        "validation",
+        loss_bits=result["loss_bits_per_sequence"],
+        wrong_bits=wrong,
+    )
+    return wrong
+
+
+def judge(state: TrainState, step: int, *, wrong: float) -> TrainState:
+    """Solved by the first validation without a wrong bit, until one has a wrong bit.
+
+    So a run is polished only where every validation on the way was without.
+    """
+    if wrong > 0:
+        return state.replace(solved_at=jnp.int32(NOT_SOLVED))
+    if state.solved_at == NOT_SOLVED:
+        return state.replace(solved_at=jnp.int32(step))
     return state
 
 
@@ -159,25 +184,20 @@ def last_step(state: TrainState, config: TrainConfig) -> int:
     return min(config.steps, int(state.solved_at) + config.polish_steps)
 
 
-def final_evaluation(state: TrainState, config: TrainConfig) -> list[dict[str, Any]]:
-    """At the longest training size, and far beyond it."""
-    trained = config.make_task().ranges()["length"]
-    return [
-        {
-            "step": int(state.step),
-            "solved_at": None
-            if state.solved_at == NOT_SOLVED
-            else int(state.solved_at),
-            **evaluate(
-                state.params,
-                config,
-                key=evaluation_key(0),
-                num_sequences=_FINAL_SEQUENCES,
-                length=length,
-            ),
-        }
-        for length in (trained.limit, _BEYOND * trained.limit)
-    ]
+def evaluate_at(
+    state: TrainState, config: TrainConfig, difficulty: dict[str, int]
+) -> dict[str, Any]:
+    """What `evaluation.json` keeps for one difficulty."""
+    seed = 0
+    result = evaluate(
+        state.params,
+        config,
+        key=evaluation_key(seed),
+        num_sequences=_FINAL_SEQUENCES,
+        **difficulty,
+    )
+    solved_at = None if state.solved_at == NOT_SOLVED else int(state.solved_at)
+    return {**result, "seed": seed, "step": int(state.step), "solved_at": solved_at}
 
 
 def summarize(
@@ -191,11 +211,12 @@ def summarize(
     if solved_at is None:
         console.print(f"Not solved, {trained}.")
     else:
-        console.print(f"Solved after {solved_at:,} updates, {trained}.")
-    table = Table("length", "sequences", "wrong bits", "cost (bits)", "perfect")
+        console.print(f"Validated without a wrong bit after {solved_at:,}, {trained}.")
+    names = list(run.config.make_task().difficulty)
+    table = Table(*names, "sequences", "wrong bits", "cost (bits)", "perfect")
     for entry in evaluation:
         table.add_row(
-            str(entry["length"]),
+            *(str(entry[name]) for name in names),
             str(entry["num_sequences"]),
             f"{entry['wrong_bits_per_sequence']:g}",
             f"{entry['loss_bits_per_sequence']:.3g}",

@@ -23,7 +23,6 @@ class Progress:
 
     def __init__(self, console: Console, total: int, done: int, title: str) -> None:
         self._console = console
-        self._total = total
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -51,9 +50,9 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def report(self, step: int, **numbers: float) -> None:
+    def report(self, step: int, total: int, **numbers: float) -> None:
         """Shows how far the run is, with the numbers of its last report."""
         text = _NUMBERS.format(**numbers)
-        self._bar.update(self._task, completed=step, numbers=text)
+        self._bar.update(self._task, completed=step, total=total, numbers=text)
         if not self._console.is_terminal:
-            self._console.print(f"step {step}/{self._total}: {text}")
+            self._console.print(f"step {step}/{total}: {text}")

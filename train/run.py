@@ -20,6 +20,9 @@ from train.checkpoint import Checkpoints
 from train.config import TrainConfig
 from train.loop import TrainState, init_state
 
+# What a run that was killed as it started may have left.
+_UNFINISHED = {"config.json.tmp"}
+
 
 class RunFolder:
     """The folder of one run."""
@@ -58,7 +61,7 @@ class RunFolder:
         if (path / "config.json").exists():
             run = cls.open(path)
             check_same(path, old=run.config, new=config)
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and {file.name for file in path.iterdir()} - _UNFINISHED:
             raise ValueError(
                 f"workdir: got {path}, which holds other files than a run's, want an "
                 "empty or a new folder"
@@ -67,7 +70,8 @@ class RunFolder:
             run = cls(path, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / "config.json", config.to_json())
+            if not (path / "config.json").exists():
+                write_whole(path / "config.json", config.to_json())
         except OSError as error:
             raise ValueError(
                 f"workdir: got {path}, want a folder that I may write to: "

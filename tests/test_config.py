@@ -1,0 +1,77 @@
+"""The choices that make a machine."""
+
+import dataclasses
+
+import jax
+import pytest
+
+import ntm_jax
+
+
+def test_defaults_are_the_published_machine_s():
+    config = ntm_jax.NTMConfig(output_size=8)
+    assert dataclasses.asdict(config) | {"controller": None} == {
+        "output_size": 8,
+        "num_slots": 128,
+        "slot_size": 20,
+        "num_read_heads": 1,
+        "num_write_heads": 1,
+        "shift_range": 1,
+        "controller": None,
+        "order": "read_first",
+        "key_activation": "tanh",
+        "add_activation": "tanh",
+        "head_clip": None,
+        "initial_memory": "constant",
+        "initial_focus": "first_slot",
+        "initial_read": "zeros",
+        "initial_carry": "cell",
+    }
+    assert config.controller == ntm_jax.lstm(100)
+
+
+def test_equal_choices_make_equal_configs():
+    first, second = (ntm_jax.NTMConfig(output_size=8) for _ in range(2))
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != ntm_jax.NTMConfig(output_size=8, order="interleaved")
+    assert len({first, second}) == 1
+
+
+def test_is_frozen():
+    config = ntm_jax.NTMConfig(output_size=8)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.num_slots = 5  # type: ignore[misc]
+
+
+def test_takes_keywords_only():
+    with pytest.raises(TypeError, match="positional"):
+        ntm_jax.NTMConfig(8)  # type: ignore[call-arg]
+
+
+def test_a_changed_copy_is_checked_too():
+    config = ntm_jax.NTMConfig(output_size=8)
+    assert dataclasses.replace(config, num_slots=3).num_slots == 3
+    with pytest.raises(ValueError, match="num_slots: got 0"):
+        dataclasses.replace(config, num_slots=0)
+
+
+def test_is_a_static_argument():
+    @jax.jit
+    def closed_over():
+        return config.num_slots
+
+    config = ntm_jax.NTMConfig(output_size=8)
+    by_name = jax.jit(lambda config: config.num_slots, static_argnames="config")
+    assert closed_over() == by_name(config=config) == 128
+
+
+@pytest.mark.parametrize("head_clip", [20, 0.5, None])
+def test_head_clip_is_any_positive_number_or_none(head_clip):
+    config = ntm_jax.NTMConfig(output_size=8, head_clip=head_clip)
+    assert config.head_clip == head_clip
+
+
+def test_the_shifts_may_reach_every_slot_once():
+    config = ntm_jax.NTMConfig(output_size=1, num_slots=5, shift_range=2)
+    assert config.shift_range == 2

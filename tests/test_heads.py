@@ -1,0 +1,124 @@
+"""From the controller's output to what each head does."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from machines import make_config
+
+from ntm_jax import heads
+
+FIELDS = ("key", "strength", "gate", "shift", "gamma")
+
+
+def cut(emitted, config):
+    size, reach = config.slot_size, config.shift_range
+    return (
+        heads.addressing(emitted, size, reach, config.key_activation),
+        heads.writing(emitted, size, reach, config.add_activation),
+    )
+
+
+def random_emitted(config, *leading, scale=3.0):
+    size = heads.writing_size(config.slot_size, config.shift_range)
+    return scale * np.random.default_rng(0).normal(size=(*leading, size))
+
+
+class TestLiterals:
+    def test_a_head_that_emits_zeros_is_in_the_middle_of_every_range(self):
+        addressing, writing = cut(jnp.zeros((1, 15)), make_config())
+        np.testing.assert_array_equal(addressing.key, np.zeros((1, 3)))
+        np.testing.assert_allclose(addressing.strength, [math.log(2)], rtol=1e-6)
+        np.testing.assert_array_equal(addressing.gate, [0.5])
+        np.testing.assert_allclose(addressing.shift, np.full((1, 3), 1 / 3), rtol=1e-6)
+        np.testing.assert_allclose(addressing.gamma, [1 + math.log(2)], rtol=1e-6)
+        np.testing.assert_array_equal(writing.erase, np.full((1, 3), 0.5))
+        np.testing.assert_array_equal(writing.add, np.zeros((1, 3)))
+
+    def test_each_piece_stands_in_its_place(self):
+        key, strength, gate, shift, gamma = [0.5, -1, 2], [-3], [-2], [0, 1, 3], [-1]
+        erase, add = [1, 0, -1], [0.25, -0.5, 4]
+        emitted = [key + strength + gate + shift + gamma + erase + add]
+        addressing, writing = cut(jnp.array(emitted, jnp.float32), make_config())
+        powers = np.exp(shift)
+        for value, expected in [
+            (addressing.key, np.tanh([key])),
+            (addressing.strength, [math.log1p(math.exp(-3))]),
+            (addressing.gate, [1 / (1 + math.exp(2))]),
+            (addressing.shift, [powers / powers.sum()]),
+            (addressing.gamma, [1 + math.log1p(math.exp(-1))]),
+            (writing.erase, [1 / (1 + np.exp(-np.array(erase)))]),
+            (writing.add, np.tanh([add])),
+        ]:
+            np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shift_range", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("key_activation", "add_activation"),
+    [("tanh", "identity"), ("identity", "sigmoid"), ("sigmoid", "tanh")],
+)
+def test_equals_the_reference(shift_range, key_activation, add_activation, x64):
+    config = make_config(
+        shift_range=shift_range,
+        key_activation=key_activation,
+        add_activation=add_activation,
+    )
+    emitted = random_emitted(config, 2)
+    addressing, writing = jax.jit(lambda values: cut(values, config))(emitted)
+    for h in range(2):
+        expected = reference.head(emitted[h], config)
+        for piece in (addressing, writing):
+            for field in piece._fields:
+                np.testing.assert_allclose(
+                    getattr(piece, field)[h], getattr(expected, field), rtol=1e-12
+                )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e30])
+def test_every_piece_is_in_its_range(scale):
+    config = make_config()
+    emitted = jnp.asarray(random_emitted(config, 4, scale=scale), jnp.float32)
+    (_, strength, gate, shift, gamma), (erase, _) = cut(emitted, config)
+    assert (strength >= 0).all()
+    assert (gamma >= 1).all()
+    assert ((gate >= 0) & (gate <= 1)).all()
+    assert ((erase >= 0) & (erase <= 1)).all()
+    np.testing.assert_allclose(shift.sum(-1), np.ones(4), rtol=1e-6)
+
+
+class TestEmit:
+    KERNEL = np.array([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
+    BIAS = np.array([[0.5, -0.5], [0.25, 0.0]])
+    HIDDEN = np.array([1.0, -1.0])
+    EMITTED = np.array([[-3.5, -4.5], [-3.75, -4.0]])
+
+    def emit(self, hidden, clip=None):
+        params = {"kernel": jnp.array(self.KERNEL), "bias": jnp.array(self.BIAS)}
+        return heads.emit(params, jnp.array(hidden), clip)
+
+    def test_is_one_affine_map_a_head(self, x64):
+        np.testing.assert_array_equal(self.emit(self.HIDDEN), self.EMITTED)
+
+    def test_takes_leading_axes(self, x64):
+        hidden = np.array([[self.HIDDEN, -self.HIDDEN]])
+        expected = [[self.EMITTED, 2 * self.BIAS - self.EMITTED]]
+        np.testing.assert_array_equal(self.emit(hidden), expected)
+
+    def test_clips_on_both_sides(self, x64):
+        emitted = self.emit(np.array([self.HIDDEN, -self.HIDDEN]), clip=3.75)
+        expected = [[[-3.5, -3.75], [-3.75, -3.75]], [[3.75, 3.5], [3.75, 3.75]]]
+        np.testing.assert_array_equal(emitted, expected)
+
+
+def test_each_head_starts_glorot_uniform_as_a_layer_of_its_own():
+    params = heads.init(jax.random.key(0), 30, 2, 20)
+    kernel = np.asarray(params["kernel"])
+    bound = math.sqrt(6 / (30 + 20))
+    assert kernel.shape == (30, 2, 20)
+    assert 0.98 * bound < np.abs(kernel).max() <= bound
+    assert not np.allclose(kernel[:, 0], kernel[:, 1])
+    np.testing.assert_array_equal(params["bias"], np.zeros((2, 20)))

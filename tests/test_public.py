@@ -1,0 +1,89 @@
+"""The front door: what is there, and how it is called."""
+
+import importlib.resources
+import inspect
+import re
+
+import pytest
+
+import ntm_jax
+
+SIGNATURES = {
+    "NTMConfig": (
+        "(*, output_size, num_slots=128, slot_size=20, num_read_heads=1, "
+        "num_write_heads=1, shift_range=1, controller=<factory>, order='read_first', "
+        "key_activation='tanh', add_activation='tanh', head_clip=None, "
+        "initial_memory='constant', initial_focus='first_slot', initial_read='zeros', "
+        "initial_carry='cell')"
+    ),
+    "NTMState": "(memory, read_weights, write_weights, reads, controller)",
+    "address": "(memory, previous, key, strength, gate, shift, gamma)",
+    "circular_shift": "(weights, shift)",
+    "content_weights": "(memory, key, strength)",
+    "feed_forward": "(units=100, num_layers=1, activation=tanh)",
+    "gru": "(units=100, num_layers=1)",
+    "init": "(key, config, input_size, dtype=float32)",
+    "initial_memory": "(num_slots, slot_size, kind='constant', dtype=float32)",
+    "initial_state": "(params, config, *, num_slots=None, batch_shape=())",
+    "interpolate": "(content, previous, gate)",
+    "lstm": "(units=100, num_layers=1)",
+    "read": "(memory, weights)",
+    "sharpen": "(weights, gamma)",
+    "step": "(params, state, x, *, config)",
+    "unroll": "(params, xs, *, config, state=None, mask=None)",
+    "write": "(memory, weights, erase, add)",
+}
+
+
+def signature(function):
+    """Names, kinds and defaults of the parameters, as they stand in the source."""
+    parameters = []
+    for parameter in inspect.signature(function).parameters.values():
+        default = parameter.default
+        if default is not parameter.empty and hasattr(default, "__name__"):
+            default = Named(default.__name__)
+        parameters.append(
+            parameter.replace(annotation=parameter.empty, default=default)
+        )
+    return str(inspect.Signature(parameters))
+
+
+class Named(str):
+    __repr__ = str.__str__
+
+
+def test_the_public_names_are_these_and_no_others():
+    assert sorted(ntm_jax.__all__) == sorted(SIGNATURES)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_public_name_keeps_its_signature(name):
+    assert signature(getattr(ntm_jax, name)) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_public_name_is_documented_with_every_argument(name):
+    documented = inspect.getdoc(getattr(ntm_jax, name)) or ""
+    assert len(documented.splitlines()) >= 1
+    if "Args:" in documented or "Attributes:" in documented:
+        for argument in inspect.signature(getattr(ntm_jax, name)).parameters:
+            assert re.search(rf"^\s+{argument}: ", documented, re.MULTILINE)
+
+
+def test_a_star_import_gives_the_public_names():
+    namespace = {}
+    exec("from ntm_jax import *", namespace)
+    assert set(SIGNATURES) <= set(namespace)
+
+
+def test_every_public_name_says_it_lives_in_the_library():
+    for name in SIGNATURES:
+        assert getattr(ntm_jax, name).__module__.startswith("ntm_jax.")
+
+
+def test_the_version_is_a_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ntm_jax.__version__)
+
+
+def test_the_library_says_it_is_typed():
+    assert importlib.resources.files("ntm_jax").joinpath("py.typed").is_file()
