@@ -46,13 +46,13 @@ class TrainConfig:
     """Updates after which a growing curriculum has reached all difficulties."""
     optimizer: Literal["rmsprop", "graves_rmsprop", "adam"] = "rmsprop"
     """RMSProp, its centred form as in Graves 2013 (eqs. 38-45), or Adam."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     """Step size of the optimizer."""
     momentum: float = 0.9
     """Momentum of RMSProp, first decay rate of Adam."""
     decay: float = 0.95
     """Decay rate of the mean squared gradient."""
-    epsilon: float = 1e-5
+    epsilon: float = 1e-4
     """What RMSProp adds to the mean squared gradient."""
     clip: Literal["value", "norm", "none"] = "norm"
     """Clip each component of the gradient, or the norm of all of it."""
