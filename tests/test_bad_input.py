@@ -223,6 +223,7 @@ FIELDS = [
     ("NTMConfig", "controller", "lstm", "lstm"),
     ("NTMConfig", "controller", ntm_jax.lstm, "function"),
     ("NTMConfig", "controller", nn.LSTMCell, "LSTMCell"),
+    ("NTMConfig", "controller", nn.Sequential([nn.Dense(4)]), "Sequential"),
 ]
 WRONG_PARAMS = [
     (None, "NoneType"),

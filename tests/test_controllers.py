@@ -76,7 +76,7 @@ CUSTOM = {
     "simple_cell": nn.SimpleCell(4),
     "mgu_cell": nn.MGUCell(4),
     "dense": nn.Dense(4),
-    "sequential": nn.Sequential([nn.Dense(6), nn.relu, nn.LayerNorm(), nn.Dense(4)]),
+    "sequential": nn.Sequential((nn.Dense(6), nn.relu, nn.LayerNorm(), nn.Dense(4))),
 }
 
 
