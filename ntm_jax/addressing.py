@@ -9,21 +9,23 @@ function takes the memory, `[..., N, M]`, the head's arguments may have one axis
 `[..., H, M]` for `[..., M]`: several heads at one memory.
 
 Each function is finite, with a finite gradient, on every finite memory, key and
-weighting, for β and γ of up to 1e30; so is each limit that the equations leave open.
+weighting, for β and γ of up to 1e6; so is each limit that the equations leave open.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntm_jax.checks import check_arrays
+from ntm_jax.checks import check_arrays, check_float_array
 
 # Length below which a key or a slot counts as zero: it bounds the cosine's gradient.
 _SMALLEST_LENGTH = 1e-8
 # Weight of an empty slot in the logarithm of eq. 9; 1e-30 is a normal bfloat16.
 _SMALLEST_WEIGHT = 1e-30
-# Keeps the product of a key with the largest of slots within the range of float32.
+# Powers of two (so that they round nothing) that keep products within float32's range.
 _HEADROOM = 2.0**-32
+_HUGE = 2.0**64
+_LARGEST_SCALE = 2.0**125  # whose inverse is still a normal number
 
 
 def content_weights(memory: Array, key: Array, strength: Array) -> Array:
@@ -42,12 +44,15 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
     Raises:
       TypeError, ValueError: for other dtypes and shapes than these.
     """
-    head = head_axis(memory, key)
+    head = head_axis(memory=memory, key=key)
     check_arrays(
         memory=(memory, "... N M"),
         key=(key, f"... {head}M"),
         strength=(strength, f"... {head}"),
     )
+    # Only the direction of a key counts, so one that is huge may be made shorter.
+    largest = jnp.max(jnp.abs(key), axis=-1, keepdims=True)
+    key = key * lax.stop_gradient(jnp.where(largest > _HUGE, 1 / _HUGE, 1))
     direction = key * (_inverse_length(key)[..., None] * _HEADROOM)
     inverse_lengths = _inverse_length(memory) / _HEADROOM
     if head:
@@ -172,19 +177,21 @@ def address(
     return sharpen(circular_shift(gated, shift), gamma)
 
 
-def head_axis(memory: Array, per_head: Array) -> str:
-    """`"H "` where `per_head` has an axis of heads beside `memory`'s batch axes."""
-    same_rank = jnp.ndim(per_head) == jnp.ndim(memory)
-    return "H " if same_rank else ""
+def head_axis(**arguments: Array) -> str:
+    """`"H "` where the second argument has an axis of heads beside the first's axes."""
+    for name, value in arguments.items():
+        check_float_array(name, value)
+    memory, per_head = arguments.values()
+    return "H " if per_head.ndim == memory.ndim else ""
 
 
 def _inverse_length(vector: Array) -> Array:
-    """1 / sqrt(|x|^2 + ε^2) over the last axis: finite for a zero vector.
+    """1 / sqrt(|x|^2 + ε^2) over the last axis.
 
     Divided by its largest entry first, so that no square overflows or underflows. The
     result does not depend on that scale, hence no gradient flows through it.
     """
     largest = jnp.max(jnp.abs(vector), axis=-1)
-    scale = lax.stop_gradient(jnp.maximum(largest, _SMALLEST_LENGTH))
+    scale = lax.stop_gradient(jnp.clip(largest, _SMALLEST_LENGTH, _LARGEST_SCALE))
     squares = jnp.sum((vector / scale[..., None]) ** 2, axis=-1)
     return lax.rsqrt(squares + (_SMALLEST_LENGTH / scale) ** 2) / scale

@@ -60,7 +60,7 @@ def check_float_array(name: str, value: Any) -> None:
 def check_dtype(name: str, dtype: Any) -> None:
     """Raises a `TypeError` unless `dtype` is one of `FLOATS`."""
     try:
-        known = str(jnp.dtype(dtype)) in FLOATS
+        known = dtype is not None and str(jnp.dtype(dtype)) in FLOATS
     except TypeError:
         known = False
     if not known:
@@ -87,6 +87,8 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
         raise TypeError(f"{name}: got {value!r}, want a whole number >= {minimum}")
     if value < minimum:
         raise ValueError(f"{name}: got {value}, want a whole number >= {minimum}")
+    if int(value) >= 2**31:
+        raise ValueError(f"{name}: got {value}, want less than 2**31")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -50,6 +50,8 @@ def feed_forward(
     """`num_layers` dense layers of `units`, each followed by the activation."""
     check_count("units", units)
     check_count("num_layers", num_layers)
+    if not callable(activation):
+        raise TypeError(f"activation: got {activation!r}, want a function")
     return FeedForward((units,) * num_layers, activation)
 
 
@@ -107,7 +109,7 @@ def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]
       ValueError: if the module keeps other variables than parameters, such as batch
         statistics, or its output is not one vector.
     """
-    inputs = jnp.zeros((input_size,))
+    inputs = jnp.zeros((input_size,), jnp.float32)
 
     def apply(key):
         carry = initial_carry(controller, input_size, ())
@@ -121,10 +123,11 @@ def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]
             f"controller: got a module with the variables {sorted(variables)}, "
             "want one with nothing but params"
         )
-    if jnp.ndim(output) != 1:
+    if not isinstance(output, Array) or output.ndim != 1:
+        kind, shape = type(output).__name__, list(getattr(output, "shape", ()))
         raise ValueError(
-            f"controller: got an output of shape {list(jnp.shape(output))} for one "
-            "input vector, want one vector"
+            f"controller: got an output of type {kind}, shape {shape}, for one input "
+            "vector, want one vector"
         )
     return variables.get("params", {}), output.shape[-1]
 

@@ -216,14 +216,27 @@ def step(
     Raises:
       TypeError, ValueError: for a state or an input that does not fit the machine.
     """
-    check_fit(params, state, x, config)
+    return _step(params, state, x, config, "x")
+
+
+def _step(
+    params: Params, state: NTMState, x: Array, config: NTMConfig, x_name: str
+) -> tuple[NTMState, Array]:
+    """`step`, for a caller whose own argument is called `x_name`."""
+    check_fit(x_name, params, state, x, config)
     inputs = _append_reads(x, state.reads)
     try:
         carry, hidden = controllers.apply(
             config.controller, params["controller"], state.controller, inputs
         )
     except (errors.FlaxError, TypeError, ValueError) as error:
-        raise _misfit(params, state, x, inputs, config) or error from None
+        raise _misfit(params, state, x, inputs, config, x_name, error) from None
+    check_shape(
+        "params['read_heads']['kernel']",
+        params["read_heads"]["kernel"],
+        (hidden.shape[-1], None, None),
+        "H heads P",
+    )
 
     emitted = {
         "read": heads.emit(params["read_heads"], hidden, config.head_clip),
@@ -294,7 +307,8 @@ def unroll(
     check_config(config)
     if state is None:
         state = initial_state(params, config, batch_shape=xs.shape[1:-1])
-    check_fit(params, state, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype), config)
+    x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
+    check_fit("xs", params, state, x, config)
     if mask is not None:
         if getattr(mask, "dtype", None) != jnp.bool_:
             raise TypeError(
@@ -306,9 +320,9 @@ def unroll(
     def masked_step(state: NTMState, inputs: tuple[Array, Array | None]):
         x, keep = inputs
         if keep is None:
-            return step(params, state, x, config=config)
+            return _step(params, state, x, config, "xs")
         # The input too: whatever stands in a masked step must not reach the gradient.
-        new_state, y = step(params, state, _select(keep, x, 0), config=config)
+        new_state, y = _step(params, state, _select(keep, x, 0), config, "xs")
         new_state = jax.tree.map(
             lambda new, old: _select(keep, new, old), new_state, state
         )
@@ -318,6 +332,7 @@ def unroll(
 
 
 def check_fit(
+    x_name: str,
     params: Params,
     state: NTMState,
     x: Array | jax.ShapeDtypeStruct,
@@ -326,9 +341,9 @@ def check_fit(
     """Raises unless params, state and input belong to one machine and one batch."""
     check_config(config)
     check_params(params, config)
-    check_float_array("x", x)
+    check_float_array(x_name, x)
     if x.ndim < 1:
-        raise ValueError("x: got shape [], want [..., input_size]")
+        raise ValueError(f"{x_name}: got shape [], want [..., input_size]")
     if not isinstance(state, NTMState):
         raise TypeError(f"state: got {type(state).__name__}, want an NTMState")
     r, w, m = config.num_read_heads, config.num_write_heads, config.slot_size
@@ -345,7 +360,7 @@ def check_fit(
         check_float_array(f"state.{field}", leaf)
         check_shape(f"state.{field}", leaf, (*batch, *shape), f"... {axes}")
         _check_same_dtype(f"state.{field}", leaf, params)
-    _check_same_dtype("x", x, params)
+    _check_same_dtype(x_name, x, params)
     wanted = jax.eval_shape(
         lambda: controllers.initial_carry(config.controller, 1, batch)
     )
@@ -356,6 +371,8 @@ def check_fit(
         )
     for leaf, want in zip(jax.tree.leaves(state.controller), jax.tree.leaves(wanted)):
         check_shape("state.controller", leaf, want.shape, "...")
+        if jnp.issubdtype(want.dtype, jnp.floating):
+            _check_same_dtype("state.controller", leaf, params)
 
 
 def check_params(params: Params, config: NTMConfig) -> None:
@@ -382,6 +399,14 @@ def check_params(params: Params, config: NTMConfig) -> None:
                 raise ValueError(f"params: got no {where}, want that of init")
             check_float_array(where, params[name][entry])
             check_shape(where, params[name][entry], shape, letters)
+    shapes = {name: list(params[name]["kernel"].shape) for name in kernels}
+    hidden_size = shapes["read_heads"][0]
+    rows = [hidden_size, hidden_size, hidden_size + config.num_read_heads * m]
+    if [shape[0] for shape in shapes.values()] != rows:
+        raise ValueError(
+            f"params: got kernels of the shapes {shapes}, want H rows in read_heads "
+            "and write_heads and H + num_read_heads * slot_size in output"
+        )
 
 
 def check_config(config: NTMConfig) -> None:
@@ -436,16 +461,25 @@ def _select(keep: Array, new: Array, old: Array | int) -> Array:
 
 
 def _misfit(
-    params: Params, state: NTMState, x: Array, inputs: Array, config: NTMConfig
-) -> Exception | None:
-    """The error that says why the controller did not take its inputs, if x is why."""
+    params: Params,
+    state: NTMState,
+    x: Array,
+    inputs: Array,
+    config: NTMConfig,
+    x_name: str,
+    error: Exception,
+) -> Exception:
+    """What to raise instead of the controller's error: is x wrong, or are params?"""
     size = controllers.fitting_input_size(
         config.controller, params["controller"], state.controller, inputs
     )
     if size is None or size == inputs.shape[-1]:
-        return None
+        return ValueError(
+            "params['controller']: got parameters that do not fit the config's "
+            f"controller, want those of init: {str(error).splitlines()[0]}"
+        )
     read_size = inputs.shape[-1] - x.shape[-1]
     return ValueError(
-        f"x: got width {x.shape[-1]}, want {size - read_size}, the input_size that "
-        "params were made for"
+        f"{x_name}: got width {x.shape[-1]}, want {size - read_size}, the input_size "
+        "that params were made for"
     )

@@ -29,7 +29,7 @@ def read(memory: Array, weights: Array) -> Array:
     Raises:
       TypeError, ValueError: for other dtypes and shapes than these.
     """
-    head = head_axis(memory, weights)
+    head = head_axis(memory=memory, weights=weights)
     check_arrays(memory=(memory, "... N M"), weights=(weights, f"... {head}N"))
     if head:
         return jnp.einsum("...hn,...nm->...hm", weights, memory)
@@ -54,7 +54,7 @@ def write(memory: Array, weights: Array, erase: Array, add: Array) -> Array:
     Raises:
       TypeError, ValueError: for other dtypes and shapes than these.
     """
-    head = head_axis(memory, weights)
+    head = head_axis(memory=memory, weights=weights)
     check_arrays(
         memory=(memory, "... N M"),
         weights=(weights, f"... {head}N"),

@@ -160,6 +160,8 @@ def check_count(name: str, value: Any) -> int:
         raise TypeError(f"{name}: got {value!r}, want a whole number >= 1")
     if value < 1:
         raise ValueError(f"{name}: got {value}, want a whole number >= 1")
+    if int(value) >= 2**31:
+        raise ValueError(f"{name}: got {value}, want less than 2**31")
     return int(value)
 
 

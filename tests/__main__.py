@@ -6,7 +6,7 @@ import sys
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
-    ("pyright",),
+    ("pyright", "--pythonpath", sys.executable),
 )
 
 

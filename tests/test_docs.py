@@ -40,7 +40,7 @@ def test_links_within_the_repository_lead_somewhere(page):
 
 
 def test_readme_tests_as_ci_does():
-    setups = [block for block in blocks(ROOT / "README.md", "sh") if "venv" in block]
+    setups = [block for block in blocks(ROOT / "README.md", "sh") if "-m venv" in block]
     train, test = (block.strip() for block in setups)
     assert train.endswith("-m train.main --task=copy")
     assert test in (ROOT / ".ci" / "run").read_text()

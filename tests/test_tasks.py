@@ -1,6 +1,7 @@
 """The tasks: what they make follows from the paper, and answers are judged right."""
 
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 import tasks
 
 
-def sequences(batch: tasks.Batch) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def sequences(batch: tasks.Batch) -> list[tuple[np.ndarray, ...]]:
     """Inputs, targets and mask of each sequence, in NumPy."""
     arrays = [np.asarray(leaf) for leaf in (batch.inputs, batch.targets, batch.mask)]
     return [tuple(leaf[:, b] for leaf in arrays) for b in range(arrays[0].shape[1])]
@@ -141,7 +142,7 @@ def test_no_answer_at_all_is_wrong():
     [
         (lambda t: tasks.get("copi"), ValueError, "task: got 'copi', want one of copy"),
         (lambda t: tasks.Copy(num_bits=0), ValueError, "num_bits: got 0"),
-        (lambda t: tasks.Copy(num_bits=2.0), TypeError, "num_bits: got 2.0"),
+        (lambda t: tasks.Copy(num_bits=cast(int, 2.0)), TypeError, "num_bits: got 2.0"),
         (lambda t: t.sample(jax.random.key(0), 0), ValueError, "batch_size: got 0"),
         (lambda t: t.sample(jax.random.key(0), 1.5), TypeError, "batch_size: got 1.5"),
         (lambda t: t.ranges(length=0), ValueError, "length: got 0"),

@@ -66,5 +66,7 @@ class Checkpoints:
         return [
             int(path.name)
             for path in self._folder.iterdir()
-            if path.name.isdigit() and ocp.utils.is_checkpoint_finalized(path)
+            if path.name.isascii()
+            and path.name.isdigit()
+            and ocp.utils.is_checkpoint_finalized(path)
         ]

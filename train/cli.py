@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+import jax
 import tyro
 
 FlagsT = TypeVar("FlagsT")
@@ -27,6 +28,9 @@ def readable_errors() -> Iterator[None]:
     """Prints what is wrong with the input, and no traceback, and ends with 2."""
     try:
         yield
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, jax.errors.JaxRuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)

@@ -43,11 +43,13 @@ class Metrics(struct.PyTreeNode):
       loss_bits: cost of an answer, bits per sequence.
       wrong_bits: wrong bits per sequence.
       gradient_norm: before clipping.
+      parameter_norm: after the update.
     """
 
     loss_bits: Array
     wrong_bits: Array
     gradient_norm: Array
+    parameter_norm: Array
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -105,6 +107,7 @@ def train(
             loss_bits=loss_bits,
             wrong_bits=jnp.mean(wrong_bits),
             gradient_norm=optax.tree.norm(gradient),
+            parameter_norm=optax.tree.norm(new_state.params),
         )
 
     return lax.scan(update, state, length=num_steps)

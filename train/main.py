@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     with cli.readable_errors():
         flags = parse(sys.argv[1:] if arguments is None else arguments)
         workdir = flags.workdir or Path("runs") / flags.config.task
+        workdir = workdir.expanduser()
         run = RunFolder.create(workdir, flags.config)
         evaluation = run.evaluation()
         state = run.start() if evaluation is None else None
@@ -137,11 +138,11 @@ def learn(run: RunFolder, state: TrainState, console: Console) -> TrainState:
 
 
 def check_finite(means: dict[str, float], step: int, run: RunFolder) -> None:
-    """Raises a `DivergedError` at the first mean over a call that is not a number."""
-    for name in ("loss_bits", "gradient_norm"):
-        if not math.isfinite(means[name]):
+    """Raises a `DivergedError` at the first of some means that is not a number."""
+    for name, mean in means.items():
+        if not math.isfinite(mean):
             raise DivergedError(
-                f"{name}: got {means[name]} within the updates before update {step}, "
+                f"{name}: got {mean} within the updates before update {step}, "
                 f"want a finite number; the checkpoints in {run.path} are from before; "
                 "try a lower --learning_rate, in another --workdir"
             )
@@ -155,14 +156,13 @@ def validate(state: TrainState, step: int, run: RunFolder) -> float:
         key=purpose_key(run.config.seed, "validation"),
         num_sequences=run.config.validation_sequences,
     )
-    wrong = result["wrong_bits_per_sequence"]
-    run.record(
-        step,
-        "validation",
-        loss_bits=result["loss_bits_per_sequence"],
-        wrong_bits=wrong,
-    )
-    return wrong
+    means = {
+        "loss_bits": result["loss_bits_per_sequence"],
+        "wrong_bits": result["wrong_bits_per_sequence"],
+    }
+    check_finite(means, step, run)
+    run.record(step, "validation", **means)
+    return means["wrong_bits"]
 
 
 def judge(state: TrainState, step: int, *, wrong: float) -> TrainState:

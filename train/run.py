@@ -8,6 +8,7 @@ figures/          pictures of what was learned
 tensorboard/      the metrics again, as events
 """
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -85,6 +86,12 @@ class RunFolder:
         What was recorded after that checkpoint is dropped, as it will come again.
         """
         step = self._checkpoints.latest_step()
+        last = max((entry["step"] for entry in self.metrics()), default=0)
+        if step is None and last > self.config.checkpoint_every:
+            raise ValueError(
+                f"workdir: got {self.path}, which has metrics up to update {last} but "
+                "no checkpoint, want a whole run or another folder"
+            )
         state = init_state(self.config) if step is None else self.restore()
         kept = [entry for entry in self.metrics() if entry["step"] <= int(state.step)]
         write_whole(self._metrics, "".join(json.dumps(entry) + "\n" for entry in kept))
@@ -125,11 +132,11 @@ class RunFolder:
         if not self._metrics.exists():
             return []
         entries = []
-        for line in self._metrics.read_text().splitlines():
-            try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+        for line in self._metrics.read_text(errors="replace").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                    entries.append({"kind": None, **entry})
         return entries
 
     def finish(self, evaluation: list[dict[str, Any]]) -> None:
@@ -139,10 +146,24 @@ class RunFolder:
             self._events.close()
 
     def evaluation(self) -> list[dict[str, Any]] | None:
-        """The evaluation of a complete run, else None."""
+        """The evaluation of a complete run, else None.
+
+        Raises:
+          ValueError: if its file does not hold one.
+        """
         if not self._evaluation.exists():
             return None
-        return json.loads(self._evaluation.read_text())
+        try:
+            entries = json.loads(self._evaluation.read_text())
+            steps = [entry["step"] for entry in entries]
+        except (KeyError, TypeError, ValueError):
+            entries, steps = [], []
+        if not steps:
+            raise ValueError(
+                f"workdir: got {self._evaluation}, which is damaged; without it, the "
+                "same command evaluates again"
+            )
+        return entries
 
 
 def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
