@@ -3,9 +3,9 @@
 >>> import jax
 >>> batch = Copy(num_bits=2).sample(jax.random.key(1), batch_size=1, length=3)
 >>> batch.inputs[:, 0].astype(int).tolist()  # two bits and the delimiter
-[[0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+[[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
 >>> batch.targets[:, 0].astype(int).tolist()
-[[0, 0], [0, 0], [0, 0], [0, 0], [0, 1], [0, 0], [1, 1]]
+[[0, 0], [0, 0], [0, 0], [0, 0], [1, 0], [1, 1], [0, 0]]
 >>> batch.mask[:, 0].astype(int).tolist()
 [0, 0, 0, 0, 1, 1, 1]
 """
