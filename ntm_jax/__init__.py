@@ -22,9 +22,11 @@ from ntm_jax.config import NTMConfig
 from ntm_jax.controllers import feed_forward, gru, lstm
 from ntm_jax.machine import (
     NTMState,
+    Trace,
     init,
     initial_state,
     step,
+    trace,
     unroll,
 )
 from ntm_jax.memory import initial_memory, read, write
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = (
     "NTMConfig",
     "NTMState",
+    "Trace",
     "address",
     "circular_shift",
     "content_weights",
@@ -47,6 +50,7 @@ __all__ = (
     "read",
     "sharpen",
     "step",
+    "trace",
     "unroll",
     "write",
 )

@@ -216,13 +216,17 @@ def step(
     Raises:
       TypeError, ValueError: for a state or an input that does not fit the machine.
     """
-    return _step(params, state, x, config, "x")
+    state, y, _ = _step(params, state, x, config, "x")
+    return state, y
 
 
 def _step(
     params: Params, state: NTMState, x: Array, config: NTMConfig, x_name: str
-) -> tuple[NTMState, Array]:
-    """`step`, for a caller whose own argument is called `x_name`."""
+) -> tuple[NTMState, Array, dict[str, Array]]:
+    """`step`, for a caller whose own argument is called `x_name`.
+
+    Also returns what the `"read"` and `"write"` heads emitted, `[..., heads, P]`.
+    """
     check_fit(x_name, params, state, x, config)
     inputs = _append_reads(x, state.reads)
     try:
@@ -269,7 +273,8 @@ def _step(
     )
     output = _append_reads(hidden, new_state.reads) @ params["output"]["kernel"]
     bias = params["output"]["bias"]
-    return new_state, output + bias.reshape((1,) * (output.ndim - 1) + bias.shape)
+    output = output + bias.reshape((1,) * (output.ndim - 1) + bias.shape)
+    return new_state, output, emitted
 
 
 def unroll(
@@ -299,16 +304,7 @@ def unroll(
     Raises:
       TypeError, ValueError: for arguments that do not fit the machine.
     """
-    check_float_array("xs", xs)
-    if xs.ndim < 2:
-        raise ValueError(
-            f"xs: got shape {list(xs.shape)}, want [T, ..., input_size]: time first"
-        )
-    check_config(config)
-    if state is None:
-        state = initial_state(params, config, batch_shape=xs.shape[1:-1])
-    x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
-    check_fit("xs", params, state, x, config)
+    state = _check_sequence(params, xs, config, state)
     if mask is not None:
         if getattr(mask, "dtype", None) != jnp.bool_:
             raise TypeError(
@@ -320,15 +316,86 @@ def unroll(
     def masked_step(state: NTMState, inputs: tuple[Array, Array | None]):
         x, keep = inputs
         if keep is None:
-            return _step(params, state, x, config, "xs")
+            new_state, y, _ = _step(params, state, x, config, "xs")
+            return new_state, y
         # The input too: whatever stands in a masked step must not reach the gradient.
-        new_state, y = _step(params, state, _select(keep, x, 0), config, "xs")
+        new_state, y, _ = _step(params, state, _select(keep, x, 0), config, "xs")
         new_state = jax.tree.map(
             lambda new, old: _select(keep, new, old), new_state, state
         )
         return new_state, _select(keep, y, 0)
 
     return lax.scan(jax.checkpoint(masked_step, prevent_cse=False), state, (xs, mask))
+
+
+class Trace(struct.PyTreeNode):
+    """What a machine did at every step of a sequence: time is the first axis of all.
+
+    Attributes:
+      states: after each step.
+      outputs: `[T, ..., output_size]`, logits.
+      read: what the read heads emitted, each field `[T, ..., R, (its own axes)]`.
+      write: the same of the write heads, `[T, ..., W, (its own axes)]`.
+      writing: what the write heads erased and added, `[T, ..., W, M]`.
+    """
+
+    states: NTMState
+    outputs: Array
+    read: heads.Addressing
+    write: heads.Addressing
+    writing: heads.Writing
+
+
+def trace(
+    params: Params,
+    xs: Array,
+    *,
+    config: NTMConfig,
+    state: NTMState | None = None,
+) -> Trace:
+    """All that happens in `unroll`, step by step, to look at and to draw.
+
+    Args:
+      params: of `init`.
+      xs: `[T, ..., input_size]`.
+      config: of the machine.
+      state: to go on from; the initial state if not given.
+
+    Raises:
+      TypeError, ValueError: for arguments that do not fit the machine.
+    """
+    state = _check_sequence(params, xs, config, state)
+
+    def traced_step(state: NTMState, x: Array):
+        state, y, emitted = _step(params, state, x, config, "xs")
+        return state, (state, y, emitted)
+
+    _, (states, outputs, emitted) = lax.scan(traced_step, state, xs)
+    m, reach = config.slot_size, config.shift_range
+    return Trace(
+        states=states,
+        outputs=outputs,
+        read=heads.addressing(emitted["read"], m, reach, config.key_activation),
+        write=heads.addressing(emitted["write"], m, reach, config.key_activation),
+        writing=heads.writing(emitted["write"], m, reach, config.add_activation),
+    )
+
+
+def _check_sequence(
+    params: Params, xs: Array, config: NTMConfig, state: NTMState | None
+) -> NTMState:
+    """The state to start from, once all arguments are known to fit."""
+    check_float_array("xs", xs)
+    if xs.ndim < 2:
+        raise ValueError(
+            f"xs: got shape {list(xs.shape)}, want [T, ..., input_size]: time first"
+        )
+    check_config(config)
+    if state is None:
+        state = initial_state(params, config, batch_shape=xs.shape[1:-1])
+    x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
+    check_fit("xs", params, state, x, config)
+    return state
 
 
 def check_fit(
