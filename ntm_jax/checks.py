@@ -1,5 +1,6 @@
 """Checks at the public door: a wrong argument is named, with what it got and wants."""
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -89,6 +90,14 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
         raise ValueError(f"{name}: got {value}, want a whole number >= {minimum}")
     if int(value) >= 2**31:
         raise ValueError(f"{name}: got {value}, want less than 2**31")
+
+
+def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
+    """Raises unless `value` is a positive, finite number (or zero too)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: got {value!r}, want a positive number")
+    if not (0 < value < math.inf or (zero_too and value == 0)):
+        raise ValueError(f"{name}: got {value}, want a positive number")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -1,13 +1,12 @@
 """The choices that make a machine, checked as they are made."""
 
 import dataclasses
-import math
 from typing import Literal, get_args, get_origin
 
 import flax.linen as nn
 
 from ntm_jax import controllers
-from ntm_jax.checks import check_choice, check_count
+from ntm_jax.checks import check_choice, check_count, check_positive
 
 Order = Literal["read_first", "write_first", "interleaved"]
 Activation = Literal["tanh", "identity", "sigmoid"]
@@ -15,6 +14,7 @@ InitialMemory = Literal["constant", "random", "learned"]
 InitialFocus = Literal["first_slot", "uniform", "learned", "none"]
 InitialRead = Literal["zeros", "learned"]
 InitialCarry = Literal["cell", "learned"]
+InitialHeads = Literal["tape", "neutral"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,10 @@ class NTMConfig:
         focus comes from content alone.
       initial_read: what was read before the first step: `"zeros"` or `"learned"`.
       initial_carry: of the controller: `"cell"`, the cell's own, or `"learned"`.
+      initial_heads: how `init` makes heads move that have learned nothing yet:
+        `"tape"`, write heads to the next slot at every step while read heads stay, both
+        with little regard to content; or `"neutral"`, without a preference.
+      head_scale: of the heads' kernels that `init` makes, times Glorot-uniform.
 
     Raises:
       TypeError, ValueError: for a field that is not of this kind, by its name.
@@ -64,6 +68,8 @@ class NTMConfig:
     initial_focus: InitialFocus = "first_slot"
     initial_read: InitialRead = "zeros"
     initial_carry: InitialCarry = "cell"
+    initial_heads: InitialHeads = "tape"
+    head_scale: float = 1.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -85,15 +91,9 @@ class NTMConfig:
                 f"controller: got {self.controller!r}, want a module that can be "
                 "hashed: tuples, not lists, in its fields"
             ) from None
-        clip = self.head_clip
-        if clip is not None and (
-            isinstance(clip, bool)
-            or not isinstance(clip, int | float)
-            or not 0 < clip < math.inf
-        ):
-            raise ValueError(
-                f"head_clip: got {self.head_clip!r}, want a positive number or None"
-            )
+        check_positive("head_scale", self.head_scale)
+        if self.head_clip is not None:
+            check_positive("head_clip", self.head_clip)
 
 
 def check_shift_range(shift_range: int, num_slots: int) -> None:

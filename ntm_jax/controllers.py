@@ -12,6 +12,7 @@ or of your own goes into `NTMConfig(controller=...)` as it is. All have leading 
 axes. Two modules that compare equal share one compilation.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,37 +23,47 @@ from flax import errors
 from flax.linen import initializers
 from jax import Array
 
-from ntm_jax.checks import check_count
+from ntm_jax.checks import check_count, check_positive
 
 PyTree = Any
 
 
-# Uniform in ±5/sqrt(fan_in + fan_out), twice as wide as Glorot's: heads that already
-# move differently from input to input are what learning can build on.
-_WIDE = initializers.variance_scaling(25 / 6, "fan_avg", "uniform")
+def lstm(
+    units: int = 100, num_layers: int = 1, *, input_scale: float = 4.0
+) -> nn.RNNCellBase:
+    """LSTM of `num_layers` layers of `units` cells; its output is the top layer's.
+
+    Its input kernels start `input_scale` times as wide as LeCun-normal. A cell that has
+    just seen its first input puts out little else than zeros, from which heads cannot
+    tell one step from another; wide kernels make it as loud as a dense layer is.
+    """
+    return _stack(nn.OptimizedLSTMCell, units, num_layers, input_scale)
 
 
-def lstm(units: int = 100, num_layers: int = 1) -> nn.RNNCellBase:
-    """LSTM of `num_layers` layers of `units` cells; its output is the top layer's."""
-    return _stack(nn.OptimizedLSTMCell, units, num_layers)
-
-
-def gru(units: int = 100, num_layers: int = 1) -> nn.RNNCellBase:
-    """GRU of `num_layers` layers of `units` cells; its output is the top layer's."""
-    return _stack(nn.GRUCell, units, num_layers)
+def gru(
+    units: int = 100, num_layers: int = 1, *, input_scale: float = 4.0
+) -> nn.RNNCellBase:
+    """GRU of `num_layers` layers of `units` cells, in all else like `lstm`."""
+    return _stack(nn.GRUCell, units, num_layers, input_scale)
 
 
 def feed_forward(
     units: int = 100,
     num_layers: int = 1,
     activation: Callable[[Array], Array] = nn.tanh,
+    *,
+    input_scale: float = 1.0,
 ) -> nn.Module:
-    """`num_layers` dense layers of `units`, each followed by the activation."""
+    """`num_layers` dense layers of `units`, each followed by the activation.
+
+    Their kernels start `input_scale` times as wide as LeCun-normal.
+    """
     check_count("units", units)
     check_count("num_layers", num_layers)
     if not callable(activation):
         raise TypeError(f"activation: got {activation!r}, want a function")
-    return FeedForward((units,) * num_layers, activation)
+    check_positive("input_scale", input_scale)
+    return FeedForward((units,) * num_layers, activation, input_scale)
 
 
 class Stack(nn.RNNCellBase):
@@ -88,12 +99,14 @@ class FeedForward(nn.Module):
 
     units: Sequence[int]
     activation: Callable[[Array], Array] = nn.tanh
+    input_scale: float = 1.0
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
         """`[..., I]` to `[..., units[-1]]`."""
         for units in self.units:
-            inputs = self.activation(nn.Dense(units)(inputs))
+            dense = nn.Dense(units, kernel_init=_scaled(self.input_scale))
+            inputs = self.activation(dense(inputs))
         return inputs
 
 
@@ -173,12 +186,21 @@ def fitting_input_size(
 
 
 def _stack(
-    cell: Callable[..., nn.RNNCellBase], units: int, num_layers: int
+    cell: Callable[..., nn.RNNCellBase],
+    units: int,
+    num_layers: int,
+    input_scale: float,
 ) -> nn.RNNCellBase:
     check_count("units", units)
     check_count("num_layers", num_layers)
+    check_positive("input_scale", input_scale)
     cells = tuple(
-        cell(units, kernel_init=_WIDE, recurrent_kernel_init=_WIDE)
-        for _ in range(num_layers)
+        cell(units, kernel_init=_scaled(input_scale)) for _ in range(num_layers)
     )
     return cells[0] if num_layers == 1 else Stack(cells)
+
+
+@functools.cache
+def _scaled(scale: float) -> Callable[..., Array]:
+    """LeCun-normal, `scale` times as wide; one function for one scale, to be hashed."""
+    return initializers.variance_scaling(scale**2, "fan_in", "truncated_normal")

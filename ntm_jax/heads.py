@@ -19,6 +19,10 @@ ACTIVATIONS = {
 }
 
 
+# In logits: seven times as likely as the other choice.
+_PREFERENCE = 2.0
+
+
 class Addressing(NamedTuple):
     """What the heads emit to `ntm_jax.address`, in the order of its arguments.
 
@@ -59,16 +63,35 @@ def writing_size(slot_size: int, shift_range: int) -> int:
     return addressing_size(slot_size, shift_range) + 2 * slot_size
 
 
-def init(key: Array, input_size: int, num_heads: int, size: int) -> dict[str, Array]:
+def init(
+    key: Array, input_size: int, num_heads: int, size: int, scale: float = 1.0
+) -> dict[str, Array]:
     """Parameters of `num_heads` heads: kernel `[input_size, H, P]`, bias `[H, P]`.
 
-    Each head starts as a dense layer of its own would, Glorot-uniform.
+    Each head starts as a dense layer of its own would, `scale` times Glorot-uniform.
     """
     glorot = initializers.glorot_uniform(in_axis=0, out_axis=2, batch_axis=1)
     return {
-        "kernel": glorot(key, (input_size, num_heads, size)),
+        "kernel": scale * glorot(key, (input_size, num_heads, size)),
         "bias": jnp.zeros((num_heads, size)),
     }
+
+
+def like_a_tape(
+    params: dict[str, Array], slot_size: int, shift_range: int, shift: int
+) -> dict[str, Array]:
+    """The parameters, with biases by which heads at first move as on a tape.
+
+    They prefer a `shift` of their last focus over the others and over looking for
+    content: with +1 for write heads and 0 for read heads, an untrained machine writes
+    slot after slot and keeps in sight where it began. It has but to unlearn what a task
+    does not want, while heads without a preference have to find, all at once, where to
+    write, how to move and how to come back.
+    """
+    gate = slot_size + 1
+    preferred = gate + 1 + shift_range + min(shift, shift_range)
+    bias = params["bias"].at[:, gate].add(-_PREFERENCE)
+    return {**params, "bias": bias.at[:, preferred].add(_PREFERENCE)}
 
 
 def emit(params: dict[str, Array], hidden: Array, clip: float | None = None) -> Array:

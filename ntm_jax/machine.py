@@ -89,15 +89,19 @@ def init(
     reading = heads.addressing_size(m, config.shift_range)
     writing = heads.writing_size(m, config.shift_range)
     output_shape = (hidden_size + r * m, config.output_size)
+    scale = config.head_scale
     params = {
         "controller": controller_params,
-        "read_heads": heads.init(next(keys), hidden_size, r, reading),
-        "write_heads": heads.init(next(keys), hidden_size, w, writing),
+        "read_heads": heads.init(next(keys), hidden_size, r, reading, scale),
+        "write_heads": heads.init(next(keys), hidden_size, w, writing, scale),
         "output": {
             "kernel": initializers.glorot_uniform()(next(keys), output_shape),
             "bias": jnp.zeros(config.output_size),
         },
     }
+    if config.initial_heads == "tape":
+        for name, shift in (("read_heads", 0), ("write_heads", 1)):
+            params[name] = heads.like_a_tape(params[name], m, config.shift_range, shift)
     initial = {}
     if config.initial_memory == "learned":
         initial["memory"] = initial_memory(n, m, "random")

@@ -18,19 +18,21 @@ import pytest
 
 import ntm_jax
 from ntm_jax import NTMConfig
-from train import evaluate, main
+from train import evaluate, learn, main
 from train.checkpoint import Checkpoints
 from train.config import PRESETS, TrainConfig, preset
 from train.curriculum import curriculum
 from train.loop import (
-    NOT_SOLVED,
-    Metrics,
-    init_state,
-    polish_rate,
+    NEVER,
+    init_states,
+    judge,
+    last_step,
+    learning_rate_factor,
     purpose_key,
     train,
 )
 from train.optimizer import make_optimizer
+from train.population import member
 from train.run import RunFolder
 
 # A machine so small that it compiles and runs in seconds.
@@ -70,7 +72,7 @@ def loose_dtypes():
 def short_of_time():
     """Few sequences in the evaluation at the end of a run; quick compilations."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "_FINAL_SEQUENCES", 2)
+        patch.setattr(learn, "FINAL_SEQUENCES", 2)
         # For a run in a process of its own, and for this one.
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
         jax.config.update("jax_disable_most_optimizations", True)
@@ -97,7 +99,13 @@ def test_a_run_leaves_all_that_it_promises(finished):
     trained = [entry for entry in entries if entry["kind"] == "train"]
     assert [entry["step"] for entry in trained] == list(range(2, 62, 2))
     assert [e["step"] for e in entries if e["kind"] == "validation"] == [20, 40, 60]
-    assert all(np.isfinite(entry["loss_bits"]) for entry in entries)
+    assert [e["step"] for e in entries if e["kind"] == "health"] == list(
+        range(2, 62, 2)
+    )
+    for entry in entries:
+        assert entry["seed"] == 0
+        numbers = [value for name, value in entry.items() if name != "kind"]
+        assert np.isfinite(numbers).all()
     evaluation = json.loads((finished / "evaluation.json").read_text())
     assert [entry["length"] for entry in evaluation] == [20, 120]
     figures = {path.name for path in (finished / "figures").iterdir()}
@@ -108,7 +116,7 @@ def test_a_run_leaves_all_that_it_promises(finished):
         "focus_20.png",
         "focus_120.png",
     }
-    assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
+    assert list((finished / "tensorboard" / "seed_0").glob("events.out.tfevents.*"))
     assert Checkpoints(finished / "checkpoints").latest_step() == 60
 
 
@@ -258,11 +266,11 @@ def test_a_damaged_checkpoint_is_named(finished, tmp_path, capsys):
 
 
 def test_evaluation_does_not_depend_on_how_it_is_batched(monkeypatch):
-    params = init_state(TINY).params
-    key = evaluate.evaluation_key(0)
+    params = init_states(TINY).params
+    keys = evaluate.evaluation_key(0)[None]
 
     def results():
-        return evaluate.evaluate(params, TINY, key=key, num_sequences=5, length=4)
+        return evaluate.evaluate(params, TINY, keys=keys, num_sequences=5, length=4)[0]
 
     together = results()
     monkeypatch.setattr(evaluate, "_MEMORY_NUMBERS", 2 * 8 * 4)
@@ -305,16 +313,16 @@ def test_learning_lowers_the_loss(finished):
 
 
 def test_updates_do_not_depend_on_how_they_are_grouped():
-    in_pairs = init_state(TINY)
+    in_pairs = init_states(TINY)
     for _ in range(2):
-        in_pairs, _ = train(in_pairs, config=TINY, num_steps=2)
-    at_once, metrics = train(init_state(TINY), config=TINY, num_steps=4)
-    assert metrics.loss_bits.shape == (4,)
+        in_pairs, _, _ = train(in_pairs, config=TINY, num_steps=2)
+    at_once, metrics, _ = train(init_states(TINY), config=TINY, num_steps=4)
+    assert metrics.loss_bits.shape == (1, 4)
     chex.assert_trees_all_close(in_pairs, at_once, rtol=1e-5, atol=1e-7)
 
 
 def test_seeds_give_other_parameters_and_other_sequences():
-    states = [init_state(dataclasses.replace(TINY, seed=seed)) for seed in (0, 1)]
+    states = [init_states(dataclasses.replace(TINY, seed=seed)) for seed in (0, 1)]
     kernels = [state.params["output"]["kernel"] for state in states]
     assert not bool((kernels[0] == kernels[1]).any())
     keys = {
@@ -383,11 +391,11 @@ def test_the_curriculum_grows_to_the_task():
 
 def test_polishing_lowers_the_learning_rate_to_zero():
     config = dataclasses.replace(TINY, polish_steps=10)
-    state = init_state(TINY)
-    assert polish_rate(config, state) == 1
+    state = member(init_states(TINY), 0)
+    assert learning_rate_factor(config, state) == 1
     solved = state.replace(solved_at=jnp.int32(4))
     rates = [
-        float(polish_rate(config, solved.replace(step=jnp.int32(step))))
+        float(learning_rate_factor(config, solved.replace(step=jnp.int32(step))))
         for step in (4, 9, 14, 20)
     ]
     np.testing.assert_allclose(rates, [1, 0.5, 0, 0])
@@ -395,34 +403,17 @@ def test_polishing_lowers_the_learning_rate_to_zero():
 
 def test_a_solved_run_ends_when_it_is_polished():
     config = dataclasses.replace(TINY, steps=60, polish_steps=10)
-    state = init_state(TINY)
-    assert main.last_step(state, config) == 60
-    assert main.last_step(state.replace(solved_at=jnp.int32(20)), config) == 30
-    assert main.last_step(state.replace(solved_at=jnp.int32(58)), config) == 60
+    state = init_states(TINY)
+    assert last_step(config, state) == 60
+    assert last_step(config, state.replace(solved_at=jnp.asarray([20]))) == 30
+    assert last_step(config, state.replace(solved_at=jnp.asarray([58]))) == 60
 
 
 def test_solved_means_that_no_validation_since_had_a_wrong_bit():
-    state = main.judge(init_state(TINY), 20, wrong=0.5)
-    assert state.solved_at == NOT_SOLVED
-    state = main.judge(state, 40, wrong=0)
-    state = main.judge(state, 60, wrong=0)
-    assert state.solved_at == 40
-    assert main.judge(state, 80, wrong=0.001).solved_at == NOT_SOLVED
-
-
-@pytest.mark.parametrize("name", ["loss_bits", "gradient_norm", "parameter_norm"])
-def test_a_run_that_is_not_finite_any_more_stops(name, tmp_path, monkeypatch, capsys):
-    def diverge(state, **_):
-        fine = Metrics(*(jnp.ones(2) for _ in range(4)))
-        return state.replace(step=state.step + 2), fine.replace(
-            **{name: jnp.asarray([1, jnp.nan])}
-        )
-
-    monkeypatch.setattr(main, "train", diverge)
-    assert main.main([f"--workdir={tmp_path / 'run'}", *flags(TINY)]) == 1
-    assert f"{name}: got nan" in capsys.readouterr().err
-    assert not (tmp_path / "run" / "evaluation.json").exists()
-    assert RunFolder.open(tmp_path / "run").metrics() == []
+    states = init_states(dataclasses.replace(TINY, num_seeds=3))
+    for step, wrong in ((20, [0.5, 0, 1]), (40, [0, 0, 1]), (60, [0, 0.001, 1])):
+        states = judge(states.replace(step=jnp.full(3, step)), jnp.asarray(wrong))
+    assert states.solved_at.tolist() == [40, NEVER, NEVER]
 
 
 def test_flags_have_the_defaults_of_the_machine():

@@ -1,12 +1,16 @@
 """What the commands share: flags from a dataclass, and errors a person can read."""
 
+import argparse
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
 import tyro
+
+from train.config import preset
 
 FlagsT = TypeVar("FlagsT")
 
@@ -21,6 +25,22 @@ def parse(
     """The flags given on the command line; a wrong one ends the program with 2."""
     given: dict[str, Any] = {} if default is None else {"default": default}
     return tyro.cli(flags, prog=prog, args=arguments, use_underscores=True, **given)
+
+
+def parse_from_preset(
+    flags: type[FlagsT], arguments: Sequence[str], *, prog: str, **changed: Any
+) -> FlagsT:
+    """The flags of a class with a `preset` and a `config`.
+
+    What is not given comes from the preset for the task, but for what is `changed`.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--task", default="copy", nargs="?", const="copy")
+    first.add_argument("--preset", default="default", nargs="?", const="default")
+    known, _ = first.parse_known_args(arguments)
+    config = dataclasses.replace(preset(known.preset, known.task), **changed)
+    default = flags(preset=known.preset, config=config)  # type: ignore[call-arg]
+    return parse(flags, arguments, prog=prog, default=default)
 
 
 @contextlib.contextmanager

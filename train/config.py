@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,11 +9,12 @@ import flax.linen as nn
 
 import tasks
 from ntm_jax import NTMConfig, feed_forward, gru, lstm
-from ntm_jax.checks import check_choice, check_count
+from ntm_jax.checks import check_choice, check_count, check_positive
 from ntm_jax.config import (
     Activation,
     InitialCarry,
     InitialFocus,
+    InitialHeads,
     InitialMemory,
     InitialRead,
     Order,
@@ -35,6 +35,8 @@ class TrainConfig:
     """What to learn."""
     seed: int = 0
     """Of the parameters and of the training sequences."""
+    num_seeds: int = 1
+    """Machines to train at once, of the seeds from --seed on."""
 
     steps: int = 6000
     """Updates at most; training ends earlier once the task is solved and polished."""
@@ -42,25 +44,27 @@ class TrainConfig:
     """Sequences in one update."""
     curriculum: Literal["uniform", "growing"] = "growing"
     """Sequences of all difficulties from the start, or of growing difficulty."""
-    curriculum_steps: int = 1000
+    curriculum_steps: int = 500
     """Updates after which a growing curriculum has reached all difficulties."""
     optimizer: Literal["rmsprop", "graves_rmsprop", "adam"] = "rmsprop"
     """RMSProp, its centred form as in Graves 2013 (eqs. 38-45), or Adam."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 2e-4
     """Step size of the optimizer."""
     momentum: float = 0.9
     """Momentum of RMSProp, first decay rate of Adam."""
     decay: float = 0.95
     """Decay rate of the mean squared gradient."""
-    epsilon: float = 1e-4
+    epsilon: float = 1e-8
     """What RMSProp adds to the mean squared gradient."""
     clip: Literal["value", "norm", "none"] = "norm"
     """Clip each component of the gradient, or the norm of all of it."""
     clip_at: float = 1.0
     """What it is clipped to."""
+    focus_penalty: float = 0.0
+    """Bits added to the cost for each bit of entropy of the heads' foci, each step."""
     steps_per_call: int = 100
     """Updates in one compiled call, after which the run reports."""
-    validate_every: int = 200
+    validate_every: int = 100
     """Updates between validations, a multiple of steps_per_call."""
     validation_sequences: int = 1000
     """Sequences in the validation set."""
@@ -85,6 +89,8 @@ class TrainConfig:
     """Units in each of its layers."""
     controller_layers: int = 1
     """Its layers."""
+    input_scale: float = 4.0
+    """Scale of its first input kernels, times LeCun-normal."""
     order: Order = NTMConfig.order
     """Whether reads see the memory before or after the writes of the same step."""
     key_activation: Activation = NTMConfig.key_activation
@@ -101,6 +107,10 @@ class TrainConfig:
     """What was read before the first step."""
     initial_carry: InitialCarry = NTMConfig.initial_carry
     """The controller's state before the first step."""
+    initial_heads: InitialHeads = NTMConfig.initial_heads
+    """How heads move that have learned nothing yet."""
+    head_scale: float = NTMConfig.head_scale
+    """Scale of the heads' first kernels."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -111,8 +121,13 @@ class TrainConfig:
                 smallest = 0 if field.name in ("seed", "shift_range") else 1
                 check_count(field.name, value, smallest)
             elif field.type is float:
-                check_positive(field.name, value, zero_too=field.name == "momentum")
+                check_positive(
+                    field.name,
+                    value,
+                    zero_too=field.name in ("momentum", "focus_penalty"),
+                )
         check_seed(self.seed)
+        check_seed(self.seed + self.num_seeds - 1)
         for name in ("momentum", "decay"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, want less than 1")
@@ -124,6 +139,21 @@ class TrainConfig:
                 )
         self.make_machine()  # checks the machine's own fields
 
+    def seeds(self) -> range:
+        """The seeds of all machines."""
+        return range(self.seed, self.seed + self.num_seeds)
+
+    def title(self) -> str:
+        """The task and the seeds, for a person."""
+        seeds = f"seed {self.seed}"
+        if self.num_seeds > 1:
+            seeds = f"seeds {self.seed} to {self.seed + self.num_seeds - 1}"
+        return f"{self.task.replace('_', ' ')}, {seeds}"
+
+    def for_any_seed(self) -> "TrainConfig":
+        """The same for every choice of seeds, so that all share one compilation."""
+        return dataclasses.replace(self, seed=0, num_seeds=1)
+
     def make_task(self) -> tasks.Task:
         """The task, ready to be sampled from."""
         return tasks.get(self.task)
@@ -131,7 +161,11 @@ class TrainConfig:
     def make_controller(self) -> nn.Module:
         """The controller's module."""
         make = _CONTROLLERS[self.controller]
-        return make(self.controller_units, self.controller_layers)
+        return make(
+            self.controller_units,
+            self.controller_layers,
+            input_scale=self.input_scale,
+        )
 
     def make_machine(self) -> NTMConfig:
         """The machine's config, as wide as the task asks."""
@@ -181,6 +215,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "batch_size": 1,
             "steps": 1_000_000,
             "curriculum": "uniform",
+            "initial_heads": "neutral",
+            "input_scale": 1.0,
         }
     },
 }
@@ -195,14 +231,6 @@ def preset(name: str, task: str) -> TrainConfig:
     check_choice("preset", name, tuple(PRESETS))
     check_choice("task", task, tuple(PRESETS[name]))
     return TrainConfig(task=task, **PRESETS[name][task])  # type: ignore[arg-type]
-
-
-def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
-    """Raises unless `value` is a positive, finite number (or zero too)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: got {value!r}, want a positive number")
-    if not (0 < value < math.inf or (zero_too and value == 0)):
-        raise ValueError(f"{name}: got {value}, want a positive number")
 
 
 def check_seed(seed: Any) -> None:

@@ -7,13 +7,12 @@ from typing import Any
 import jax
 import matplotlib as mpl
 import numpy as np
-from jax import Array, lax
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 import ntm_jax
-from ntm_jax import NTMConfig, NTMState
+from ntm_jax import NTMState
 from train.config import TrainConfig
 from train.evaluate import evaluation_key, sample_each
 
@@ -22,18 +21,6 @@ _STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "figure.dpi": 15
 _NOT_DUE = "#cfe0f0"
 _BITS: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
 _WEIGHTS: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": 1}
-
-
-def trace(params: PyTree, xs: Array, *, config: NTMConfig) -> tuple[NTMState, Array]:
-    """The states after every step, stacked over time, and the outputs."""
-    state = ntm_jax.initial_state(params, config)
-    step = functools.partial(ntm_jax.step, params, config=config)
-
-    def keep_state(state: NTMState, x: Array) -> tuple[NTMState, tuple]:
-        state, y = step(state, x)
-        return state, (state, y)
-
-    return lax.scan(keep_state, state, xs)[1]
 
 
 def draw_run(
@@ -48,18 +35,18 @@ def draw_run(
     A sequence of each difficulty is drawn: the first of those evaluated at the end.
     """
     figures = {"learning_curve": learning_curve(metrics, config)}
-    run = jax.jit(functools.partial(trace, config=config.make_machine()))
+    run = jax.jit(functools.partial(ntm_jax.trace, config=config.make_machine()))
     for difficulty in difficulties:
         key = jax.random.fold_in(evaluation_key(0), 0)[None]
         batch = sample_each(config.make_task(), key, **difficulty)
         inputs, targets, mask = (
             np.asarray(leaf[:, 0]) for leaf in (batch.inputs, batch.targets, batch.mask)
         )
-        states, logits = jax.device_get(run(params, inputs))
-        outputs = np.asarray(jax.nn.sigmoid(logits))
+        trace = jax.device_get(run(params, inputs))
+        outputs = np.asarray(jax.nn.sigmoid(trace.outputs))
         size = "_".join(str(value) for value in difficulty.values())
         figures[f"answer_{size}"] = answer(inputs, targets, outputs, mask)
-        figures[f"focus_{size}"] = focus(states, inputs, outputs)
+        figures[f"focus_{size}"] = focus(trace.states, inputs, outputs)
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
@@ -67,31 +54,72 @@ def draw_run(
 
 @mpl.rc_context(_STYLE)
 def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure:
-    """Cost and wrong bits per sequence against the sequences seen."""
+    """Cost and wrong bits per sequence against the sequences seen.
+
+    Of several seeds, each is a thin line and their median a thick one.
+    """
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
-    for kind, field, label in (
-        ("train", "loss_bits", "cost, training"),
-        ("train", "wrong_bits", "wrong bits, training"),
-        ("validation", "wrong_bits", "wrong bits, validation"),
-    ):
-        entries = [entry for entry in metrics if entry["kind"] == kind]
-        axes.plot(
-            [entry["step"] * config.batch_size / 1000 for entry in entries],
-            [entry[field] for entry in entries],
-            label=label,
-            marker="o" if kind == "validation" else None,
-            markersize=3,
+    for colour, (kind, field, label) in enumerate(
+        (
+            ("train", "loss_bits", "cost, training"),
+            ("train", "wrong_bits", "wrong bits, training"),
+            ("validation", "wrong_bits", "wrong bits, validation"),
         )
+    ):
+        look: dict[str, Any] = {"color": f"C{colour}"}
+        if kind == "validation":
+            look |= {"marker": "o", "markersize": 3}
+        curves = _curves(metrics, config, kind, field)
+        if len(config.seeds()) > 1:
+            for steps, values in curves:
+                axes.plot(_thousands(steps, config), values, alpha=0.25, lw=0.5, **look)
+            steps, values = _median(curves)
+            label = f"{label}, median"
+        else:
+            steps, values = curves[0]
+        axes.plot(_thousands(steps, config), values, label=label, **look)
     # Linear near zero, so that a solved task (no wrong bit) can be seen.
     axes.set_yscale("symlog", linthresh=0.1, linscale=0.3)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("sequences seen (thousands)")
     axes.set_ylabel("bits per sequence")
-    axes.set_title(f"Learning {config.task.replace('_', ' ')}, seed {config.seed}")
+    axes.set_title(f"Learning {config.title()}")
     axes.legend()
     axes.grid(alpha=0.3)
     return figure
+
+
+def _curves(
+    metrics: list[dict[str, Any]], config: TrainConfig, kind: str, field: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Updates and values of every seed."""
+    entries = [entry for entry in metrics if entry["kind"] == kind]
+    return [
+        (
+            np.asarray([entry["step"] for entry in entries if entry["seed"] == seed]),
+            np.asarray([entry[field] for entry in entries if entry["seed"] == seed]),
+        )
+        for seed in config.seeds()
+    ]
+
+
+def _median(
+    curves: list[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Over the seeds; one that has ended counts with its last value."""
+    steps = np.unique(np.concatenate([steps for steps, _ in curves]))
+    held = [
+        values[np.clip(np.searchsorted(own, steps, "right") - 1, 0, None)]
+        for own, values in curves
+        if len(own)
+    ]
+    return steps, np.median(held, axis=0)
+
+
+def _thousands(steps: np.ndarray, config: TrainConfig) -> np.ndarray:
+    """Thousands of sequences seen in so many updates."""
+    return steps * config.batch_size / 1000
 
 
 @mpl.rc_context(_STYLE)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import Array, lax
@@ -13,25 +14,34 @@ import ntm_jax
 import tasks
 from train.config import TrainConfig
 from train.curriculum import curriculum
-from train.optimizer import make_optimizer
+from train.health import Health, watch
+from train.loss import loss
+from train.optimizer import clipped_fraction, make_optimizer
+from train.population import for_each_seed, spread_seeds
 
 PyTree = Any
-NOT_SOLVED = -1
+NEVER = -1
 
 
 class TrainState(struct.PyTreeNode):
     """All that a run carries from update to update; what a checkpoint keeps.
 
+    As `init_states` gives it, every leaf has the seeds `[S]` as its first axis; the
+    functions of one seed see it without.
+
     Attributes:
       step: int `[]`, updates made.
       solved_at: int `[]`, the update from which on every validation was without a wrong
-        bit; `NOT_SOLVED` where the last one was not.
+        bit; `NEVER` where the last one was not.
+      diverged_at: int `[]`, the update that would have made something other than a
+        finite number, and so was not made, nor any after it; `NEVER` where none.
       params: of the machine.
       opt_state: of the optimizer.
     """
 
     step: Array
     solved_at: Array
+    diverged_at: Array
     params: PyTree
     opt_state: optax.OptState
 
@@ -43,84 +53,155 @@ class Metrics(struct.PyTreeNode):
       loss_bits: cost of an answer, bits per sequence.
       wrong_bits: wrong bits per sequence.
       gradient_norm: before clipping.
+      clipped_fraction: of the gradient's components, those that clipping changed.
       parameter_norm: after the update.
     """
 
     loss_bits: Array
     wrong_bits: Array
     gradient_norm: Array
+    clipped_fraction: Array
     parameter_norm: Array
 
 
+def init_states(config: TrainConfig) -> TrainState:
+    """The states of all seeds before the first update, `[S, ...]` each.
+
+    They depend on nothing but the config, and a seed's on that seed alone.
+    """
+    return spread_seeds(_init_states(_seeds(config), config=config.for_any_seed()))
+
+
 @functools.partial(jax.jit, static_argnames="config")
-def init_state(config: TrainConfig) -> TrainState:
-    """The state before the first update; depends on nothing but the config."""
-    params = ntm_jax.init(
-        purpose_key(config.seed, "params"),
-        config.make_machine(),
-        config.make_task().input_size,
-    )
-    return TrainState(
-        step=jnp.int32(0),
-        solved_at=jnp.int32(NOT_SOLVED),
-        params=params,
-        opt_state=make_optimizer(config).init(params),
-    )
+def _init_states(seeds: Array, *, config: TrainConfig) -> TrainState:
+    def init_state(seed: Array) -> TrainState:
+        params = ntm_jax.init(
+            purpose_key(seed, "params"),
+            config.make_machine(),
+            config.make_task().input_size,
+        )
+        return TrainState(
+            step=jnp.int32(0),
+            solved_at=jnp.int32(NEVER),
+            diverged_at=jnp.int32(NEVER),
+            params=params,
+            opt_state=make_optimizer(config).init(params),
+        )
+
+    # One after the other: a seed's numbers must not depend on how many there are.
+    return lax.map(init_state, seeds)
+
+
+def train(
+    states: TrainState, *, config: TrainConfig, num_steps: int
+) -> tuple[TrainState, Metrics, Health]:
+    """`num_steps` updates of every seed that still learns.
+
+    Returns:
+      The new states `[S, ...]`, the metrics of every update `[S, num_steps]` each, and
+      the machines' health after the last one, `[S]` each.
+    """
+    seeds = spread_seeds(_seeds(config))
+    return _train(states, seeds, config=config.for_any_seed(), num_steps=num_steps)
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "num_steps"), donate_argnames="state"
+    jax.jit, static_argnames=("config", "num_steps"), donate_argnames="states"
 )
-def train(
-    state: TrainState, *, config: TrainConfig, num_steps: int
+def _train(
+    states: TrainState, seeds: Array, *, config: TrainConfig, num_steps: int
+) -> tuple[TrainState, Metrics, Health]:
+    def train_one(state: TrainState, seed: Array):
+        update = functools.partial(_update, config=config, seed=seed)
+        state, metrics = lax.scan(lambda s, _: update(s), state, length=num_steps)
+        batch = _batch(config, seed, state.step)
+        return state, metrics, watch(state.params, batch, config.make_machine())
+
+    return for_each_seed(train_one)(states, seeds)
+
+
+def _update(
+    state: TrainState, *, config: TrainConfig, seed: Array
 ) -> tuple[TrainState, Metrics]:
-    """`num_steps` updates; the metrics are `[num_steps]` each.
+    """One update of one seed; none if it is finished, or would not stay finite."""
+    batch = _batch(config, seed, state.step)
 
-    The sequences of an update depend on the seed and its number alone, so that a run
-    that was broken off and goes on sees what it would have seen.
-    """
-    task, machine = config.make_task(), config.make_machine()
-    optimizer = make_optimizer(config)
-    data_key = purpose_key(config.seed, "data")
-
-    def loss(params: PyTree, batch: tasks.Batch) -> tuple[Array, Array]:
-        _, logits = ntm_jax.unroll(params, batch.inputs, config=machine)
-        return jnp.mean(tasks.loss_bits(logits, batch)), logits
-
-    def update(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(data_key, state.step)
-        difficulty = curriculum(config, state.step)
-        batch = task.sample(key, config.batch_size, **difficulty)
-        (loss_bits, logits), gradient = jax.value_and_grad(loss, has_aux=True)(
-            state.params, batch
-        )
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        rate = polish_rate(config, state)
-        updates = jax.tree.map(lambda leaf: rate * leaf, updates)
-        new_state = state.replace(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            opt_state=opt_state,
-        )
-        wrong_bits = tasks.wrong_bits(logits, batch).astype(jnp.float32)
-        return new_state, Metrics(
-            loss_bits=loss_bits,
-            wrong_bits=jnp.mean(wrong_bits),
-            gradient_norm=optax.tree.norm(gradient),
-            parameter_norm=optax.tree.norm(new_state.params),
-        )
-
-    return lax.scan(update, state, length=num_steps)
+    gradient, (cost, logits) = jax.grad(loss, has_aux=True)(state.params, batch, config)
+    updates, opt_state = make_optimizer(config).update(
+        gradient, state.opt_state, state.params
+    )
+    rate = learning_rate_factor(config, state)
+    updates = jax.tree.map(lambda leaf: rate * leaf, updates)
+    params = optax.apply_updates(state.params, updates)
+    metrics = Metrics(
+        loss_bits=jnp.mean(cost),
+        wrong_bits=jnp.mean(tasks.wrong_bits(logits, batch).astype(jnp.float32)),
+        gradient_norm=optax.tree.norm(gradient),
+        clipped_fraction=clipped_fraction(config, gradient),
+        parameter_norm=optax.tree.norm(params),
+    )
+    finite = jnp.all(jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))))
+    learning = is_learning(config, state)
+    made = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+    diverged = jnp.where(learning & ~finite, state.step + 1, state.diverged_at)
+    state = jax.tree.map(
+        lambda new, old: jnp.where(learning & finite, new, old), made, state
+    )
+    return state.replace(diverged_at=diverged), metrics
 
 
-def polish_rate(config: TrainConfig, state: TrainState) -> Array:
+def is_learning(config: TrainConfig, state: TrainState) -> Array:
+    """Whether there are updates left to make."""
+    return (state.step < last_step(config, state)) & (state.diverged_at == NEVER)
+
+
+def still_learning(states: TrainState, *, config: TrainConfig) -> np.ndarray:
+    """Of each seed, bool `[S]`, whether there are updates left to make."""
+    return np.asarray(is_learning(config, states))
+
+
+def last_step(config: TrainConfig, state: TrainState) -> Array:
+    """The update to end with: earlier than `steps` once the task is solved."""
+    polished = jnp.minimum(state.solved_at + config.polish_steps, config.steps)
+    return jnp.where(state.solved_at == NEVER, config.steps, polished)
+
+
+def learning_rate_factor(config: TrainConfig, state: TrainState) -> Array:
     """Factor of the learning rate: 1, and from `solved_at` on falling to 0."""
     left = state.solved_at + config.polish_steps - state.step
     rate = jnp.clip(left.astype(jnp.float32) / config.polish_steps, 0, 1)
-    return jnp.where(state.solved_at == NOT_SOLVED, 1, rate)
+    return jnp.where(state.solved_at == NEVER, 1, rate)
 
 
-def purpose_key(seed: int, purpose: str) -> Array:
+def judge(states: TrainState, wrong: Array) -> TrainState:
+    """Solved by the first validation without a wrong bit, until one has a wrong bit.
+
+    So a seed is polished only where every validation on the way was without.
+
+    Args:
+      states: `[S, ...]`.
+      wrong: `[S]`, wrong bits in the validation after the last update.
+    """
+    first = jnp.where(states.solved_at == NEVER, states.step, states.solved_at)
+    return states.replace(solved_at=jnp.where(wrong > 0, NEVER, first))
+
+
+def _seeds(config: TrainConfig) -> Array:
+    return jnp.arange(config.num_seeds, dtype=jnp.uint32) + jnp.uint32(config.seed)
+
+
+def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
+    """The sequences of an update.
+
+    They depend on the seed and the update's number alone, so that a run that was broken
+    off and goes on sees what it would have seen.
+    """
+    key = jax.random.fold_in(purpose_key(seed, "data"), step)
+    difficulty = curriculum(config, step)
+    return config.make_task().sample(key, config.batch_size, **difficulty)
+
+
+def purpose_key(seed: int | Array, purpose: str) -> Array:
     """The key for a purpose: independent streams from one seed."""
     purposes = ("params", "data", "validation", "evaluation")
     return jax.random.fold_in(jax.random.key(seed), purposes.index(purpose))

@@ -1,8 +1,15 @@
 """How a gradient becomes an update: clipping, then RMSProp or Adam, all of Optax."""
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import optax
+from jax import Array
 
 from train.config import TrainConfig
+
+PyTree = Any
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
@@ -33,3 +40,14 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
             momentum=config.momentum,
         )
     return optax.chain(clips[config.clip](), rate)
+
+
+def clipped_fraction(config: TrainConfig, gradient: PyTree) -> Array:
+    """Of the gradient's components, those that clipping changes."""
+    if config.clip == "none":
+        return jnp.float32(0)
+    if config.clip == "norm":
+        return (optax.tree.norm(gradient) > config.clip_at).astype(jnp.float32)
+    leaves = jax.tree.leaves(gradient)
+    beyond = jnp.stack([jnp.sum(jnp.abs(leaf) > config.clip_at) for leaf in leaves])
+    return jnp.sum(beyond).astype(jnp.float32) / sum(leaf.size for leaf in leaves)

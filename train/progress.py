@@ -21,8 +21,11 @@ _NUMBERS = (
 class Progress:
     """A bar of updates on a terminal; elsewhere one line for every report."""
 
-    def __init__(self, console: Console, total: int, done: int, title: str) -> None:
+    def __init__(
+        self, console: Console, total: int, done: int, title: str, seeds: int
+    ) -> None:
         self._console = console
+        self._seeds = seeds
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -50,9 +53,11 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def report(self, step: int, total: int, **numbers: float) -> None:
+    def report(self, step: int, total: int, solved: int, **numbers: float) -> None:
         """Shows how far the run is, with the numbers of its last report."""
         text = _NUMBERS.format(**numbers)
+        if self._seeds > 1:
+            text += f"; {solved} of {self._seeds} solved"
         self._bar.update(self._task, completed=step, total=total, numbers=text)
         if not self._console.is_terminal:
             self._console.print(f"step {step}/{total}: {text}")

@@ -1,11 +1,11 @@
 """The run folder: all that a run leaves behind, and what it goes on from.
 
 config.json       what was asked for
-metrics.jsonl     one object for every report of the training and the validation
-checkpoints/      the newest few
-evaluation.json   how well the machine does; its presence says the run is complete
+metrics.jsonl     one object for every report on a seed: training, health, validation
+checkpoints/      the newest few, of all seeds together
+evaluation.json   how well each machine does; its presence says the run is complete
 figures/          pictures of what was learned
-tensorboard/      the metrics again, as events
+tensorboard/      the metrics again, as events, a folder for each seed
 """
 
 import contextlib
@@ -19,7 +19,8 @@ from tensorboardX import SummaryWriter
 
 from train.checkpoint import Checkpoints
 from train.config import TrainConfig
-from train.loop import TrainState, init_state
+from train.loop import TrainState, init_states
+from train.population import spread_seeds
 
 # What a run that was killed as it started may have left.
 _UNFINISHED = {"config.json.tmp"}
@@ -35,7 +36,7 @@ class RunFolder:
         self._metrics = path / "metrics.jsonl"
         self._evaluation = path / "evaluation.json"
         self._checkpoints = Checkpoints(path / "checkpoints")
-        self._events: SummaryWriter | None = None
+        self._events: dict[int, SummaryWriter] = {}
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -81,27 +82,28 @@ class RunFolder:
         return run
 
     def start(self) -> TrainState:
-        """The state to train on from: the newest checkpoint's, or a fresh one.
+        """The states to train on from: the newest checkpoint's, or fresh ones.
 
         What was recorded after that checkpoint is dropped, as it will come again.
         """
-        step = self._checkpoints.latest_step()
+        newest = self._checkpoints.latest_step()
         last = max((entry["step"] for entry in self.metrics()), default=0)
-        if step is None and last > self.config.checkpoint_every:
+        if newest is None and last > self.config.checkpoint_every:
             raise ValueError(
                 f"workdir: got {self.path}, which has metrics up to update {last} but "
                 "no checkpoint, want a whole run or another folder"
             )
-        state = init_state(self.config) if step is None else self.restore()
-        kept = [entry for entry in self.metrics() if entry["step"] <= int(state.step)]
+        states = init_states(self.config) if newest is None else self.restore()
+        step = newest or 0
+        kept = [entry for entry in self.metrics() if entry["step"] <= step]
         write_whole(self._metrics, "".join(json.dumps(entry) + "\n" for entry in kept))
-        self._events = SummaryWriter(
-            str(self.path / "tensorboard"), purge_step=int(state.step) + 1
-        )
-        return state
+        for seed in self.config.seeds():
+            events = self.path / "tensorboard" / f"seed_{seed}"
+            self._events[seed] = SummaryWriter(str(events), purge_step=step + 1)
+        return states
 
     def restore(self) -> TrainState:
-        """The state of the newest checkpoint.
+        """The states of the newest checkpoint.
 
         Raises:
           ValueError: if there is no checkpoint.
@@ -112,20 +114,26 @@ class RunFolder:
                 f"workdir: got {self.path}, which has no checkpoint yet, want a run "
                 "that has been training"
             )
-        template = jax.eval_shape(lambda: init_state(self.config))
-        return self._checkpoints.restore(step, template)
+        template = jax.eval_shape(lambda: init_states(self.config))
+        return spread_seeds(self._checkpoints.restore(step, template))
 
-    def save(self, state: TrainState) -> None:
-        """Writes a checkpoint."""
-        self._checkpoints.save(int(state.step), state)
+    def save(self, states: TrainState) -> None:
+        """Writes a checkpoint, named by the furthest seed's update."""
+        self._checkpoints.save(int(states.step.max()), states)
 
-    def record(self, step: int, kind: str, **scalars: float) -> None:
+    def record(self, step: int, kind: str, *, seed: int, **scalars: float) -> None:
         """Adds one entry to the metrics and to the TensorBoard events."""
+        entry = {"step": step, "kind": kind, "seed": seed, **scalars}
         with self._metrics.open("a") as file:
-            file.write(json.dumps({"step": step, "kind": kind, **scalars}) + "\n")
-        if self._events is not None:
+            file.write(json.dumps(entry) + "\n")
+        if events := self._events.get(seed):
             for name, value in scalars.items():
-                self._events.add_scalar(f"{kind}/{name}", value, step)
+                events.add_scalar(f"{kind}/{name}", value, step)
+
+    def newest_checkpoint(self) -> Path | None:
+        """Where the newest checkpoint is, if there is one."""
+        step = self._checkpoints.latest_step()
+        return None if step is None else self.path / "checkpoints" / str(step)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All that was recorded; a line that a kill cut short does not count."""
@@ -142,8 +150,8 @@ class RunFolder:
     def finish(self, evaluation: list[dict[str, Any]]) -> None:
         """Keeps the evaluation, which makes the run complete."""
         write_whole(self._evaluation, json.dumps(evaluation, indent=2) + "\n")
-        if self._events is not None:
-            self._events.close()
+        for events in self._events.values():
+            events.close()
 
     def evaluation(self) -> list[dict[str, Any]] | None:
         """The evaluation of a complete run, else None.

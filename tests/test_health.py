@@ -1,0 +1,106 @@
+"""What is watched inside a machine, and the loss that keeps its foci sharp."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntm_jax
+import tasks
+from tests.test_train import TINY
+from train.health import watch
+from train.loop import init_states
+from train.loss import entropy_bits, loss, until_answered
+from train.optimizer import clipped_fraction
+from train.population import member
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Of a tiny machine, as it starts."""
+    return member(init_states(TINY).params, 0)
+
+
+@pytest.fixture(scope="module")
+def batch() -> tasks.Batch:
+    """Sequences of different lengths."""
+    return TINY.make_task().sample(jax.random.key(3), 4, length=(1, 3))
+
+
+def by_steps(params, batch):
+    """Entropies `[T, B]` and memory norms of a plain loop over time, in NumPy."""
+    machine = TINY.make_machine()
+    state = ntm_jax.initial_state(params, machine, batch_shape=(4,))
+    entropies, norms = [], []
+    for x in batch.inputs:
+        state, _ = ntm_jax.step(params, state, x, config=machine)
+        w = np.stack([state.read_weights[:, 0], state.write_weights[:, 0]], axis=1)
+        w = w.astype(np.float64)
+        entropies.append(-(w * np.log2(np.maximum(w, 1e-300))).sum(-1))
+        norms.append(np.sqrt((np.asarray(state.memory) ** 2).sum((1, 2))))
+    return np.stack(entropies), np.stack(norms)
+
+
+def test_entropy_counts_bits():
+    weights = jnp.asarray([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4])
+    np.testing.assert_allclose(entropy_bits(weights), [0, 1, 2])
+    gradient = jax.jacobian(entropy_bits)(weights)
+    assert jnp.isfinite(gradient).all()
+
+
+def test_padding_behind_the_answer_does_not_count():
+    mask = jnp.asarray([[0, 0], [1, 0], [0, 1], [1, 0], [0, 0]], bool)
+    assert until_answered(mask).T.astype(int).tolist() == [
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 0, 0],
+    ]
+
+
+def test_health_is_what_a_loop_over_the_steps_finds(params, batch):
+    health = watch(params, batch, TINY.make_machine())
+    entropies, norms = by_steps(params, batch)
+    counts = np.asarray(until_answered(batch.mask))
+    for head, kind in enumerate(("read", "write")):
+        np.testing.assert_allclose(
+            health[f"{kind}_focus_entropy"], entropies[:, :, head][counts].mean(), 1e-4
+        )
+    np.testing.assert_allclose(health["memory_norm"], norms[counts].mean(), 1e-4)
+    assert health["read_gate_saturation"] == 0
+    assert 1 < health["write_gamma"] <= health["write_gamma_max"]
+    assert 0 < health["write_strength"] <= health["write_strength_max"]
+
+
+def test_health_sees_a_saturated_gate(params, batch):
+    shut = jax.tree.map(lambda leaf: leaf, params)
+    gate = TINY.slot_size + 1
+    shut["read_heads"]["bias"] = params["read_heads"]["bias"].at[:, gate].set(-30)
+    health = watch(shut, batch, TINY.make_machine())
+    assert health["read_gate_saturation"] == 1
+    assert health["read_gate"] < 1e-6
+    assert health["write_gate_saturation"] == 0
+
+
+def test_the_loss_is_the_cost_and_the_blur(params, batch):
+    sharp = dataclasses.replace(TINY, focus_penalty=0.0)
+    blurred = dataclasses.replace(TINY, focus_penalty=0.5)
+    total, (cost, logits) = loss(params, batch, sharp)
+    np.testing.assert_allclose(total, jnp.mean(cost), rtol=1e-6)
+    np.testing.assert_allclose(cost, tasks.loss_bits(logits, batch), rtol=1e-6)
+    penalised, (same, _) = loss(params, batch, blurred)
+    np.testing.assert_allclose(same, cost, rtol=1e-5)
+    entropies, _ = by_steps(params, batch)
+    counts = np.asarray(until_answered(batch.mask))
+    blur = np.where(counts, entropies.mean(-1), 0).sum(0).mean()
+    np.testing.assert_allclose(penalised - total, 0.5 * blur, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("clip", "at", "expected"),
+    [("value", 2.5, 0.5), ("norm", 5.0, 1), ("norm", 6.0, 0), ("none", 1.0, 0)],
+)
+def test_the_clipped_fraction(clip, at, expected):
+    config = dataclasses.replace(TINY, clip=clip, clip_at=at)
+    gradient = {"a": jnp.asarray([3.0, 1.0]), "b": jnp.asarray([[-4.0], [2.0]])}
+    assert clipped_fraction(config, gradient) == expected

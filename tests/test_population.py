@@ -1,0 +1,130 @@
+"""Populations: every seed learns as it would alone, and none waits on another."""
+
+import dataclasses
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.test_train import TINY, flags, short_of_time  # noqa: F401 (a fixture)
+from train import evaluate, main
+from train.loop import NEVER, init_states, still_learning, train
+from train.population import for_each_seed, member, mesh_for, spread_seeds
+from train.run import RunFolder
+
+THREE = dataclasses.replace(TINY, num_seeds=3, steps=20)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 8])
+def test_a_function_of_one_seed_is_made_one_of_all(num_seeds):
+    seeds = jnp.arange(num_seeds, dtype=jnp.float32)
+    values = jnp.outer(seeds, jnp.arange(5.0))
+    total, doubled = for_each_seed(lambda s, v: (s + jnp.sum(v), 2 * v))(seeds, values)
+    np.testing.assert_allclose(total, seeds + values.sum(1))
+    np.testing.assert_allclose(doubled, 2 * values)
+
+
+def test_seeds_are_spread_over_the_devices_that_divide_them():
+    count = jax.local_device_count()
+    assert count > 1  # the tests run on several
+    assert mesh_for(count).size == count
+    assert mesh_for(2 * count).size == count
+    assert mesh_for(1).size == 1
+    spread = spread_seeds(jnp.zeros((2 * count, 3)))
+    assert len(spread.sharding.device_set) == count
+
+
+def test_each_seed_learns_what_it_learns_alone():
+    together = init_states(THREE)
+    together, metrics, health = train(together, config=THREE, num_steps=4)
+    for i, seed in enumerate(THREE.seeds()):
+        config = dataclasses.replace(TINY, seed=seed)
+        alone, own, inside = train(init_states(config), config=config, num_steps=4)
+        for got, want in ((together, alone), (metrics, own), (health, inside)):
+            chex.assert_trees_all_close(
+                member(got, i), member(want, 0), rtol=1e-4, atol=1e-6
+            )
+
+
+def test_a_finished_seed_stays_as_it_is_while_the_others_learn():
+    config = dataclasses.replace(THREE, polish_steps=10)
+    states = init_states(config)
+    step = jnp.full(3, 12, jnp.int32)
+    states = states.replace(step=step, solved_at=jnp.asarray([2, NEVER, 4]))
+    assert still_learning(states, config=config).tolist() == [False, True, True]
+    before = jax.device_get(states)
+    after, _, _ = train(spread_seeds(states), config=config, num_steps=4)
+    assert after.step.tolist() == [12, 16, 14]
+    chex.assert_trees_all_equal(member(after, 0), member(before, 0))
+    kernels = after.params["output"]["kernel"], before.params["output"]["kernel"]
+    for i in (1, 2):
+        assert (np.asarray(kernels[0][i]) != kernels[1][i]).any()
+
+
+def test_a_seed_that_does_not_stay_finite_stops_alone(tmp_path, monkeypatch, capsys):
+    def poisoned(config):
+        states = init_states(config)
+        kernel = states.params["output"]["kernel"].at[1, 0, 0].set(jnp.nan)
+        return states.replace(
+            params={
+                **states.params,
+                "output": {**states.params["output"], "kernel": kernel},
+            }
+        )
+
+    monkeypatch.setattr("train.run.init_states", poisoned)
+    workdir = tmp_path / "run"
+    assert main.main([f"--workdir={workdir}", *flags(THREE)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Seed 1 stopped: loss_bits: got nan in update 1, want a finite" in printed
+    assert f"is kept in {workdir / 'checkpoints'}" in printed
+    states = RunFolder.open(workdir).restore()
+    assert states.diverged_at.tolist() == [NEVER, 1, NEVER]
+    assert states.step.tolist() == [20, 0, 20]
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    assert {e["machine"]: e["diverged_at"] for e in evaluation} == {
+        0: None,
+        1: 1,
+        2: None,
+    }
+
+
+def test_a_run_stops_at_the_first_number_that_is_not_finite(tmp_path, capsys):
+    # So large a step that the parameters overflow.
+    config = dataclasses.replace(
+        TINY, learning_rate=1e38, momentum=0.999, clip="none", epsilon=1e-30
+    )
+    workdir = tmp_path / "run"
+    assert main.main([f"--workdir={workdir}", *flags(config)]) == 1
+    captured = capsys.readouterr()
+    assert "Seed 0 stopped: " in captured.out
+    assert "try a lower --learning_rate" in captured.err
+    assert not (workdir / "evaluation.json").exists()
+    kept = RunFolder.open(workdir).restore()
+    assert kept.diverged_at[0] == kept.step[0] + 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
+    # And it does not go on from there.
+    assert main.main([f"--workdir={workdir}", *flags(config)]) == 1
+
+
+def test_a_population_is_a_run_like_any_other(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    arguments = [f"--workdir={workdir}", *flags(THREE)]
+    assert main.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "0 of 3 seeds solved, after a median of never" in printed
+    entries = RunFolder.open(workdir).metrics()
+    for kind in ("train", "health", "validation"):
+        assert {e["seed"] for e in entries if e["kind"] == kind} == {0, 1, 2}
+    assert main.main(arguments) == 0
+    assert "complete" in capsys.readouterr().out
+    assert evaluate.main([f"--workdir={workdir}", "--num_sequences=3"]) == 0
+    each = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["machine"] for entry in each[:-1]] == [0, 1, 2]
+    assert each[-1]["machines"] == 3
+    assert each[-1]["perfect_machines"] == 0
+    wrong = [entry["wrong_bits_per_sequence"] for entry in each]
+    assert wrong[-1] == pytest.approx(np.mean(wrong[:-1]))

@@ -1,0 +1,56 @@
+"""How a machine is doing inside: what tells, early, that learning goes wrong."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+import ntm_jax
+import tasks
+from ntm_jax import NTMConfig
+from train.loss import entropy_bits, until_answered
+
+PyTree = Any
+Health = dict[str, Array]
+# A gate this near to 0 or 1 hardly learns any more: it is saturated.
+_SATURATED = 0.01
+
+
+def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
+    """Means over the heads, the sequences and their steps up to the last answer.
+
+    Returns:
+      Scalars, for the read and for the write heads each:
+
+      * `gate_saturation`: the part of the gates g within 0.01 of 0 or 1;
+      * `gate`, `strength`, `gamma`: g, β and γ;
+      * `strength_max`, `gamma_max`: the largest;
+      * `focus_entropy`: of the weightings, in bits: 0 on one slot, log2 N on all;
+
+      and `memory_norm`, the Frobenius norm of the memory.
+    """
+    trace = ntm_jax.trace(params, batch.inputs, config=config)
+    counts = until_answered(batch.mask)
+
+    def mean(values: Array) -> Array:
+        """Of `[T, B, ...]` over the steps that count."""
+        over = counts.reshape(*counts.shape, *(1,) * (values.ndim - 2))
+        total = jnp.sum(jnp.broadcast_to(over, values.shape).astype(jnp.float32))
+        return jnp.sum(jnp.where(over, values, 0)) / total
+
+    health = {"memory_norm": mean(jnp.linalg.norm(trace.states.memory, axis=(-2, -1)))}
+    for kind, emitted, weights in (
+        ("read", trace.read, trace.states.read_weights),
+        ("write", trace.write, trace.states.write_weights),
+    ):
+        near_bound = jnp.minimum(emitted.gate, 1 - emitted.gate) < _SATURATED
+        health |= {
+            f"{kind}_gate": mean(emitted.gate),
+            f"{kind}_gate_saturation": mean(near_bound.astype(jnp.float32)),
+            f"{kind}_strength": mean(emitted.strength),
+            f"{kind}_strength_max": jnp.max(emitted.strength),
+            f"{kind}_gamma": mean(emitted.gamma),
+            f"{kind}_gamma_max": jnp.max(emitted.gamma),
+            f"{kind}_focus_entropy": mean(entropy_bits(weights)),
+        }
+    return health

@@ -1,0 +1,227 @@
+"""A run from its first update to its last figure, as the person who waits sees it."""
+
+import math
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from rich.console import Console
+
+from train.evaluate import evaluate, evaluation_key
+from train.figures import draw_run
+from train.health import Health
+from train.loop import (
+    NEVER,
+    Metrics,
+    TrainState,
+    judge,
+    last_step,
+    purpose_key,
+    still_learning,
+    train,
+)
+from train.population import member
+from train.progress import Progress
+from train.run import RunFolder
+
+FINAL_SEQUENCES = 1000
+# How far beyond the training size the final evaluation goes.
+BEYOND = 6
+
+
+class DivergedError(RuntimeError):
+    """No machine has finite numbers any more: there is nothing to go on with."""
+
+
+def run_to_the_end(
+    run: RunFolder, states: TrainState, console: Console
+) -> list[dict[str, Any]]:
+    """Trains, evaluates and draws; returns the evaluation.
+
+    Raises:
+      DivergedError: if no seed stays finite.
+    """
+    states = learn(run, states, console)
+    ranges = run.config.make_task().ranges()
+    difficulties = [
+        {name: factor * range_.limit for name, range_ in ranges.items()}
+        for factor in (1, BEYOND)
+    ]
+    with console.status("Evaluating"):
+        evaluation = [
+            entry
+            for difficulty in difficulties
+            for entry in evaluate_at(states, run, difficulty)
+        ]
+    with console.status("Drawing"):
+        machine = member(states.params, 0)
+        draw_run(run.figures, machine, run.config, run.metrics(), difficulties)
+    run.finish(evaluation)
+    return evaluation
+
+
+def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
+    """Updates until every seed has solved and polished the task or used its steps.
+
+    A seed that is done, or does not stay finite, waits for the others as it is.
+
+    Raises:
+      DivergedError: if no seed stays finite.
+    """
+    config = run.config
+    step = int(states.step.max())
+    title = config.title()
+    console.print(
+        f"Training on {title}, in {run.path}, on {jax.devices()[0].device_kind}"
+        + (f", from update {step} on" if step else "")
+    )
+    with Progress(console, config.steps, step, title, config.num_seeds) as progress:
+        while (learning := still_learning(states, config=config)).any():
+            started = time.perf_counter()
+            num_steps = min(config.steps_per_call, config.steps - step)
+            states, metrics, health = train(states, config=config, num_steps=num_steps)
+            metrics, health = jax.device_get((metrics, health))
+            sequences = num_steps * config.batch_size * config.num_seeds
+            rate = sequences / (time.perf_counter() - started)
+
+            done_before, step = step, int(states.step.max())
+            made = np.asarray(states.step) - done_before
+            means = report(run, learning, step, made, metrics, health, rate)
+            tell_diverged(run, learning, states, metrics, console)
+            now_done = learning & ~still_learning(states, config=config)
+            if step % config.validate_every == 0 or now_done.any():
+                states = judge(states, validate(states, run, step, learning))
+            going_on = still_learning(states, config=config).any()
+            if step % config.checkpoint_every == 0 or not going_on:
+                run.save(states)
+            if means:
+                ends = np.asarray(last_step(config, states))
+                solved = int((np.asarray(states.solved_at) != NEVER).sum())
+                progress.report(step, ends.max(), solved=solved, rate=rate, **means)
+    if (np.asarray(states.diverged_at) != NEVER).all():
+        raise DivergedError(
+            "no finite numbers to go on with; try a lower --learning_rate, in another "
+            "--workdir"
+        )
+    return states
+
+
+def report(
+    run: RunFolder,
+    learning: np.ndarray,
+    step: int,
+    made: np.ndarray,
+    metrics: Metrics,
+    health: Health,
+    rate: float,
+) -> dict[str, float]:
+    """Records the call's means of every seed that learned; returns those of all.
+
+    Args:
+      run: to record in.
+      learning: bool `[S]`.
+      step: after the call.
+      made: int `[S]`, updates made in it.
+      metrics: `[S, num_steps]` each.
+      health: `[S]` each.
+      rate: sequences per second.
+    """
+    means = []
+    for i in np.flatnonzero(learning & (made > 0)):
+        seed = run.config.seed + int(i)
+        mean = {
+            name: float(np.mean(values[i, : made[i]]))
+            for name, values in vars(metrics).items()
+        }
+        means.append(mean)
+        run.record(step, "train", seed=seed, **mean, sequences_per_second=rate)
+        inside = {name: float(values[i]) for name, values in health.items()}
+        run.record(step, "health", seed=seed, **inside)
+    names = vars(metrics) if means else ()
+    return {name: float(np.mean([mean[name] for mean in means])) for name in names}
+
+
+def tell_diverged(
+    run: RunFolder,
+    learning: np.ndarray,
+    states: TrainState,
+    metrics: Metrics,
+    console: Console,
+) -> None:
+    """Says of each seed that stopped being finite where, and in what first."""
+    diverged_at = np.asarray(states.diverged_at)
+    for i in np.flatnonzero(learning & (diverged_at != NEVER)):
+        made = int(np.argmin(all_finite(metrics)[i]))
+        name, value = next(
+            (name, values[i, made])
+            for name, values in vars(metrics).items()
+            if not math.isfinite(values[i, made])
+        )
+        console.print(
+            f"Seed {run.config.seed + int(i)} stopped: {name}: got {value} in update "
+            f"{diverged_at[i]}, want a finite number. The machine stays as it was "
+            f"before that update, and is kept in {run.path / 'checkpoints'}."
+        )
+
+
+def all_finite(metrics: Metrics) -> np.ndarray:
+    """Of every update, `[S, num_steps]`."""
+    return np.all([np.isfinite(values) for values in vars(metrics).values()], axis=0)
+
+
+def validate(
+    states: TrainState, run: RunFolder, step: int, learning: np.ndarray
+) -> Array:
+    """Wrong bits per sequence on the validation sets, `[S]`.
+
+    Recorded for the seeds that have learned since the last one.
+    """
+    config = run.config
+    results = evaluate(
+        states.params,
+        config,
+        keys=jnp.stack([purpose_key(seed, "validation") for seed in config.seeds()]),
+        num_sequences=config.validation_sequences,
+    )
+    for i in np.flatnonzero(learning):
+        run.record(
+            step,
+            "validation",
+            seed=config.seed + int(i),
+            loss_bits=results[i]["loss_bits_per_sequence"],
+            wrong_bits=results[i]["wrong_bits_per_sequence"],
+        )
+    return jnp.asarray([result["wrong_bits_per_sequence"] for result in results])
+
+
+def evaluate_at(
+    states: TrainState, run: RunFolder, difficulty: dict[str, int]
+) -> list[dict[str, Any]]:
+    """What `evaluation.json` keeps of every machine for one difficulty."""
+    config, seed = run.config, 0
+    results = evaluate(
+        states.params,
+        config,
+        keys=jnp.broadcast_to(evaluation_key(seed), (config.num_seeds,)),
+        num_sequences=FINAL_SEQUENCES,
+        **difficulty,
+    )
+    return [
+        {
+            "machine": config.seed + i,
+            **result,
+            "seed": seed,
+            "step": int(states.step[i]),
+            "solved_at": update_or_none(states.solved_at[i]),
+            "diverged_at": update_or_none(states.diverged_at[i]),
+        }
+        for i, result in enumerate(results)
+    ]
+
+
+def update_or_none(at: Array) -> int | None:
+    """The number of an update, None for `NEVER`."""
+    return None if at == NEVER else int(at)

@@ -1,0 +1,80 @@
+"""What came of a population: how many seeds learned, how soon, how far they carry."""
+
+import dataclasses
+import math
+import statistics
+from typing import Any
+
+from train.config import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Of the machines of one run.
+
+    Attributes:
+      seeds: how many.
+      solved: those whose last validations were without a wrong bit.
+      median_sequences: seen until solved; infinite if half of the seeds are not.
+      worst_sequences: infinite if any seed is not.
+      perfect: those without a wrong bit in the evaluation beyond the training size.
+      perfect_fraction: of the sequences of that evaluation, over all machines.
+    """
+
+    seeds: int
+    solved: int
+    median_sequences: float
+    worst_sequences: float
+    perfect: int
+    perfect_fraction: float
+
+    @classmethod
+    def of_none(cls, seeds: int) -> "Outcome":
+        """Where no seed stayed finite."""
+        return cls(
+            seeds=seeds,
+            solved=0,
+            median_sequences=math.inf,
+            worst_sequences=math.inf,
+            perfect=0,
+            perfect_fraction=0.0,
+        )
+
+
+def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
+    """Of a complete run, from its `evaluation.json`."""
+    difficulties = list(config.make_task().difficulty)
+    hardest = max(tuple(entry[name] for name in difficulties) for entry in evaluation)
+    beyond = [
+        entry
+        for entry in evaluation
+        if tuple(entry[name] for name in difficulties) == hardest
+    ]
+    sequences = [
+        math.inf
+        if entry["solved_at"] is None
+        else entry["solved_at"] * config.batch_size
+        for entry in beyond
+    ]
+    return Outcome(
+        seeds=len(beyond),
+        solved=sum(math.isfinite(count) for count in sequences),
+        median_sequences=statistics.median_high(sequences),
+        worst_sequences=max(sequences),
+        perfect=sum(entry["wrong_bits_per_sequence"] == 0 for entry in beyond),
+        perfect_fraction=statistics.mean(entry["perfect_fraction"] for entry in beyond),
+    )
+
+
+def in_words(of: Outcome) -> str:
+    """One line."""
+    return (
+        f"{of.solved} of {of.seeds} seeds solved, after a median of "
+        f"{count(of.median_sequences)} and at worst {count(of.worst_sequences)} "
+        f"sequences; {of.perfect} of {of.seeds} without a wrong bit beyond."
+    )
+
+
+def count(sequences: float) -> str:
+    """A number of sequences to read; `never` for infinitely many."""
+    return f"{sequences:,.0f}" if math.isfinite(sequences) else "never"

@@ -1,0 +1,170 @@
+"""What decides whether a machine learns: choices, each tried on many seeds.
+
+    python -m train.study --num_seeds=10
+
+Every choice is a run of its own, which trains all seeds at once. Started again on the
+same folder, the study goes on where it was.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from train import cli
+from train.config import TrainConfig
+from train.learn import DivergedError, run_to_the_end
+from train.outcome import Outcome, count, outcome
+from train.population import use_all_cores
+from train.run import RunFolder, write_whole
+
+PRESET = "preset"
+# Each leaves the preset in one way.
+CHOICES = (
+    PRESET,
+    "initial_memory=random",
+    "initial_memory=learned",
+    "initial_focus=uniform",
+    "initial_focus=learned",
+    "initial_focus=none",
+    "order=write_first",
+    "key_activation=identity,add_activation=identity",
+    "initial_carry=learned,initial_read=learned",
+    "controller=feed_forward",
+    "curriculum=uniform",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Tries choices of settings, each on many seeds, and compares what comes of them.
+
+    A study that was stopped, or killed, goes on when it is started again.
+    """
+
+    preset: str = "default"
+    """The settings that the choices change."""
+    workdir: Path = Path("runs/study")
+    """The study's folder, with a run in it for each choice."""
+    choices: tuple[str, ...] = CHOICES
+    """What to try: FIELD=VALUE, or several with commas between; 'preset' for none."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    with cli.readable_errors():
+        arguments = sys.argv[1:] if arguments is None else arguments
+        flags = cli.parse_from_preset(
+            Flags, arguments, prog="python -m train.study", num_seeds=10
+        )
+        use_all_cores(flags.config.num_seeds)
+        configs = {choice: choose(flags.config, choice) for choice in flags.choices}
+        workdir = flags.workdir.expanduser()
+        for choice, config in configs.items():  # all are checked before one is run
+            RunFolder.create(workdir / choice, config)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    outcomes: dict[str, Outcome] = {}
+    for choice, config in configs.items():
+        console.print(f"{choice} ({len(outcomes) + 1} of {len(configs)})")
+        try:
+            outcomes[choice] = try_choice(workdir / choice, config, console)
+        except KeyboardInterrupt:
+            console.print("Stopped. The same command goes on from the last checkpoint.")
+            return 130
+        except OSError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        write_whole(workdir / "study.md", table(outcomes))
+        draw(outcomes, flags.config).savefig(workdir / "study.png")
+    console.print(table(outcomes))
+    console.print(f"{workdir / 'study.md'}\n{workdir / 'study.png'}")
+    return 0
+
+
+def choose(config: TrainConfig, choice: str) -> TrainConfig:
+    """The config with a choice made, such as "initial_focus=uniform".
+
+    Raises:
+      ValueError: for a choice that is not FIELD=VALUE, by its words.
+    """
+    if choice == PRESET:
+        return config
+    changed = [f"--{change.strip()}" for change in choice.split(",")]
+    fields = {field.name for field in dataclasses.fields(config)}
+    for change in changed:
+        if change.removeprefix("--").split("=")[0] not in fields or "=" not in change:
+            raise ValueError(
+                f"choices: got {choice!r}, want FIELD=VALUE with a field of the config"
+            )
+    return cli.parse(
+        TrainConfig, changed, prog="python -m train.study --choices", default=config
+    )
+
+
+def try_choice(folder: Path, config: TrainConfig, console: Console) -> Outcome:
+    """What comes of a choice, from its complete run or by completing it."""
+    run = RunFolder.create(folder, config)
+    evaluation = run.evaluation()
+    if evaluation is None:
+        try:
+            evaluation = run_to_the_end(run, run.start(), console)
+        except DivergedError:
+            return Outcome.of_none(config.num_seeds)
+    return outcome(config, evaluation)
+
+
+def table(outcomes: dict[str, Outcome]) -> str:
+    """A Markdown table, a row for each choice."""
+    lines = [
+        "| choice | solved | median sequences | worst | perfect at 6x | "
+        "sequences perfect at 6x |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for choice, of in outcomes.items():
+        lines.append(
+            f"| {choice.replace(',', ', ')} | {of.solved}/{of.seeds} | "
+            f"{count(of.median_sequences)} | {count(of.worst_sequences)} | "
+            f"{of.perfect}/{of.seeds} | {of.perfect_fraction:.1%} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
+    """Bars: seeds solved, seeds perfect beyond, and sequences until solved."""
+    figure = Figure(figsize=(9, 1.2 + 0.4 * len(outcomes)), layout="constrained")
+    seeds_axes, time_axes = figure.subplots(1, 2, sharey=True)
+    rows = np.arange(len(outcomes))
+    of_all = list(outcomes.values())
+    for offset, name, label in (
+        (-0.2, "solved", "solved"),
+        (0.2, "perfect", "no wrong bit at 6 times the length"),
+    ):
+        part = [getattr(of, name) / of.seeds for of in of_all]
+        seeds_axes.barh(rows + offset, part, 0.38, label=label)
+    seeds_axes.set_yticks(rows, [choice.replace(",", "\n") for choice in outcomes])
+    seeds_axes.invert_yaxis()
+    seeds_axes.set_xlim(0, 1)
+    seeds_axes.set_xlabel("part of the seeds")
+    seeds_axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.9 / len(rows)))
+    for name, marker, label in (
+        ("median_sequences", "o", "median seed"),
+        ("worst_sequences", "|", "worst seed"),
+    ):
+        thousands = [getattr(of, name) / 1000 for of in of_all]
+        time_axes.plot(thousands, rows, marker, label=label)
+    limit = config.steps * config.batch_size / 1000
+    time_axes.set_xlim(0, limit)
+    time_axes.set_xlabel("thousands of sequences until solved (none: never)")
+    time_axes.legend()
+    time_axes.grid(alpha=0.3)
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())
