@@ -138,3 +138,30 @@ class WithAMatrixOutput(nn.Module):
 def test_a_module_that_does_not_fit_is_refused(module, got):
     with pytest.raises((TypeError, ValueError), match=f"controller: got.*{got}"):
         param_shapes(make_config(controller=module))
+
+
+@pytest.mark.parametrize(
+    ("build", "kernels"),
+    [
+        (ntm_jax.lstm, ("ii", "if", "ig", "io")),
+        (ntm_jax.gru, ("ir", "iz", "in")),
+        (ntm_jax.feed_forward, ("Dense_0",)),
+    ],
+)
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_input_kernels_are_as_wide_as_asked(build, kernels, scale):
+    inputs = 40
+    controller = build(200, input_scale=scale)
+    params, _ = controllers.init(jax.random.key(0), controller, inputs)
+    for name in kernels:
+        width = float(jnp.std(params[name]["kernel"]))
+        assert width == pytest.approx(scale / inputs**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("build", [ntm_jax.lstm, ntm_jax.gru, ntm_jax.feed_forward])
+def test_a_bad_input_scale_is_named(build):
+    for bad in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="input_scale: got"):
+            build(5, input_scale=bad)
+    with pytest.raises(TypeError, match="input_scale: got 'wide'"):
+        build(5, input_scale="wide")

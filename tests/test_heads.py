@@ -9,6 +9,7 @@ import pytest
 import reference
 from machines import make_config
 
+import ntm_jax
 from ntm_jax import heads
 
 FIELDS = ("key", "strength", "gate", "shift", "gamma")
@@ -122,3 +123,43 @@ def test_each_head_starts_glorot_uniform_as_a_layer_of_its_own():
     assert 0.98 * bound < np.abs(kernel).max() <= bound
     assert not np.allclose(kernel[:, 0], kernel[:, 1])
     np.testing.assert_array_equal(params["bias"], np.zeros((2, 20)))
+
+
+@pytest.mark.parametrize("shift_range", [0, 1, 2])
+def test_heads_like_a_tape_move_before_they_learn(shift_range):
+    num_slots, steps = 12, 3
+    config = ntm_jax.NTMConfig(
+        output_size=2,
+        num_slots=num_slots,
+        shift_range=shift_range,
+        num_read_heads=2,
+        num_write_heads=2,
+    )
+    params = ntm_jax.init(jax.random.key(0), config, input_size=3)
+    xs = jnp.zeros((steps, 3))  # no input: the controller's output is near zero
+    trace = ntm_jax.trace(params, xs, config=config)
+    reads = np.asarray(trace.states.read_weights).argmax(-1)
+    writes = np.asarray(trace.states.write_weights).argmax(-1)
+    np.testing.assert_array_equal(reads, np.zeros((steps, 2)))
+    moved = np.arange(1, steps + 1) if shift_range else np.zeros(steps)
+    np.testing.assert_array_equal(writes, np.stack([moved] * 2, axis=1))
+    assert (np.asarray(trace.write.gate) < 0.3).all()
+
+
+def test_neutral_heads_prefer_nothing():
+    config = ntm_jax.NTMConfig(output_size=2, initial_heads="neutral")
+    params = ntm_jax.init(jax.random.key(0), config, input_size=3)
+    for name in ("read_heads", "write_heads"):
+        np.testing.assert_array_equal(params[name]["bias"], 0)
+
+
+def test_the_scale_of_the_heads_is_a_choice():
+    kernels = [
+        ntm_jax.init(
+            jax.random.key(0),
+            ntm_jax.NTMConfig(output_size=2, head_scale=scale),
+            input_size=3,
+        )["read_heads"]["kernel"]
+        for scale in (1.0, 1.5)
+    ]
+    np.testing.assert_allclose(kernels[1], 1.5 * kernels[0], rtol=1e-6)

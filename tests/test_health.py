@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import TINY
 
 import ntm_jax
 import tasks
-from tests.test_train import TINY
 from train.health import watch
 from train.loop import init_states
 from train.loss import entropy_bits, loss, until_answered

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
-from tests.test_train import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 from train import evaluate, main
 from train.loop import NEVER, init_states, still_learning, train
 from train.population import for_each_seed, member, mesh_for, spread_seeds

@@ -6,8 +6,8 @@ import shutil
 
 import matplotlib.image
 import pytest
+from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
-from tests.test_train import TINY, flags, listing, short_of_time  # noqa: F401
 from train import study
 from train.config import TrainConfig
 from train.outcome import in_words, outcome

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
 from ntm_jax import NTMConfig
-from train import evaluate, learn, main
+from train import evaluate, main
 from train.checkpoint import Checkpoints
 from train.config import PRESETS, TrainConfig, preset
 from train.curriculum import curriculum
@@ -35,31 +36,6 @@ from train.optimizer import make_optimizer
 from train.population import member
 from train.run import RunFolder
 
-# A machine so small that it compiles and runs in seconds.
-TINY = TrainConfig(
-    steps=60,
-    batch_size=2,
-    steps_per_call=2,
-    validate_every=20,
-    validation_sequences=4,
-    checkpoint_every=4,
-    learning_rate=3e-3,
-    curriculum_steps=10_000,
-    num_slots=8,
-    slot_size=4,
-    controller_units=8,
-)
-
-
-def flags(config: TrainConfig) -> list[str]:
-    """The command line that asks for a config."""
-    default = TrainConfig()
-    return [
-        f"--{field.name}={getattr(config, field.name)}"
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != getattr(default, field.name)
-    ]
-
 
 @pytest.fixture
 def loose_dtypes():
@@ -68,29 +44,12 @@ def loose_dtypes():
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short_of_time():
-    """Few sequences in the evaluation at the end of a run; quick compilations."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learn, "FINAL_SEQUENCES", 2)
-        # For a run in a process of its own, and for this one.
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """The folder of a run that the command took to its end."""
     workdir = tmp_path_factory.mktemp("runs") / "copy"
     assert main.main([f"--workdir={workdir}", *flags(TINY)]) == 0
     return workdir
-
-
-def listing(folder: Path) -> dict[Path, bytes]:
-    """Every file of a folder and what is in it."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_run_leaves_all_that_it_promises(finished):

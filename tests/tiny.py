@@ -1,0 +1,51 @@
+"""Runs so small that they compile and end in seconds."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import pytest
+
+from train import learn
+from train.config import TrainConfig
+
+TINY = TrainConfig(
+    steps=60,
+    batch_size=2,
+    steps_per_call=2,
+    validate_every=20,
+    validation_sequences=4,
+    checkpoint_every=4,
+    learning_rate=3e-3,
+    curriculum_steps=10_000,
+    num_slots=8,
+    slot_size=4,
+    controller_units=8,
+)
+
+
+def flags(config: TrainConfig) -> list[str]:
+    """The command line that asks for a config."""
+    default = TrainConfig()
+    return [
+        f"--{field.name}={getattr(config, field.name)}"
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(default, field.name)
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_of_time():
+    """Few sequences in the evaluation at the end of a run; quick compilations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learn, "FINAL_SEQUENCES", 2)
+        # For a run in a process of its own, and for this one.
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
+def listing(folder: Path) -> dict[Path, bytes]:
+    """Every file of a folder and what is in it."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
