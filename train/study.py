@@ -27,6 +27,8 @@ PRESET = "preset"
 # Each leaves the preset in one way.
 CHOICES = (
     PRESET,
+    "initial_heads=neutral",
+    "input_scale=1",
     "initial_memory=random",
     "initial_memory=learned",
     "initial_focus=uniform",
@@ -34,9 +36,9 @@ CHOICES = (
     "initial_focus=none",
     "order=write_first",
     "key_activation=identity,add_activation=identity",
-    "initial_carry=learned,initial_read=learned",
-    "controller=feed_forward",
     "curriculum=uniform",
+    "optimizer=adam,learning_rate=1e-3,decay=0.999",
+    "controller=feed_forward",
 )
 
 
