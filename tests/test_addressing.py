@@ -378,6 +378,28 @@ class TestLimits:
         for gradient in gradients("sharpen")(call):
             assert np.isfinite(gradient).all()
 
+    def test_a_negative_weight_counts_as_none(self):
+        call = (floats(-3e38, 0.25, 0.75, -1e-30, 0.0), np.float32(2.0))
+        expected = floats(0, 0.1, 0.9, 0, 0)
+        np.testing.assert_allclose(sharpen(*call), expected, rtol=1e-6, atol=1e-29)
+        to_weights, to_gamma = gradients("sharpen")(call)
+        np.testing.assert_array_equal(to_weights[np.array([0, 3])], [0, 0])
+        assert np.isfinite(to_weights).all()
+        assert np.isfinite(to_gamma)
+
+    def test_weights_of_next_to_no_sum_are_next_to_uniform(self, x64):
+        lacking = 2.0**-32
+        call = (lacking * np.array([0.25, 0.25, 0.0]), np.array(2.0))
+        np.testing.assert_allclose(sharpen(*call), [9 / 22, 9 / 22, 4 / 22], rtol=1e-9)
+        # Times the sum that is lacking: steps that finite differences can take.
+        check_grads(
+            lambda weights: sharpen(lacking * weights, call[1]),
+            (np.array([0.25, 0.25, 0.125]),),
+            order=1,
+            modes=["rev"],
+            rtol=1e-6,
+        )
+
     @pytest.mark.parametrize("memory", ["zero", "random"])
     @pytest.mark.parametrize("key", ["zero", "random"])
     @pytest.mark.parametrize("previous", ["one_hot", "uniform", "zero"])
