@@ -8,8 +8,10 @@ Every function works on one head or on any leading batch axes `...` alike. Where
 function takes the memory, `[..., N, M]`, the head's arguments may have one axis more,
 `[..., H, M]` for `[..., M]`: several heads at one memory.
 
-Each function is finite, with a finite gradient, on every finite memory, key and
-weighting, for β and γ of up to 1e6; so is each limit that the equations leave open.
+Each function is finite, with a finite gradient, on every finite memory and key, weights
+of up to 1e18, β and γ of up to 1e18, and at each limit that the equations leave open.
+Weights sum to 1 within 1e-5 in float32. In bfloat16 each is rounded, by up to 2^-8 of
+itself, from weights that do, so their sum is within 2^-8 + 1e-5 of 1.
 """
 
 import jax
@@ -20,11 +22,12 @@ from ntm_jax.checks import check_arrays, check_float_array
 
 # Length below which a key or a slot counts as zero: it bounds the cosine's gradient.
 _SMALLEST_LENGTH = 1e-8
-# Weight of an empty slot in the logarithm of eq. 9; 1e-30 is a normal bfloat16.
+# Share of an empty slot in the logarithm of eq. 9, beside 1 for the largest weight.
 _SMALLEST_WEIGHT = 1e-30
+# Sum below which weights are no weighting: it bounds the gradient of eq. 9.
+_SMALLEST_SUM = 2.0**-32
 # Powers of two (so that they round nothing) that keep products within float32's range.
 _HEADROOM = 2.0**-32
-_HUGE = 2.0**64
 _LARGEST_SCALE = 2.0**125  # whose inverse is still a normal number
 
 
@@ -36,7 +39,8 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
     Args:
       memory: `[..., N, M]`, M.
       key: `[..., M]` or `[..., H, M]`, k.
-      strength: `[...]` or `[..., H]`, β >= 0: how sharply the likest slot wins.
+      strength: `[...]` or `[..., H]`, β >= 0: how sharply the likest slot wins. More
+        than 1/eps of the dtype, at least float32, counts as 1/eps.
 
     Returns:
       `[..., N]` or `[..., H, N]`: non-negative, summing to 1 over the slots.
@@ -50,18 +54,18 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
         key=(key, f"... {head}M"),
         strength=(strength, f"... {head}"),
     )
-    # Only the direction of a key counts, so one that is huge may be made shorter.
-    largest = jnp.max(jnp.abs(key), axis=-1, keepdims=True)
-    key = key * lax.stop_gradient(jnp.where(largest > _HUGE, 1 / _HUGE, 1))
-    direction = key * (_inverse_length(key)[..., None] * _HEADROOM)
-    inverse_lengths = _inverse_length(memory) / _HEADROOM
+    scale, inverse_length = _scale_and_inverse_length(key)
+    direction = key / scale[..., None] * (inverse_length * _HEADROOM)[..., None]
+    scale, inverse_lengths = _scale_and_inverse_length(memory)
+    scale = scale * _HEADROOM
+    # Each factor of the cosine has a scale near 1, and so have their gradients.
     if head:
         product = jnp.einsum("...hm,...nm->...hn", direction, memory)
-        cosine = product * inverse_lengths[..., None, :]
+        cosine = product / scale[..., None, :] * inverse_lengths[..., None, :]
     else:
         product = jnp.einsum("...m,...nm->...n", direction, memory)
-        cosine = product * inverse_lengths
-    return jax.nn.softmax(strength[..., None] * cosine, axis=-1)
+        cosine = product / scale * inverse_lengths
+    return _softmax_of_product(strength, cosine)
 
 
 def interpolate(content: Array, previous: Array, gate: Array) -> Array:
@@ -75,7 +79,7 @@ def interpolate(content: Array, previous: Array, gate: Array) -> Array:
       gate: `[...]`, g in [0, 1]; 0 keeps the previous focus.
 
     Returns:
-      `[..., N]`, w_g.
+      `[..., N]`, w_g, which sums to what the two do, mixed alike.
 
     Raises:
       TypeError, ValueError: for other dtypes and shapes than these.
@@ -83,8 +87,9 @@ def interpolate(content: Array, previous: Array, gate: Array) -> Array:
     check_arrays(
         content=(content, "... N"), previous=(previous, "... N"), gate=(gate, "...")
     )
-    gate = gate[..., None]
-    return gate * content + (1 - gate) * previous
+    dtype = gate.dtype
+    content, previous, gate = _widen(content, previous, gate[..., None])
+    return (gate * content + (1 - gate) * previous).astype(dtype)
 
 
 def circular_shift(weights: Array, shift: Array) -> Array:
@@ -99,7 +104,7 @@ def circular_shift(weights: Array, shift: Array) -> Array:
         full turn each way: R <= N.
 
     Returns:
-      `[..., N]`, w~.
+      `[..., N]`, w~, which sums to the product of both sums.
 
     Raises:
       TypeError, ValueError: for other dtypes and shapes than these.
@@ -111,7 +116,8 @@ def circular_shift(weights: Array, shift: Array) -> Array:
             f"shift: got {num_shifts} shifts on {num_slots} slots, want an odd number "
             f"(-R to R) with R <= {num_slots}"
         )
-    reach = num_shifts // 2
+    reach, dtype = num_shifts // 2, weights.dtype
+    weights, shift = _widen(weights, shift)
     # Slot i takes from slot i - offset: a window, `offset` to the left, of the ring.
     ring = jnp.concatenate(
         [weights[..., num_slots - reach :], weights, weights[..., :reach]], axis=-1
@@ -121,18 +127,22 @@ def circular_shift(weights: Array, shift: Array) -> Array:
         * lax.slice_in_dim(ring, 2 * reach - j, 2 * reach - j + num_slots, axis=-1)
         for j in range(num_shifts)
     ]
-    return sum(windows[1:], start=windows[0])
+    return sum(windows[1:], start=windows[0]).astype(dtype)
 
 
 def sharpen(weights: Array, gamma: Array) -> Array:
     """Weighting raised to a power and made to sum to 1 again (eq. 9).
 
-    w(i) = w~(i)^γ / Σ_j w~(j)^γ, computed as softmax_i(γ log w~(i)), which cannot
-    underflow to 0 / 0. Weights that are all zero give the uniform weighting.
+    w(i) = w~(i)^γ / Σ_j w~(j)^γ, computed as softmax_i(γ log(w~(i) / max w~)), which
+    cannot underflow to 0 / 0. What weights lack to a sum of 2^-32 is added to each, so
+    that weights that are all zero give the uniform weighting.
+
+    On a weighting the gradient is at most 2 γ N times as large as the one it is given.
 
     Args:
-      weights: `[..., N]`, w~ >= 0.
-      gamma: `[...]`, γ >= 1; 1 changes nothing.
+      weights: `[..., N]`, w~ >= 0 of any size; a negative one counts as 0.
+      gamma: `[...]`, γ >= 1; 1 changes nothing. More than 1/eps of the dtype, at least
+        float32, counts as 1/eps.
 
     Returns:
       `[..., N]`, w: non-negative, summing to 1 over the slots.
@@ -141,9 +151,16 @@ def sharpen(weights: Array, gamma: Array) -> Array:
       TypeError, ValueError: for other dtypes and shapes than these.
     """
     check_arrays(weights=(weights, "... N"), gamma=(gamma, "..."))
-    return jax.nn.softmax(
-        gamma[..., None] * jnp.log(weights + _SMALLEST_WEIGHT), axis=-1
-    )
+    dtype = weights.dtype
+    weights, gamma = _widen(weights, gamma)
+    # Not `maximum`, which would halve the gradient at zero.
+    weights = jnp.where(weights < 0, 0, weights)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    weights = weights + jnp.maximum(_SMALLEST_SUM - total, 0)
+    # The result does not depend on a common scale, hence no gradient flows through it.
+    largest = lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True))
+    logarithms = jnp.log(weights / largest + _SMALLEST_WEIGHT)
+    return _softmax_of_product(gamma, logarithms).astype(dtype)
 
 
 def address(
@@ -185,13 +202,38 @@ def head_axis(**arguments: Array) -> str:
     return "H " if per_head.ndim == memory.ndim else ""
 
 
-def _inverse_length(vector: Array) -> Array:
-    """1 / sqrt(|x|^2 + ε^2) over the last axis.
+def softmax(logits: Array) -> Array:
+    """Over the last axis, computed in float32 at least: bfloat16 rounds it once."""
+    return jax.nn.softmax(*_widen(logits), axis=-1).astype(logits.dtype)
 
-    Divided by its largest entry first, so that no square overflows or underflows. The
-    result does not depend on that scale, hence no gradient flows through it.
+
+def _softmax_of_product(factor: Array, values: Array) -> Array:
+    """softmax_i(f x(i)) for x that are rounded at about eps, the largest near 1 or 0.
+
+    Beyond f = 1/eps the rounding of x alone would decide. It need not even be the same
+    for the x whose largest is subtracted and for that largest, as compilers fuse
+    products into differences: f times that would overflow the exponential.
+    """
+    dtype = values.dtype
+    factor, values = _widen(factor, values)
+    bound = 1 / float(jnp.finfo(factor.dtype).eps)
+    return softmax(jnp.clip(factor, -bound, bound)[..., None] * values).astype(dtype)
+
+
+def _widen(*arrays: Array) -> tuple[Array, ...]:
+    """The arrays in float32 at least: what is computed of them is rounded only once."""
+    return tuple(
+        x.astype(jnp.float32 if x.dtype == jnp.bfloat16 else x.dtype) for x in arrays
+    )
+
+
+def _scale_and_inverse_length(vector: Array) -> tuple[Array, Array]:
+    """A scale s of x over the last axis, and s / sqrt(|x|^2 + ε^2).
+
+    Their quotient is what counts: it does not depend on the scale, hence no gradient
+    flows through that. The largest entry is one by which no square overflows.
     """
     largest = jnp.max(jnp.abs(vector), axis=-1)
     scale = lax.stop_gradient(jnp.clip(largest, _SMALLEST_LENGTH, _LARGEST_SCALE))
     squares = jnp.sum((vector / scale[..., None]) ** 2, axis=-1)
-    return lax.rsqrt(squares + (_SMALLEST_LENGTH / scale) ** 2) / scale
+    return scale, lax.rsqrt(squares + (_SMALLEST_LENGTH / scale) ** 2)

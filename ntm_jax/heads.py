@@ -3,6 +3,9 @@
 Section 3.3 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). A head is one affine
 map of the controller's output, cut into pieces, each brought into its range. Letters as
 in `ntm_jax.addressing`; P is the number of values that a head emits.
+
+Every piece is in its range, with a finite gradient, for emitted values up to 1e36; and
+`emit` is finite for parameters and outputs of the controller up to 1e18.
 """
 
 from typing import NamedTuple
@@ -11,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 from jax import Array
+
+from ntm_jax.addressing import softmax
 
 ACTIVATIONS = {
     "identity": lambda x: x,
@@ -116,7 +121,7 @@ def addressing(
         key=ACTIVATIONS[key_activation](key),
         strength=jax.nn.softplus(strength)[..., 0],
         gate=jax.nn.sigmoid(gate)[..., 0],
-        shift=jax.nn.softmax(shift, axis=-1),
+        shift=softmax(shift),
         gamma=1 + jax.nn.softplus(gamma)[..., 0],
     )
 

@@ -3,6 +3,12 @@
 Section 3 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). Shapes use the letters
 T (time steps), N (slots of the memory), M (width of a slot), R (read heads), W (write
 heads), and `...` for batch axes, which every function takes alike: none, one or many.
+
+With the controllers of `ntm_jax`, a step is finite for parameters, state and input with
+entries up to 1e18, and any number of steps as long as no memory grows beyond that. The
+gradient of a step is finite for parameters up to 1e2, state and input up to 1e9. That
+of many steps is a product of theirs, which may outgrow float32: each step multiplies it
+by up to γ where weights tie.
 """
 
 from collections.abc import Mapping
@@ -15,7 +21,7 @@ from flax.linen import initializers
 from jax import Array, lax
 
 from ntm_jax import controllers, heads
-from ntm_jax.addressing import address
+from ntm_jax.addressing import address, softmax
 from ntm_jax.checks import (
     check_arrays,
     check_count,
@@ -175,7 +181,7 @@ def initial_state(
             case "none":
                 return jnp.zeros(shape, dtype)
             case "learned":
-                return jax.nn.softmax(learned(f"{kind}_focus"), axis=-1)
+                return softmax(learned(f"{kind}_focus"))
 
     if config.initial_memory == "learned":
         memory = learned("memory")

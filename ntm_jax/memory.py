@@ -2,6 +2,9 @@
 
 Equations 2-4 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). Shapes use the
 letters of `ntm_jax.addressing`: N slots, each M wide, and H heads at one memory.
+
+`read` and `write` are finite, with a finite gradient, for weightings, erases in [0, 1]
+and a memory and adds with entries up to 1e18.
 """
 
 import jax

@@ -1,15 +1,10 @@
 """Equations 2 to 4 and the memory that a machine starts from."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from jax.test_util import check_grads
 
 import ntm_jax
@@ -165,40 +160,6 @@ class TestProperties:
             rtol=1e-14,
             atol=1e-15,
         )
-
-
-wide = st.floats(-(2.0**59), 2.0**59, width=32, allow_subnormal=False)
-unit = st.floats(0, 1, width=32)
-
-
-def arrays(shape, elements):
-    return hnp.arrays(np.float32, shape, elements=elements)
-
-
-@functools.cache
-def write_gradients():
-    def loss(arguments):
-        return jnp.sum(ntm_jax.write(*arguments)) + jnp.sum(
-            ntm_jax.read(*arguments[:2])
-        )
-
-    return jax.jit(jax.grad(loss))
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    st.tuples(
-        arrays((5, 3), wide),
-        arrays((2, 5), unit),
-        arrays((2, 3), unit),
-        arrays((2, 3), wide),
-    )
-)
-def test_reads_and_writes_are_finite_on_any_input(call):
-    assert np.isfinite(write(*call)).all()
-    assert np.isfinite(read(*call[:2])).all()
-    for gradient in write_gradients()(call):
-        assert np.isfinite(gradient).all()
 
 
 class TestInitialMemory:
