@@ -26,6 +26,8 @@ def test_defaults_are_the_published_machine_s():
         "initial_focus": "first_slot",
         "initial_read": "zeros",
         "initial_carry": "cell",
+        "initial_heads": "tape",
+        "head_scale": 1.0,
     }
     assert config.controller == ntm_jax.lstm(100)
 
