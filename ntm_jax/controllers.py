@@ -52,7 +52,7 @@ def feed_forward(
     num_layers: int = 1,
     activation: Callable[[Array], Array] = nn.tanh,
     *,
-    input_scale: float = 1.0,
+    input_scale: float = 2.0,
 ) -> nn.Module:
     """`num_layers` dense layers of `units`, each followed by the activation.
 

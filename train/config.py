@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -20,7 +21,11 @@ from ntm_jax.config import (
     Order,
 )
 
-_CONTROLLERS = {"lstm": lstm, "gru": gru, "feed_forward": feed_forward}
+_CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
+    "lstm": lstm,
+    "gru": gru,
+    "feed_forward": feed_forward,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,8 +94,8 @@ class TrainConfig:
     """Units in each of its layers."""
     controller_layers: int = 1
     """Its layers."""
-    input_scale: float = 4.0
-    """Scale of its first input kernels, times LeCun-normal."""
+    input_scale: float | None = None
+    """Scale of its first input kernels, times LeCun-normal; its own unless given."""
     order: Order = NTMConfig.order
     """Whether reads see the memory before or after the writes of the same step."""
     key_activation: Activation = NTMConfig.key_activation
@@ -161,11 +166,10 @@ class TrainConfig:
     def make_controller(self) -> nn.Module:
         """The controller's module."""
         make = _CONTROLLERS[self.controller]
-        return make(
-            self.controller_units,
-            self.controller_layers,
-            input_scale=self.input_scale,
-        )
+        scale: dict[str, float] = {}
+        if self.input_scale is not None:
+            scale["input_scale"] = self.input_scale
+        return make(self.controller_units, self.controller_layers, **scale)
 
     def make_machine(self) -> NTMConfig:
         """The machine's config, as wide as the task asks."""
