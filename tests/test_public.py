@@ -14,22 +14,24 @@ SIGNATURES = {
         "num_write_heads=1, shift_range=1, controller=<factory>, order='read_first', "
         "key_activation='tanh', add_activation='tanh', head_clip=None, "
         "initial_memory='constant', initial_focus='first_slot', initial_read='zeros', "
-        "initial_carry='cell')"
+        "initial_carry='cell', initial_heads='tape', head_scale=1.0)"
     ),
     "NTMState": "(memory, read_weights, write_weights, reads, controller)",
+    "Trace": "(states, outputs, read, write, writing)",
     "address": "(memory, previous, key, strength, gate, shift, gamma)",
     "circular_shift": "(weights, shift)",
     "content_weights": "(memory, key, strength)",
-    "feed_forward": "(units=100, num_layers=1, activation=tanh)",
-    "gru": "(units=100, num_layers=1)",
+    "feed_forward": "(units=100, num_layers=1, activation=tanh, *, input_scale=2.0)",
+    "gru": "(units=100, num_layers=1, *, input_scale=4.0)",
     "init": "(key, config, input_size, dtype=float32)",
     "initial_memory": "(num_slots, slot_size, kind='constant', dtype=float32)",
     "initial_state": "(params, config, *, num_slots=None, batch_shape=())",
     "interpolate": "(content, previous, gate)",
-    "lstm": "(units=100, num_layers=1)",
+    "lstm": "(units=100, num_layers=1, *, input_scale=4.0)",
     "read": "(memory, weights)",
     "sharpen": "(weights, gamma)",
     "step": "(params, state, x, *, config)",
+    "trace": "(params, xs, *, config, state=None)",
     "unroll": "(params, xs, *, config, state=None, mask=None)",
     "write": "(memory, weights, erase, add)",
 }
