@@ -23,7 +23,6 @@ ACTIVATIONS = {
     "tanh": jnp.tanh,
 }
 
-
 # In logits: seven times as likely as the other choice.
 _PREFERENCE = 2.0
 

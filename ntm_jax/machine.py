@@ -226,8 +226,7 @@ def step(
     Raises:
       TypeError, ValueError: for a state or an input that does not fit the machine.
     """
-    state, y, _ = _step(params, state, x, config, "x")
-    return state, y
+    return _step(params, state, x, config, "x")[:2]
 
 
 def _step(

@@ -11,7 +11,7 @@ import pytest
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 from train import evaluate, main
-from train.loop import NEVER, init_states, still_learning, train
+from train.loop import NEVER, init_states, is_learning, train
 from train.population import for_each_seed, member, mesh_for, spread_seeds
 from train.run import RunFolder
 
@@ -54,7 +54,7 @@ def test_a_finished_seed_stays_as_it_is_while_the_others_learn():
     states = init_states(config)
     step = jnp.full(3, 12, jnp.int32)
     states = states.replace(step=step, solved_at=jnp.asarray([2, NEVER, 4]))
-    assert still_learning(states, config=config).tolist() == [False, True, True]
+    assert is_learning(config, states).tolist() == [False, True, True]
     before = jax.device_get(states)
     after, _, _ = train(spread_seeds(states), config=config, num_steps=4)
     assert after.step.tolist() == [12, 16, 14]

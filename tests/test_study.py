@@ -53,6 +53,14 @@ def test_a_study_goes_on_where_it_was(finished, tmp_path):
             assert after[path] == content
 
 
+def test_a_damaged_run_is_named(finished, tmp_path, capsys):
+    broken = tmp_path / "study"
+    shutil.copytree(finished, broken)
+    (broken / CHOICES[1] / "evaluation.json").write_text("[")
+    assert study.main(command(broken, *CHOICES)) == 1
+    assert "evaluation.json, which is damaged" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

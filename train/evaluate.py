@@ -93,13 +93,14 @@ def evaluate(
     at_once = max(1, _MEMORY_NUMBERS // (num_slots * config.slot_size))
     at_once = min(at_once, num_sequences)
     params, keys = spread_seeds((params, keys))
+    same_for_all = config.for_any_seed()
     losses, wrongs = [], []
     for first in range(0, num_sequences, at_once):
         loss, wrong = _evaluate_together(
             params,
             keys,
             first,
-            config=config.for_any_seed(),
+            config=same_for_all,
             num_sequences=at_once,
             num_slots=num_slots,
             difficulty=tuple(sorted(difficulty.items())),

@@ -17,10 +17,10 @@ from train.loop import (
     NEVER,
     Metrics,
     TrainState,
+    is_learning,
     judge,
     last_step,
     purpose_key,
-    still_learning,
     train,
 )
 from train.population import member
@@ -79,7 +79,8 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
         + (f", from update {step} on" if step else "")
     )
     with Progress(console, config.steps, step, title, config.num_seeds) as progress:
-        while (learning := still_learning(states, config=config)).any():
+        learning = np.asarray(is_learning(config, states))
+        while learning.any():
             started = time.perf_counter()
             num_steps = min(config.steps_per_call, config.steps - step)
             states, metrics, health = train(states, config=config, num_steps=num_steps)
@@ -91,11 +92,11 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             made = np.asarray(states.step) - done_before
             means = report(run, learning, step, made, metrics, health, rate)
             tell_diverged(run, learning, states, metrics, console)
-            now_done = learning & ~still_learning(states, config=config)
+            now_done = learning & ~np.asarray(is_learning(config, states))
             if step % config.validate_every == 0 or now_done.any():
                 states = judge(states, validate(states, run, step, learning))
-            going_on = still_learning(states, config=config).any()
-            if step % config.checkpoint_every == 0 or not going_on:
+            learning = np.asarray(is_learning(config, states))
+            if step % config.checkpoint_every == 0 or not learning.any():
                 run.save(states)
             if means:
                 ends = np.asarray(last_step(config, states))
@@ -131,7 +132,7 @@ def report(
     """
     means = []
     for i in np.flatnonzero(learning & (made > 0)):
-        seed = run.config.seed + int(i)
+        seed = run.config.seeds()[i]
         mean = {
             name: float(np.mean(values[i, : made[i]]))
             for name, values in vars(metrics).items()
@@ -161,7 +162,7 @@ def tell_diverged(
             if not math.isfinite(values[i, made])
         )
         console.print(
-            f"Seed {run.config.seed + int(i)} stopped: {name}: got {value} in update "
+            f"Seed {run.config.seeds()[i]} stopped: {name}: got {value} in update "
             f"{diverged_at[i]}, want a finite number. The machine stays as it was "
             f"before that update, and is kept in {run.path / 'checkpoints'}."
         )
@@ -190,7 +191,7 @@ def validate(
         run.record(
             step,
             "validation",
-            seed=config.seed + int(i),
+            seed=config.seeds()[i],
             loss_bits=results[i]["loss_bits_per_sequence"],
             wrong_bits=results[i]["wrong_bits_per_sequence"],
         )
@@ -211,7 +212,7 @@ def evaluate_at(
     )
     return [
         {
-            "machine": config.seed + i,
+            "machine": config.seeds()[i],
             **result,
             "seed": seed,
             "step": int(states.step[i]),

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import struct
 from jax import Array, lax
@@ -151,13 +150,8 @@ def _update(
 
 
 def is_learning(config: TrainConfig, state: TrainState) -> Array:
-    """Whether there are updates left to make."""
+    """Whether there are updates left to make; of one seed, or `[S]` of all."""
     return (state.step < last_step(config, state)) & (state.diverged_at == NEVER)
-
-
-def still_learning(states: TrainState, *, config: TrainConfig) -> np.ndarray:
-    """Of each seed, bool `[S]`, whether there are updates left to make."""
-    return np.asarray(is_learning(config, states))
 
 
 def last_step(config: TrainConfig, state: TrainState) -> Array:
@@ -187,7 +181,7 @@ def judge(states: TrainState, wrong: Array) -> TrainState:
 
 
 def _seeds(config: TrainConfig) -> Array:
-    return jnp.arange(config.num_seeds, dtype=jnp.uint32) + jnp.uint32(config.seed)
+    return jnp.asarray(config.seeds(), jnp.uint32)
 
 
 def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:

@@ -6,7 +6,6 @@ talk to each other.
 """
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +43,7 @@ def for_each_seed(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
         )
         return over_seeds(*arguments)
 
-    return functools.wraps(function)(spread)
+    return spread
 
 
 def spread_seeds(population: PyTree) -> PyTree:

@@ -130,11 +130,6 @@ class RunFolder:
             for name, value in scalars.items():
                 events.add_scalar(f"{kind}/{name}", value, step)
 
-    def newest_checkpoint(self) -> Path | None:
-        """Where the newest checkpoint is, if there is one."""
-        step = self._checkpoints.latest_step()
-        return None if step is None else self.path / "checkpoints" / str(step)
-
     def metrics(self) -> list[dict[str, Any]]:
         """All that was recorded; a line that a kill cut short does not count."""
         if not self._metrics.exists():

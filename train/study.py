@@ -66,20 +66,23 @@ def main(arguments: list[str] | None = None) -> int:
             Flags, arguments, prog="python -m train.study", num_seeds=10
         )
         use_all_cores(flags.config.num_seeds)
-        configs = {choice: choose(flags.config, choice) for choice in flags.choices}
         workdir = flags.workdir.expanduser()
-        for choice, config in configs.items():  # all are checked before one is run
-            RunFolder.create(workdir / choice, config)
+        # All are checked before one is run, and before anything is written.
+        configs = {choice: choose(flags.config, choice) for choice in flags.choices}
+        runs = {
+            choice: RunFolder.create(workdir / choice, config)
+            for choice, config in configs.items()
+        }
     console = Console(markup=False, highlight=False, soft_wrap=True)
     outcomes: dict[str, Outcome] = {}
-    for choice, config in configs.items():
-        console.print(f"{choice} ({len(outcomes) + 1} of {len(configs)})")
+    for choice, run in runs.items():
+        console.print(f"{choice} ({len(outcomes) + 1} of {len(runs)})")
         try:
-            outcomes[choice] = try_choice(workdir / choice, config, console)
+            outcomes[choice] = try_choice(run, console)
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on from the last checkpoint.")
             return 130
-        except OSError as error:
+        except (OSError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         write_whole(workdir / "study.md", table(outcomes))
@@ -109,16 +112,15 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
     )
 
 
-def try_choice(folder: Path, config: TrainConfig, console: Console) -> Outcome:
+def try_choice(run: RunFolder, console: Console) -> Outcome:
     """What comes of a choice, from its complete run or by completing it."""
-    run = RunFolder.create(folder, config)
     evaluation = run.evaluation()
     if evaluation is None:
         try:
             evaluation = run_to_the_end(run, run.start(), console)
         except DivergedError:
-            return Outcome.of_none(config.num_seeds)
-    return outcome(config, evaluation)
+            return Outcome.of_none(run.config.num_seeds)
+    return outcome(run.config, evaluation)
 
 
 def table(outcomes: dict[str, Outcome]) -> str:
