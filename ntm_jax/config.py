@@ -69,7 +69,7 @@ class NTMConfig:
     initial_read: InitialRead = "zeros"
     initial_carry: InitialCarry = "cell"
     initial_heads: InitialHeads = "tape"
-    head_scale: float = 1.0
+    head_scale: float = 0.3
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

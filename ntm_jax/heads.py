@@ -23,8 +23,8 @@ ACTIVATIONS = {
     "tanh": jnp.tanh,
 }
 
-# In logits: seven times as likely as the other choice.
-_PREFERENCE = 2.0
+# Biases, in logits, by which heads move as on a tape before they have learned.
+_GATE, _STAY, _MOVE = -2.0, 2.0, 4.0
 
 
 class Addressing(NamedTuple):
@@ -82,20 +82,25 @@ def init(
 
 
 def like_a_tape(
-    params: dict[str, Array], slot_size: int, shift_range: int, shift: int
+    params: dict[str, Array], slot_size: int, shift_range: int, *, move: bool
 ) -> dict[str, Array]:
     """The parameters, with biases by which heads at first move as on a tape.
 
-    They prefer a `shift` of their last focus over the others and over looking for
-    content: with +1 for write heads and 0 for read heads, an untrained machine writes
-    slot after slot and keeps in sight where it began. It has but to unlearn what a task
-    does not want, while heads without a preference have to find, all at once, where to
-    write, how to move and how to come back.
+    With little regard to content, they `move` to the next slot at every step or stay:
+    where write heads move and read heads stay, an untrained machine writes slot after
+    slot and keeps in sight where it began. It has but to unlearn what a task does not
+    want, while heads without a preference have to find, all at once, where to write,
+    how to move and how to come back.
+
+    Moving is the stronger preference. A sequence of one vector can be learned by
+    writing where the read heads wait as well as by moving these, and only the second
+    carries over to longer ones.
     """
     gate = slot_size + 1
-    preferred = gate + 1 + shift_range + min(shift, shift_range)
-    bias = params["bias"].at[:, gate].add(-_PREFERENCE)
-    return {**params, "bias": bias.at[:, preferred].add(_PREFERENCE)}
+    shift = min(1, shift_range) if move else 0
+    bias = params["bias"].at[:, gate].add(_GATE)
+    bias = bias.at[:, gate + 1 + shift_range + shift].add(_MOVE if move else _STAY)
+    return {**params, "bias": bias}
 
 
 def emit(params: dict[str, Array], hidden: Array, clip: float | None = None) -> Array:

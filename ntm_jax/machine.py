@@ -106,8 +106,10 @@ def init(
         },
     }
     if config.initial_heads == "tape":
-        for name, shift in (("read_heads", 0), ("write_heads", 1)):
-            params[name] = heads.like_a_tape(params[name], m, config.shift_range, shift)
+        for name, move in (("read_heads", False), ("write_heads", True)):
+            params[name] = heads.like_a_tape(
+                params[name], m, config.shift_range, move=move
+            )
     initial = {}
     if config.initial_memory == "learned":
         initial["memory"] = initial_memory(n, m, "random")

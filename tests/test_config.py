@@ -27,7 +27,7 @@ def test_defaults_are_the_published_machine_s():
         "initial_read": "zeros",
         "initial_carry": "cell",
         "initial_heads": "tape",
-        "head_scale": 1.0,
+        "head_scale": 0.3,
     }
     assert config.controller == ntm_jax.lstm(100)
 

@@ -221,6 +221,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "curriculum": "uniform",
             "initial_heads": "neutral",
             "input_scale": 1.0,
+            "head_scale": 1.0,
         }
     },
 }
