@@ -144,6 +144,12 @@ def test_heads_like_a_tape_move_before_they_learn(shift_range):
     moved = np.arange(1, steps + 1) if shift_range else np.zeros(steps)
     np.testing.assert_array_equal(writes, np.stack([moved] * 2, axis=1))
     assert (np.asarray(trace.write.gate) < 0.3).all()
+    if shift_range:  # a bias of 4 against 2, over 2 R + 1 shifts
+        others = 2 * shift_range
+        for shift, at, bias in ((trace.read, 0, 2.0), (trace.write, 1, 4.0)):
+            likely = np.asarray(shift.shift)[..., shift_range + at]
+            expected = math.exp(bias) / (math.exp(bias) + others)
+            np.testing.assert_allclose(likely, expected, atol=0.1)
 
 
 def test_neutral_heads_prefer_nothing():

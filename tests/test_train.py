@@ -294,7 +294,12 @@ def test_seeds_give_other_parameters_and_other_sequences():
 
 def test_graves_rmsprop_is_the_recurrence_of_his_paper():
     config = dataclasses.replace(
-        TINY, optimizer="graves_rmsprop", learning_rate=1e-4, epsilon=1e-4, clip="none"
+        TINY,
+        optimizer="graves_rmsprop",
+        learning_rate=1e-4,
+        epsilon=1e-4,
+        clip="none",
+        update_clip=None,
     )
     optimizer = make_optimizer(config)
     gradients = np.random.default_rng(0).normal(size=(5, 3))
@@ -316,19 +321,46 @@ def test_graves_rmsprop_is_the_recurrence_of_his_paper():
 )
 def test_clipping(clip, expected):
     bound = 3.0 if clip != "norm" else np.linalg.norm([6, -2, 4]).item() * 0.4
-    config = dataclasses.replace(TINY, clip=clip, clip_at=bound)
+    # With an epsilon that large, an update is as large as its gradient.
+    linear = dataclasses.replace(TINY, epsilon=1e6, update_clip=None)
+    config = dataclasses.replace(linear, clip=clip, clip_at=bound)
     clipped = make_optimizer(config).update(
         jnp.asarray([6.0, -2.0, 4.0]), make_optimizer(config).init(jnp.zeros(3))
     )
-    bare = dataclasses.replace(TINY, clip="none")
+    bare = dataclasses.replace(linear, clip="none")
     same = make_optimizer(bare).update(
         jnp.asarray(expected, jnp.float32), make_optimizer(bare).init(jnp.zeros(3))
     )
     np.testing.assert_allclose(np.asarray(clipped[0]), np.asarray(same[0]), rtol=1e-5)
 
 
+def test_a_rare_large_gradient_makes_no_jump():
+    small = {"rare": jnp.full(4, 1e-4), "calm": jnp.full(4, 1e-4)}
+    large = small | {"rare": jnp.asarray([0.5, -0.5, 0.5, 0.5])}
+
+    def last_update(update_clip):
+        config = dataclasses.replace(TINY, momentum=0.0, update_clip=update_clip)
+        optimizer = make_optimizer(config)
+        state = optimizer.init(small)
+        for gradient in [small] * 100 + [large]:
+            updates, state = optimizer.update(gradient, state)
+        return {
+            name: np.asarray(leaf) / TINY.learning_rate
+            for name, leaf in updates.items()
+        }
+
+    bounded, free = last_update(0.5), last_update(None)
+    assert (np.abs(free["rare"]) > 4).all()
+    signs = -np.sign(np.asarray(large["rare"]))
+    np.testing.assert_allclose(bounded["rare"], 0.5 * signs, rtol=1e-5)
+    np.testing.assert_allclose(np.abs(free["calm"]), 0.7, atol=0.05)
+    np.testing.assert_allclose(bounded["calm"], free["calm"] * 0.5 / 0.7, rtol=0.02)
+    np.testing.assert_array_less(np.abs(last_update(1.0)["rare"]), 1.001)
+    np.testing.assert_array_equal(last_update(1.0)["calm"], free["calm"])
+
+
 def test_adam_is_an_option(loose_dtypes):
-    config = dataclasses.replace(TINY, optimizer="adam", decay=0.999)
+    config = dataclasses.replace(TINY, optimizer="adam", decay=0.999, update_clip=None)
     reference = optax.adam(config.learning_rate, b1=0.9, b2=0.999)
     gradient = jnp.asarray([0.5, -1.0])
     ours = make_optimizer(config)

@@ -49,7 +49,7 @@ class TrainConfig:
     """Sequences in one update."""
     curriculum: Literal["uniform", "growing"] = "growing"
     """Sequences of all difficulties from the start, or of growing difficulty."""
-    curriculum_steps: int = 500
+    curriculum_steps: int = 200
     """Updates after which a growing curriculum has reached all difficulties."""
     optimizer: Literal["rmsprop", "graves_rmsprop", "adam"] = "rmsprop"
     """RMSProp, its centred form as in Graves 2013 (eqs. 38-45), or Adam."""
@@ -65,15 +65,17 @@ class TrainConfig:
     """Clip each component of the gradient, or the norm of all of it."""
     clip_at: float = 1.0
     """What it is clipped to."""
+    update_clip: float | None = 1.0
+    """Bound on the root mean square of an array's scaled gradient; None for none."""
     focus_penalty: float = 0.0
     """Bits added to the cost for each bit of entropy of the heads' foci, each step."""
-    steps_per_call: int = 100
+    steps_per_call: int = 50
     """Updates in one compiled call, after which the run reports."""
-    validate_every: int = 100
+    validate_every: int = 50
     """Updates between validations, a multiple of steps_per_call."""
     validation_sequences: int = 1000
     """Sequences in the validation set."""
-    polish_steps: int = 1000
+    polish_steps: int = 500
     """Updates to go on for once the task is solved, with a falling learning rate."""
     checkpoint_every: int = 200
     """Updates between checkpoints, a multiple of steps_per_call."""
@@ -120,7 +122,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if get_origin(field.type) is Literal:
+            if field.type == (float | None):
+                if value is not None:
+                    check_positive(field.name, value)
+            elif get_origin(field.type) is Literal:
                 check_choice(field.name, value, get_args(field.type))
             elif field.type is int:
                 smallest = 0 if field.name in ("seed", "shift_range") else 1
@@ -216,6 +221,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "epsilon": 1e-4,
             "clip": "value",
             "clip_at": 10.0,
+            "update_clip": None,
             "batch_size": 1,
             "steps": 1_000_000,
             "curriculum": "uniform",

@@ -1,4 +1,4 @@
-"""How a gradient becomes an update: clipping, then RMSProp or Adam, all of Optax."""
+"""How a gradient becomes an update: clip, scale, clip again; all of Optax."""
 
 from typing import Any
 
@@ -23,23 +23,34 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
     An ε of the size of a squared gradient once the task is all but solved lets updates
     shrink with the gradient from then on, instead of following its noise.
+
+    `update_clip` bounds the root mean square of each array's scaled gradient, as in
+    section 6 of Shazeer and Stern 2018, *Adafactor* (arXiv:1804.04235). After many
+    small gradients a rare, large one is scaled up by 1 / sqrt(1 - decay), and momentum
+    makes of it a jump in which a machine that had learned can lose all.
     """
     clips = {
         "value": lambda: optax.clip(config.clip_at),
         "norm": lambda: optax.clip_by_global_norm(config.clip_at),
         "none": optax.identity,
     }
-    if config.optimizer == "adam":
-        rate = optax.adam(config.learning_rate, b1=config.momentum, b2=config.decay)
-    else:
-        rate = optax.rmsprop(
-            config.learning_rate,
-            config.decay,
-            eps=config.epsilon,
-            centered=config.optimizer == "graves_rmsprop",
-            momentum=config.momentum,
-        )
-    return optax.chain(clips[config.clip](), rate)
+    decay, eps = config.decay, config.epsilon
+    scales = {
+        "rmsprop": lambda: optax.scale_by_rms(decay, eps),
+        "graves_rmsprop": lambda: optax.scale_by_stddev(decay, eps),
+        "adam": lambda: optax.scale_by_adam(b1=config.momentum, b2=decay),
+    }
+    return optax.chain(
+        clips[config.clip](),
+        scales[config.optimizer](),
+        optax.identity()
+        if config.update_clip is None
+        else optax.clip_by_block_rms(config.update_clip),
+        optax.identity()
+        if config.optimizer == "adam"  # has its own
+        else optax.trace(config.momentum),
+        optax.scale_by_learning_rate(config.learning_rate),
+    )
 
 
 def clipped_fraction(config: TrainConfig, gradient: PyTree) -> Array:

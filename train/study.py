@@ -38,6 +38,8 @@ CHOICES = (
     "key_activation=identity,add_activation=identity",
     "curriculum=uniform",
     "optimizer=adam,learning_rate=1e-3,decay=0.999",
+    "focus_penalty=0.02",
+    "controller=gru",
     "controller=feed_forward",
 )
 
