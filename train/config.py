@@ -71,7 +71,7 @@ class TrainConfig:
     """Bits added to the cost for each bit of entropy of the heads' foci, each step."""
     steps_per_call: int = 50
     """Updates in one compiled call, after which the run reports."""
-    validate_every: int = 50
+    validate_every: int = 100
     """Updates between validations, a multiple of steps_per_call."""
     validation_sequences: int = 1000
     """Sequences in the validation set."""
