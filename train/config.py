@@ -67,8 +67,6 @@ class TrainConfig:
     """What it is clipped to."""
     update_clip: float | None = 1.0
     """Bound on the root mean square of an array's scaled gradient; None for none."""
-    focus_penalty: float = 0.0
-    """Bits added to the cost for each bit of entropy of the heads' foci, each step."""
     steps_per_call: int = 50
     """Updates in one compiled call, after which the run reports."""
     validate_every: int = 100
@@ -131,11 +129,7 @@ class TrainConfig:
                 smallest = 0 if field.name in ("seed", "shift_range") else 1
                 check_count(field.name, value, smallest)
             elif field.type is float:
-                check_positive(
-                    field.name,
-                    value,
-                    zero_too=field.name in ("momentum", "focus_penalty"),
-                )
+                check_positive(field.name, value, zero_too=field.name == "momentum")
         check_seed(self.seed)
         check_seed(self.seed + self.num_seeds - 1)
         for name in ("momentum", "decay"):

@@ -8,7 +8,6 @@ from jax import Array
 import ntm_jax
 import tasks
 from ntm_jax import NTMConfig
-from train.loss import entropy_bits, until_answered
 
 PyTree = Any
 Health = dict[str, Array]
@@ -54,3 +53,15 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
             f"{kind}_focus_entropy": mean(entropy_bits(weights)),
         }
     return health
+
+
+def until_answered(mask: Array) -> Array:
+    """The steps up to the last answer, from those with one: bool `[T, B]`."""
+    return jnp.flip(jnp.cumsum(jnp.flip(mask, 0), 0), 0) > 0
+
+
+def entropy_bits(weights: Array) -> Array:
+    """Entropy of weightings `[..., N]`, in bits `[...]`."""
+    # 0 log 0 = 0: a weight of zero is multiplied by the logarithm of one.
+    logs = jnp.log2(jnp.where(weights > 0, weights, 1))
+    return -jnp.sum(weights * logs, axis=-1)

@@ -14,7 +14,6 @@ import tasks
 from train.config import TrainConfig
 from train.curriculum import curriculum
 from train.health import Health, watch
-from train.loss import loss
 from train.optimizer import clipped_fraction, make_optimizer
 from train.population import for_each_seed, spread_seeds
 
@@ -125,7 +124,9 @@ def _update(
     """One update of one seed; none if it is finished, or would not stay finite."""
     batch = _batch(config, seed, state.step)
 
-    gradient, (cost, logits) = jax.grad(loss, has_aux=True)(state.params, batch, config)
+    gradient, (cost, logits) = jax.grad(_loss, has_aux=True)(
+        state.params, batch, config
+    )
     updates, opt_state = make_optimizer(config).update(
         gradient, state.opt_state, state.params
     )
@@ -147,6 +148,15 @@ def _update(
         lambda new, old: jnp.where(learning & finite, new, old), made, state
     )
     return state.replace(diverged_at=diverged), metrics
+
+
+def _loss(
+    params: PyTree, batch: tasks.Batch, config: TrainConfig
+) -> tuple[Array, tuple[Array, Array]]:
+    """The mean cost of an answer; each cost `[B]` in bits, and the logits."""
+    _, logits = ntm_jax.unroll(params, batch.inputs, config=config.make_machine())
+    cost = tasks.loss_bits(logits, batch)
+    return jnp.mean(cost), (cost, logits)
 
 
 def is_learning(config: TrainConfig, state: TrainState) -> Array:
