@@ -1,12 +1,13 @@
 """The Neural Turing Machine for JAX: a memory that a network can address.
 
-A machine is a configuration and four pure functions over plain arrays:
+A machine is a configuration and a few pure functions over plain arrays:
 
     config = ntm_jax.NTMConfig(output_size=8)
     params = ntm_jax.init(key, config, input_size=9)
     state = ntm_jax.initial_state(params, config)
     state, y = ntm_jax.step(params, state, x, config=config)
     state, ys = ntm_jax.unroll(params, xs, config=config)
+    what_it_did = ntm_jax.trace(params, xs, config=config)
 
 Graves, Wayne and Danihelka 2014, *Neural Turing Machines*, arXiv:1410.5401.
 """

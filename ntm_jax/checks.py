@@ -1,9 +1,10 @@
 """Checks at the public door: a wrong argument is named, with what it got and wants."""
 
+import dataclasses
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import chex
 import jax
@@ -98,6 +99,24 @@ def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
         raise TypeError(f"{name}: got {value!r}, want a positive number")
     if not (0 < value < math.inf or (zero_too and value == 0)):
         raise ValueError(f"{name}: got {value}, want a positive number")
+
+
+def check_fields(config: Any, zero_too: Sequence[str] = ()) -> None:
+    """Raises unless each field of a dataclass is what its annotation says.
+
+    Choices are among theirs; numbers are positive, or zero too where named. Fields of
+    other kinds are not looked at.
+    """
+    for field in dataclasses.fields(config):
+        name, value = field.name, getattr(config, field.name)
+        if get_origin(field.type) is Literal:
+            check_choice(name, value, get_args(field.type))
+        elif field.type is int:
+            check_count(name, value, 0 if name in zero_too else 1)
+        elif field.type is float or (
+            field.type == (float | None) and value is not None
+        ):
+            check_positive(name, value, zero_too=name in zero_too)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -1,12 +1,12 @@
 """The choices that make a machine, checked as they are made."""
 
 import dataclasses
-from typing import Literal, get_args, get_origin
+from typing import Literal
 
 import flax.linen as nn
 
 from ntm_jax import controllers
-from ntm_jax.checks import check_choice, check_count, check_positive
+from ntm_jax.checks import check_fields
 
 Order = Literal["read_first", "write_first", "interleaved"]
 Activation = Literal["tanh", "identity", "sigmoid"]
@@ -72,12 +72,7 @@ class NTMConfig:
     head_scale: float = 0.3
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type is int:
-                check_count(field.name, value, 0 if field.name == "shift_range" else 1)
-            elif get_origin(field.type) is Literal:
-                check_choice(field.name, value, get_args(field.type))
+        check_fields(self, zero_too=("shift_range",))
         check_shift_range(self.shift_range, self.num_slots)
         if not isinstance(self.controller, nn.Module):
             raise TypeError(
@@ -91,9 +86,6 @@ class NTMConfig:
                 f"controller: got {self.controller!r}, want a module that can be "
                 "hashed: tuples, not lists, in its fields"
             ) from None
-        check_positive("head_scale", self.head_scale)
-        if self.head_clip is not None:
-            check_positive("head_clip", self.head_clip)
 
 
 def check_shift_range(shift_range: int, num_slots: int) -> None:

@@ -31,11 +31,19 @@ PyTree = Any
 def lstm(
     units: int = 100, num_layers: int = 1, *, input_scale: float = 4.0
 ) -> nn.RNNCellBase:
-    """LSTM of `num_layers` layers of `units` cells; its output is the top layer's.
+    """LSTM; its output is that of the top layer.
 
-    Its input kernels start `input_scale` times as wide as LeCun-normal. A cell that has
-    just seen its first input puts out little else than zeros, from which heads cannot
-    tell one step from another; wide kernels make it as loud as a dense layer is.
+    A cell that has just seen its first input puts out little else than zeros, from
+    which heads cannot tell one step from another; wide input kernels make it as loud as
+    a dense layer is.
+
+    Args:
+      units: cells in each layer.
+      num_layers: of them.
+      input_scale: of the initial input kernels of every layer, times LeCun-normal.
+
+    Raises:
+      TypeError, ValueError: for arguments that are not positive, by their names.
     """
     return _stack(nn.OptimizedLSTMCell, units, num_layers, input_scale)
 
@@ -43,7 +51,16 @@ def lstm(
 def gru(
     units: int = 100, num_layers: int = 1, *, input_scale: float = 4.0
 ) -> nn.RNNCellBase:
-    """GRU of `num_layers` layers of `units` cells, in all else like `lstm`."""
+    """GRU; its output is that of the top layer.
+
+    Args:
+      units: cells in each layer.
+      num_layers: of them.
+      input_scale: of the initial input kernels of every layer, times LeCun-normal.
+
+    Raises:
+      TypeError, ValueError: for arguments that are not positive, by their names.
+    """
     return _stack(nn.GRUCell, units, num_layers, input_scale)
 
 
@@ -54,9 +71,17 @@ def feed_forward(
     *,
     input_scale: float = 2.0,
 ) -> nn.Module:
-    """`num_layers` dense layers of `units`, each followed by the activation.
+    """Dense layers, each followed by the activation.
 
-    Their kernels start `input_scale` times as wide as LeCun-normal.
+    Args:
+      units: in each layer.
+      num_layers: of them.
+      activation: function of arrays, elementwise.
+      input_scale: of the initial kernels, times LeCun-normal.
+
+    Raises:
+      TypeError, ValueError: for numbers that are not positive, or an activation that is
+        no function, by their names.
     """
     check_count("units", units)
     check_count("num_layers", num_layers)
@@ -98,8 +123,8 @@ class FeedForward(nn.Module):
     """Dense layers of the given numbers of units, each followed by the activation."""
 
     units: Sequence[int]
-    activation: Callable[[Array], Array] = nn.tanh
-    input_scale: float = 1.0
+    activation: Callable[[Array], Array]
+    input_scale: float
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:

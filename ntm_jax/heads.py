@@ -59,7 +59,7 @@ class Writing(NamedTuple):
 
 def addressing_size(slot_size: int, shift_range: int) -> int:
     """Values that a read head emits: k, β, g, s and γ."""
-    return slot_size + (2 * shift_range + 1) + 3
+    return sum(_addressing_sizes(slot_size, shift_range))
 
 
 def writing_size(slot_size: int, shift_range: int) -> int:
@@ -96,11 +96,12 @@ def like_a_tape(
     writing where the read heads wait as well as by moving these, and only the second
     carries over to longer ones.
     """
-    gate = slot_size + 1
-    shift = min(1, shift_range) if move else 0
-    bias = params["bias"].at[:, gate].add(_GATE)
-    bias = bias.at[:, gate + 1 + shift_range + shift].add(_MOVE if move else _STAY)
-    return {**params, "bias": bias}
+    sizes = _addressing_sizes(slot_size, shift_range)
+    key, strength, gate, shift, gamma = (jnp.zeros(size) for size in sizes)
+    preferred = shift_range + (min(1, shift_range) if move else 0)
+    shift = shift.at[preferred].set(_MOVE if move else _STAY)
+    tape = jnp.concatenate([key, strength, gate + _GATE, shift, gamma])
+    return {**params, "bias": params["bias"].at[:, : tape.size].add(tape)}
 
 
 def emit(params: dict[str, Array], hidden: Array, clip: float | None = None) -> Array:
@@ -119,7 +120,7 @@ def addressing(
 ) -> Addressing:
     """The first part of what a head emits, each piece brought into its range."""
     key, strength, gate, shift, gamma, _ = _cut(
-        emitted, (slot_size, 1, 1, 2 * shift_range + 1, 1)
+        emitted, _addressing_sizes(slot_size, shift_range)
     )
     return Addressing(
         key=ACTIVATIONS[key_activation](key),
@@ -138,6 +139,11 @@ def writing(
         emitted, (addressing_size(slot_size, shift_range), slot_size, slot_size)
     )
     return Writing(erase=jax.nn.sigmoid(erase), add=ACTIVATIONS[add_activation](add))
+
+
+def _addressing_sizes(slot_size: int, shift_range: int) -> tuple[int, ...]:
+    """Values of k, β, g, s and γ: in this order they stand in what a head emits."""
+    return slot_size, 1, 1, 2 * shift_range + 1, 1
 
 
 def _cut(values: Array, sizes: tuple[int, ...]) -> list[Array]:

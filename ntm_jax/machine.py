@@ -147,7 +147,8 @@ def initial_state(
       An `NTMState` of the dtype of `params`.
 
     Raises:
-      ValueError: for a `num_slots` that the machine cannot have.
+      TypeError, ValueError: for a `num_slots` that the machine cannot have, or
+        arguments that do not fit each other.
     """
     check_config(config)
     check_params(params, config)
@@ -371,6 +372,9 @@ def trace(
       xs: `[T, ..., input_size]`.
       config: of the machine.
       state: to go on from; the initial state if not given.
+
+    Returns:
+      A `Trace`, whose `states` and `outputs` are those of `unroll`.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit the machine.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import flax.linen as nn
 import jax
@@ -75,6 +75,7 @@ GOOD = {
         "config": CONFIG,
     },
     "unroll": {"params": PARAMS, "xs": zeros(6, INPUT_SIZE), "config": CONFIG},
+    "trace": {"params": PARAMS, "xs": zeros(6, INPUT_SIZE), "config": CONFIG},
 }
 PRIMITIVES = list(GOOD)[:7]
 HEADS_AT_ONE_MEMORY = {
@@ -130,8 +131,11 @@ SHAPES = [
     ("step", "state", state_with(reads=zeros(3, 3)), "[3, 3]"),
     ("step", "state", state_with(controller=(zeros(9), zeros(9))), "[9]"),
     ("unroll", "xs", zeros(INPUT_SIZE), "[2]"),
+    ("trace", "xs", zeros(INPUT_SIZE), "[2]"),
     ("unroll", "xs", zeros(6, INPUT_SIZE + 1), "3"),
+    ("trace", "xs", zeros(6, INPUT_SIZE + 1), "3"),
     ("unroll", "state", BATCH, "[4, 5, 3]"),
+    ("trace", "state", BATCH, "[4, 5, 3]"),
     ("unroll", "mask", zeros(7, dtype=bool), "[7]"),
     ("unroll", "mask", zeros(6, 1, dtype=bool), "[6, 1]"),
 ]
@@ -158,10 +162,15 @@ TYPES = [
     ("step", "x", zeros(INPUT_SIZE, dtype=np.int32), "int32"),
     ("step", "x", zeros(INPUT_SIZE, dtype=jnp.bfloat16), "bfloat16"),
     ("unroll", "xs", None, "NoneType"),
+    ("trace", "xs", None, "NoneType"),
     ("unroll", "xs", [[0.0, 0.0]], "list"),
+    ("trace", "xs", [[0.0, 0.0]], "list"),
     ("unroll", "xs", zeros(6, INPUT_SIZE, dtype=np.int32), "int32"),
+    ("trace", "xs", zeros(6, INPUT_SIZE, dtype=np.int32), "int32"),
     ("unroll", "xs", zeros(6, INPUT_SIZE, dtype=jnp.bfloat16), "bfloat16"),
+    ("trace", "xs", zeros(6, INPUT_SIZE, dtype=jnp.bfloat16), "bfloat16"),
     ("unroll", "state", (STATE.memory,), "tuple"),
+    ("trace", "state", (STATE.memory,), "tuple"),
     ("unroll", "mask", [True] * 6, "list"),
     ("unroll", "mask", zeros(6), "float32"),
     ("init", "key", None, "NoneType"),
@@ -198,13 +207,9 @@ COUNTS = [
     ("NTMConfig", "num_write_heads"),
 ]
 CHOICES = [
-    "order",
-    "key_activation",
-    "add_activation",
-    "initial_memory",
-    "initial_focus",
-    "initial_read",
-    "initial_carry",
+    field.name
+    for field in dataclasses.fields(ntm_jax.NTMConfig)
+    if get_origin(field.type) is Literal
 ]
 FIELDS = [
     *(("NTMConfig", name, "no such", "no such") for name in CHOICES),
@@ -213,6 +218,10 @@ FIELDS = [
     ("NTMConfig", "shift_range", 1.0, "1.0"),
     ("NTMConfig", "shift_range", None, "None"),
     ("NTMConfig", "shift_range", 64, "64"),
+    *(
+        ("NTMConfig", "head_scale", value, str(value))
+        for value in (0, -1.0, float("inf"), float("nan"), "1", True, None)
+    ),
     ("NTMConfig", "head_clip", 0, "0"),
     ("NTMConfig", "head_clip", -20.0, "-20.0"),
     ("NTMConfig", "head_clip", float("inf"), "inf"),
@@ -321,19 +330,21 @@ def test_another_number_of_heads_than_the_first(function, argument):
 
 
 @pytest.mark.parametrize(("params", "got"), WRONG_PARAMS)
-@pytest.mark.parametrize("function", ["initial_state", "step", "unroll"])
+@pytest.mark.parametrize("function", ["initial_state", "step", "unroll", "trace"])
 def test_parameters_of_another_machine(function, params, got):
     assert_refused(function, {"params": params}, "params", got)
 
 
 @pytest.mark.parametrize(("params", "got"), WRONG_WHEN_STEPPING)
-@pytest.mark.parametrize("function", ["step", "unroll"])
+@pytest.mark.parametrize("function", ["step", "unroll", "trace"])
 def test_parameters_that_do_not_fit_each_other(function, params, got):
     assert_refused(function, {"params": params}, "params", got)
 
 
 @pytest.mark.parametrize("config", [None, {"output_size": 2}, ntm_jax.NTMConfig])
-@pytest.mark.parametrize("function", ["init", "initial_state", "step", "unroll"])
+@pytest.mark.parametrize(
+    "function", ["init", "initial_state", "step", "unroll", "trace"]
+)
 def test_something_else_than_a_config(function, config):
     assert_refused(function, {"config": config}, "config", type(config).__name__)
 

@@ -403,8 +403,12 @@ def test_a_solved_run_ends_when_it_is_polished():
 def test_solved_means_that_no_validation_since_had_a_wrong_bit():
     states = init_states(dataclasses.replace(TINY, num_seeds=3))
     for step, wrong in ((20, [0.5, 0, 1]), (40, [0, 0, 1]), (60, [0, 0.001, 1])):
-        states = judge(states.replace(step=jnp.full(3, step)), jnp.asarray(wrong))
+        states = states.replace(step=jnp.full(3, step))
+        states = judge(states, jnp.asarray(wrong), jnp.ones(3, bool))
     assert states.solved_at.tolist() == [40, NEVER, NEVER]
+    due = jnp.asarray([True, False, True])
+    states = judge(states.replace(step=jnp.full(3, 80)), jnp.zeros(3), due)
+    assert states.solved_at.tolist() == [40, NEVER, 80]
 
 
 def test_flags_have_the_defaults_of_the_machine():

@@ -4,13 +4,13 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 import flax.linen as nn
 
 import tasks
 from ntm_jax import NTMConfig, feed_forward, gru, lstm
-from ntm_jax.checks import check_choice, check_count, check_positive
+from ntm_jax.checks import check_choice, check_count, check_fields
 from ntm_jax.config import (
     Activation,
     InitialCarry,
@@ -95,7 +95,7 @@ class TrainConfig:
     controller_layers: int = 1
     """Its layers."""
     input_scale: float | None = None
-    """Scale of its first input kernels, times LeCun-normal; its own unless given."""
+    """Scale of its initial input kernels, times LeCun-normal; its own unless given."""
     order: Order = NTMConfig.order
     """Whether reads see the memory before or after the writes of the same step."""
     key_activation: Activation = NTMConfig.key_activation
@@ -115,22 +115,10 @@ class TrainConfig:
     initial_heads: InitialHeads = NTMConfig.initial_heads
     """How heads move that have learned nothing yet."""
     head_scale: float = NTMConfig.head_scale
-    """Scale of the heads' first kernels."""
+    """Scale of the heads' initial kernels, times Glorot-uniform."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == (float | None):
-                if value is not None:
-                    check_positive(field.name, value)
-            elif get_origin(field.type) is Literal:
-                check_choice(field.name, value, get_args(field.type))
-            elif field.type is int:
-                smallest = 0 if field.name in ("seed", "shift_range") else 1
-                check_count(field.name, value, smallest)
-            elif field.type is float:
-                check_positive(field.name, value, zero_too=field.name == "momentum")
-        check_seed(self.seed)
+        check_fields(self, zero_too=("seed", "shift_range", "momentum"))
         check_seed(self.seed + self.num_seeds - 1)
         for name in ("momentum", "decay"):
             if getattr(self, name) >= 1:

@@ -32,7 +32,8 @@ def draw_run(
 ) -> None:
     """All figures of a run, as PNG files in `folder`.
 
-    A sequence of each difficulty is drawn: the first of those evaluated at the end.
+    Of the machine with these `params`, a sequence of each difficulty is drawn: the
+    first of those evaluated at the end. The learning curve is of all seeds.
     """
     figures = {"learning_curve": learning_curve(metrics, config)}
     run = jax.jit(functools.partial(ntm_jax.trace, config=config.make_machine()))
@@ -71,7 +72,7 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
         if kind == "validation":
             look |= {"marker": "o", "markersize": 3}
         curves = _curves(metrics, config, kind, field)
-        if len(config.seeds()) > 1:
+        if config.num_seeds > 1:
             for steps, values in curves:
                 axes.plot(_thousands(steps, config), values, alpha=0.25, lw=0.5, **look)
             steps, values = _median(curves)

@@ -31,11 +31,16 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
     trace = ntm_jax.trace(params, batch.inputs, config=config)
     counts = until_answered(batch.mask)
 
-    def mean(values: Array) -> Array:
-        """Of `[T, B, ...]` over the steps that count."""
+    def counted(values: Array) -> Array:
+        """Which of `[T, B, ...]` belong to a step that counts."""
         over = counts.reshape(*counts.shape, *(1,) * (values.ndim - 2))
-        total = jnp.sum(jnp.broadcast_to(over, values.shape).astype(jnp.float32))
-        return jnp.sum(jnp.where(over, values, 0)) / total
+        return jnp.broadcast_to(over, values.shape)
+
+    def mean(values: Array) -> Array:
+        return jnp.mean(values, where=counted(values))
+
+    def largest(values: Array) -> Array:
+        return jnp.max(values, where=counted(values), initial=0)
 
     health = {"memory_norm": mean(jnp.linalg.norm(trace.states.memory, axis=(-2, -1)))}
     for kind, emitted, weights in (
@@ -47,9 +52,9 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
             f"{kind}_gate": mean(emitted.gate),
             f"{kind}_gate_saturation": mean(near_bound.astype(jnp.float32)),
             f"{kind}_strength": mean(emitted.strength),
-            f"{kind}_strength_max": jnp.max(emitted.strength),
+            f"{kind}_strength_max": largest(emitted.strength),
             f"{kind}_gamma": mean(emitted.gamma),
-            f"{kind}_gamma_max": jnp.max(emitted.gamma),
+            f"{kind}_gamma_max": largest(emitted.gamma),
             f"{kind}_focus_entropy": mean(entropy_bits(weights)),
         }
     return health

@@ -85,16 +85,19 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             num_steps = min(config.steps_per_call, config.steps - step)
             states, metrics, health = train(states, config=config, num_steps=num_steps)
             metrics, health = jax.device_get((metrics, health))
-            sequences = num_steps * config.batch_size * config.num_seeds
-            rate = sequences / (time.perf_counter() - started)
+            seconds = time.perf_counter() - started
 
             done_before, step = step, int(states.step.max())
-            made = np.asarray(states.step) - done_before
-            means = report(run, learning, step, made, metrics, health, rate)
+            made = np.where(learning, np.asarray(states.step) - done_before, 0)
+            rate = int(made.sum()) * config.batch_size / seconds
+            means = report(run, step, made, metrics, health, rate)
             tell_diverged(run, learning, states, metrics, console)
-            now_done = learning & ~np.asarray(is_learning(config, states))
-            if step % config.validate_every == 0 or now_done.any():
-                states = judge(states, validate(states, run, step, learning))
+            ended = ~np.asarray(is_learning(config, states))
+            due = learning & (ended | (step % config.validate_every == 0))
+            if due.any():
+                states = judge(
+                    states, validate(states, run, step, due), jnp.asarray(due)
+                )
             learning = np.asarray(is_learning(config, states))
             if step % config.checkpoint_every == 0 or not learning.any():
                 run.save(states)
@@ -112,7 +115,6 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
 
 def report(
     run: RunFolder,
-    learning: np.ndarray,
     step: int,
     made: np.ndarray,
     metrics: Metrics,
@@ -123,15 +125,14 @@ def report(
 
     Args:
       run: to record in.
-      learning: bool `[S]`.
       step: after the call.
       made: int `[S]`, updates made in it.
       metrics: `[S, num_steps]` each.
       health: `[S]` each.
-      rate: sequences per second.
+      rate: sequences per second, of all seeds together.
     """
     means = []
-    for i in np.flatnonzero(learning & (made > 0)):
+    for i in np.flatnonzero(made):
         seed = run.config.seeds()[i]
         mean = {
             name: float(np.mean(values[i, : made[i]]))
@@ -173,13 +174,8 @@ def all_finite(metrics: Metrics) -> np.ndarray:
     return np.all([np.isfinite(values) for values in vars(metrics).values()], axis=0)
 
 
-def validate(
-    states: TrainState, run: RunFolder, step: int, learning: np.ndarray
-) -> Array:
-    """Wrong bits per sequence on the validation sets, `[S]`.
-
-    Recorded for the seeds that have learned since the last one.
-    """
+def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> Array:
+    """Wrong bits per sequence on the validation sets, `[S]`; recorded where `due`."""
     config = run.config
     results = evaluate(
         states.params,
@@ -187,7 +183,7 @@ def validate(
         keys=jnp.stack([purpose_key(seed, "validation") for seed in config.seeds()]),
         num_sequences=config.validation_sequences,
     )
-    for i in np.flatnonzero(learning):
+    for i in np.flatnonzero(due):
         run.record(
             step,
             "validation",

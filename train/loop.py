@@ -124,17 +124,16 @@ def _update(
     """One update of one seed; none if it is finished, or would not stay finite."""
     batch = _batch(config, seed, state.step)
 
-    gradient, (cost, logits) = jax.grad(_loss, has_aux=True)(
+    (loss, logits), gradient = jax.value_and_grad(_loss, has_aux=True)(
         state.params, batch, config
     )
     updates, opt_state = make_optimizer(config).update(
         gradient, state.opt_state, state.params
     )
     rate = learning_rate_factor(config, state)
-    updates = jax.tree.map(lambda leaf: rate * leaf, updates)
-    params = optax.apply_updates(state.params, updates)
+    params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
     metrics = Metrics(
-        loss_bits=jnp.mean(cost),
+        loss_bits=loss,
         wrong_bits=jnp.mean(tasks.wrong_bits(logits, batch).astype(jnp.float32)),
         gradient_norm=optax.tree.norm(gradient),
         clipped_fraction=clipped_fraction(config, gradient),
@@ -152,11 +151,10 @@ def _update(
 
 def _loss(
     params: PyTree, batch: tasks.Batch, config: TrainConfig
-) -> tuple[Array, tuple[Array, Array]]:
-    """The mean cost of an answer; each cost `[B]` in bits, and the logits."""
+) -> tuple[Array, Array]:
+    """The mean cost of an answer, in bits, and the logits `[T, B, O]`."""
     _, logits = ntm_jax.unroll(params, batch.inputs, config=config.make_machine())
-    cost = tasks.loss_bits(logits, batch)
-    return jnp.mean(cost), (cost, logits)
+    return jnp.mean(tasks.loss_bits(logits, batch)), logits
 
 
 def is_learning(config: TrainConfig, state: TrainState) -> Array:
@@ -177,7 +175,7 @@ def learning_rate_factor(config: TrainConfig, state: TrainState) -> Array:
     return jnp.where(state.solved_at == NEVER, 1, rate)
 
 
-def judge(states: TrainState, wrong: Array) -> TrainState:
+def judge(states: TrainState, wrong: Array, due: Array) -> TrainState:
     """Solved by the first validation without a wrong bit, until one has a wrong bit.
 
     So a seed is polished only where every validation on the way was without.
@@ -185,9 +183,11 @@ def judge(states: TrainState, wrong: Array) -> TrainState:
     Args:
       states: `[S, ...]`.
       wrong: `[S]`, wrong bits in the validation after the last update.
+      due: bool `[S]`, the seeds that are judged; the others stay as they are.
     """
     first = jnp.where(states.solved_at == NEVER, states.step, states.solved_at)
-    return states.replace(solved_at=jnp.where(wrong > 0, NEVER, first))
+    solved_at = jnp.where(wrong > 0, NEVER, first)
+    return states.replace(solved_at=jnp.where(due, solved_at, states.solved_at))
 
 
 def _seeds(config: TrainConfig) -> Array:

@@ -69,7 +69,7 @@ def summarize(
     run: RunFolder, evaluation: list[dict[str, Any]], console: Console
 ) -> None:
     """Prints how well the machines do and where to look."""
-    batch, machines = run.config.batch_size, run.config.seeds()
+    batch = run.config.batch_size
     names = list(run.config.make_task().difficulty)
     table = Table("seed", "sequences", "solved after", *names, "wrong bits", "perfect")
     for entry in sorted(evaluation, key=lambda entry: entry["machine"]):
@@ -83,7 +83,7 @@ def summarize(
             f"{entry['perfect_fraction']:.1%}",
         )
     console.print(table)
-    if len(machines) > 1:
+    if run.config.num_seeds > 1:
         console.print(in_words(outcome(run.config, evaluation)))
     console.print(
         "Wrong bits are means per sequence, of "

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
 from train.config import TrainConfig
 
@@ -29,11 +29,6 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     small gradients a rare, large one is scaled up by 1 / sqrt(1 - decay), and momentum
     makes of it a jump in which a machine that had learned can lose all.
     """
-    clips = {
-        "value": lambda: optax.clip(config.clip_at),
-        "norm": lambda: optax.clip_by_global_norm(config.clip_at),
-        "none": optax.identity,
-    }
     decay, eps = config.decay, config.epsilon
     scales = {
         "rmsprop": lambda: optax.scale_by_rms(decay, eps),
@@ -41,7 +36,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
         "adam": lambda: optax.scale_by_adam(b1=config.momentum, b2=decay),
     }
     return optax.chain(
-        clips[config.clip](),
+        make_clip(config),
         scales[config.optimizer](),
         optax.identity()
         if config.update_clip is None
@@ -53,12 +48,19 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     )
 
 
+def make_clip(config: TrainConfig) -> optax.GradientTransformation:
+    """What happens to the gradient first."""
+    clips = {
+        "value": lambda: optax.clip(config.clip_at),
+        "norm": lambda: optax.clip_by_global_norm(config.clip_at),
+        "none": optax.identity,
+    }
+    return clips[config.clip]()
+
+
 def clipped_fraction(config: TrainConfig, gradient: PyTree) -> Array:
     """Of the gradient's components, those that clipping changes."""
-    if config.clip == "none":
-        return jnp.float32(0)
-    if config.clip == "norm":
-        return (optax.tree.norm(gradient) > config.clip_at).astype(jnp.float32)
-    leaves = jax.tree.leaves(gradient)
-    beyond = jnp.stack([jnp.sum(jnp.abs(leaf) > config.clip_at) for leaf in leaves])
-    return jnp.sum(beyond).astype(jnp.float32) / sum(leaf.size for leaf in leaves)
+    clip = make_clip(config)
+    clipped, _ = clip.update(gradient, clip.init(gradient))
+    before, after = (ravel_pytree(tree)[0] for tree in (gradient, clipped))
+    return jnp.mean(before != after, dtype=jnp.float32)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from train import cli
 from train.config import TrainConfig
-from train.learn import DivergedError, run_to_the_end
+from train.learn import BEYOND, DivergedError, run_to_the_end
 from train.outcome import Outcome, count, outcome
 from train.population import use_all_cores
 from train.run import RunFolder, write_whole
@@ -104,15 +104,19 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
     """
     if choice == PRESET:
         return config
-    changed = [f"--{change.strip()}" for change in choice.split(",")]
+    changes = [change.strip() for change in choice.split(",")]
     fields = {field.name for field in dataclasses.fields(config)}
-    for change in changed:
-        if change.removeprefix("--").split("=")[0] not in fields or "=" not in change:
+    for change in changes:
+        name, equals, _ = change.partition("=")
+        if name not in fields or not equals:
             raise ValueError(
                 f"choices: got {choice!r}, want FIELD=VALUE with a field of the config"
             )
     return cli.parse(
-        TrainConfig, changed, prog="python -m train.study --choices", default=config
+        TrainConfig,
+        [f"--{change}" for change in changes],
+        prog="python -m train.study --choices",
+        default=config,
     )
 
 
@@ -130,8 +134,8 @@ def try_choice(run: RunFolder, console: Console) -> Outcome:
 def table(outcomes: dict[str, Outcome]) -> str:
     """A Markdown table, a row for each choice."""
     lines = [
-        "| choice | solved | median sequences | worst | perfect at 6x | "
-        "sequences perfect at 6x |",
+        f"| choice | solved | median sequences | worst | perfect at {BEYOND}x | "
+        f"sequences perfect at {BEYOND}x |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for choice, of in outcomes.items():
@@ -151,7 +155,7 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
     of_all = list(outcomes.values())
     for offset, name, label in (
         (-0.2, "solved", "solved"),
-        (0.2, "perfect", "no wrong bit at 6 times the length"),
+        (0.2, "perfect", f"no wrong bit at {BEYOND} times the size"),
     ):
         part = [getattr(of, name) / of.seeds for of in of_all]
         seeds_axes.barh(rows + offset, part, 0.38, label=label)
