@@ -1,7 +1,6 @@
 """Checks at the public door: a wrong argument is named, with what it got and wants."""
 
 import dataclasses
-import math
 import numbers
 from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -12,6 +11,8 @@ import jax.numpy as jnp
 
 # float16 is not among them: the smallest weights that matter are zero there.
 FLOATS = ("float32", "bfloat16", "float64")
+# Beyond these, a number is zero or infinite in float32, or next to it.
+_SMALLEST, _LARGEST = 1e-37, 1e38
 
 
 def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
@@ -94,11 +95,12 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
 
 
 def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
-    """Raises unless `value` is a positive, finite number (or zero too)."""
+    """Raises unless `value` is a positive number (or zero too), in float32's reach."""
+    wanted = f"a positive number from {_SMALLEST:g} to {_LARGEST:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: got {value!r}, want a positive number")
-    if not (0 < value < math.inf or (zero_too and value == 0)):
-        raise ValueError(f"{name}: got {value}, want a positive number")
+        raise TypeError(f"{name}: got {value!r}, want {wanted}")
+    if not (_SMALLEST <= value <= _LARGEST or (zero_too and value == 0)):
+        raise ValueError(f"{name}: got {value}, want {wanted}")
 
 
 def check_fields(config: Any, zero_too: Sequence[str] = ()) -> None:

@@ -228,4 +228,9 @@ def _stack(
 @functools.cache
 def _scaled(scale: float) -> Callable[..., Array]:
     """LeCun-normal, `scale` times as wide; one function for one scale, to be hashed."""
-    return initializers.variance_scaling(scale**2, "fan_in", "truncated_normal")
+    lecun_normal = initializers.lecun_normal()
+
+    def init(*arguments: Any, **named: Any) -> Array:
+        return scale * lecun_normal(*arguments, **named)
+
+    return init

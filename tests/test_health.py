@@ -77,6 +77,8 @@ def test_health_sees_a_saturated_gate(params, batch):
     assert health["read_gate_saturation"] == 1
     assert health["read_gate"] < 1e-6
     assert health["write_gate_saturation"] == 0
+    shut["read_heads"]["bias"] = params["read_heads"]["bias"].at[:, gate].set(30)
+    assert watch(shut, batch, TINY.make_machine())["read_gate_saturation"] == 1
 
 
 @pytest.mark.parametrize(

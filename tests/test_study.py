@@ -56,9 +56,26 @@ def test_a_study_goes_on_where_it_was(finished, tmp_path):
 def test_a_damaged_run_is_named(finished, tmp_path, capsys):
     broken = tmp_path / "study"
     shutil.copytree(finished, broken)
-    (broken / CHOICES[1] / "evaluation.json").write_text("[")
-    assert study.main(command(broken, *CHOICES)) == 1
-    assert "evaluation.json, which is damaged" in capsys.readouterr().err
+    for damage in ("[", "[]", '[{"step": 1}]', "null"):
+        (broken / CHOICES[1] / "evaluation.json").write_text(damage)
+        assert study.main(command(broken, *CHOICES)) == 1
+        assert "evaluation.json, which is damaged" in capsys.readouterr().err
+
+
+def test_nothing_is_written_where_another_study_is(finished, tmp_path, capsys):
+    other = tmp_path / "study"
+    shutil.copytree(finished, other)
+    before = listing(other)
+    with pytest.raises(SystemExit, match="2"):
+        study.main([*command(other, "batch_size=3", CHOICES[1]), "--steps=6"])
+    assert "steps: got 6" in capsys.readouterr().err
+    assert listing(other) == before
+
+
+def test_no_choice_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        study.main(command(tmp_path / "study"))
+    assert "choices: got none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -93,8 +110,8 @@ def test_outcome_counts_seeds():
     solved = [100, None, 300, 200]
     entries = [
         entry(machine, length, at, wrong)
-        for length in (20, 120)
-        for machine, (at, wrong) in enumerate(zip(solved, (0, 9, 0.1, 0)))
+        for length, wrongs in ((120, (0, 9, 0.1, 0)), (20, (0, 0, 0, 0)))
+        for machine, (at, wrong) in enumerate(zip(solved, wrongs))
     ]
     of = outcome(dataclasses.replace(SMALL, num_seeds=4, batch_size=16), entries)
     assert (of.seeds, of.solved, of.perfect) == (4, 3, 2)

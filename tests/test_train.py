@@ -129,8 +129,11 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
         ("--seed=-1", "seed: got -1, want a whole number >= 0"),
         ("--seed=4294967296", "seed: got 4294967296, want less than 2**31"),
         ("--preset", "--preset"),
+        ("--polish_steps=7", "polish_steps: got 7, want a multiple of steps_per_call"),
+        ("--input_scale=1e200", "input_scale: got 1e+200, want a positive number from"),
+        ("--seed=2147483647 --num_seeds=2", "num_seeds - 1: got 2147483648, want less"),
         ("--polish_steps=3000000000", "polish_steps: got 3000000000, want less than"),
-        ("--validate_every=150", "validate_every: got 150, want a multiple of"),
+        ("--validate_every=120", "validate_every: got 120, want a multiple of"),
         ("--controller=transformer", "transformer"),
         ("--controler=lstm", "--controler"),
         ("--head_clip=-1", "head_clip: got -1.0, want a positive number"),
@@ -138,7 +141,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
 )
 def test_bad_flags_are_named_and_nothing_is_written(flag, message, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main.main([f"--workdir={tmp_path / 'run'}", flag])
+        main.main([f"--workdir={tmp_path / 'run'}", *flag.split()])
     captured = capsys.readouterr()
     assert message in " ".join((captured.out + captured.err).split())
     assert "Traceback" not in captured.out + captured.err
@@ -357,6 +360,17 @@ def test_a_rare_large_gradient_makes_no_jump():
     np.testing.assert_allclose(bounded["calm"], free["calm"] * 0.5 / 0.7, rtol=0.02)
     np.testing.assert_array_less(np.abs(last_update(1.0)["rare"]), 1.001)
     np.testing.assert_array_equal(last_update(1.0)["calm"], free["calm"])
+
+
+def test_updates_are_bounded_before_momentum_adds_them_up():
+    config = dataclasses.replace(TINY, momentum=0.9, update_clip=1.0)
+    optimizer, gradient = make_optimizer(config), jnp.ones(4)
+    state = optimizer.init(gradient)
+    sizes = []
+    for _ in range(2):
+        updates, state = optimizer.update(gradient, state)
+        sizes.append(np.asarray(updates)[0] / -TINY.learning_rate)
+    np.testing.assert_allclose(sizes, [1, 1.9], rtol=1e-5)
 
 
 def test_adam_is_an_option(loose_dtypes):

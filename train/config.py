@@ -74,7 +74,8 @@ class TrainConfig:
     validation_sequences: int = 1000
     """Sequences in the validation set."""
     polish_steps: int = 500
-    """Updates to go on for once the task is solved, with a falling learning rate."""
+    """Updates to go on for once the task is solved, with a falling learning rate; a
+    multiple of steps_per_call."""
     checkpoint_every: int = 200
     """Updates between checkpoints, a multiple of steps_per_call."""
 
@@ -119,11 +120,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, zero_too=("seed", "shift_range", "momentum"))
-        check_seed(self.seed + self.num_seeds - 1)
+        check_count("seed + num_seeds - 1", self.seed + self.num_seeds - 1, 0)
         for name in ("momentum", "decay"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, want less than 1")
-        for name in ("validate_every", "checkpoint_every"):
+        # All that a run does between two updates, it does between two calls.
+        for name in ("validate_every", "checkpoint_every", "polish_steps"):
             if getattr(self, name) % self.steps_per_call:
                 raise ValueError(
                     f"{name}: got {getattr(self, name)}, want a multiple of "

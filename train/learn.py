@@ -94,6 +94,7 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             tell_diverged(run, learning, states, metrics, console)
             ended = ~np.asarray(is_learning(config, states))
             due = learning & (ended | (step % config.validate_every == 0))
+            due &= np.asarray(states.diverged_at) == NEVER
             if due.any():
                 states = judge(
                     states, validate(states, run, step, due), jnp.asarray(due)

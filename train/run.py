@@ -24,6 +24,16 @@ from train.population import spread_seeds
 
 # What a run that was killed as it started may have left.
 _UNFINISHED = {"config.json.tmp"}
+# What is read of every entry of an evaluation, beside its difficulty.
+_WANTED = {
+    "machine",
+    "step",
+    "solved_at",
+    "diverged_at",
+    "num_sequences",
+    "wrong_bits_per_sequence",
+    "perfect_fraction",
+}
 
 
 class RunFolder:
@@ -60,16 +70,7 @@ class RunFolder:
           ValueError: if something else is there, which is not touched then, or the
             folder cannot be written.
         """
-        if (path / "config.json").exists():
-            run = cls.open(path)
-            check_same(path, old=run.config, new=config)
-        elif path.is_dir() and {file.name for file in path.iterdir()} - _UNFINISHED:
-            raise ValueError(
-                f"workdir: got {path}, which holds other files than a run's, want an "
-                "empty or a new folder"
-            )
-        else:
-            run = cls(path, config)
+        check_free(path, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
             if not (path / "config.json").exists():
@@ -79,7 +80,7 @@ class RunFolder:
                 f"workdir: got {path}, want a folder that I may write to: "
                 f"{error.strerror}"
             ) from None
-        return run
+        return cls(path, config)
 
     def start(self) -> TrainState:
         """The states to train on from: the newest checkpoint's, or fresh ones.
@@ -138,8 +139,8 @@ class RunFolder:
         for line in self._metrics.read_text(errors="replace").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 entry = json.loads(line)
-                if isinstance(entry, dict) and isinstance(entry.get("step"), int):
-                    entries.append({"kind": None, **entry})
+                if isinstance(entry, dict) and set(entry) >= {"step", "kind", "seed"}:
+                    entries.append(entry)
         return entries
 
     def finish(self, evaluation: list[dict[str, Any]]) -> None:
@@ -158,15 +159,27 @@ class RunFolder:
             return None
         try:
             entries = json.loads(self._evaluation.read_text())
-            steps = [entry["step"] for entry in entries]
+            machines = {entry["machine"] for entry in entries if set(entry) >= _WANTED}
         except (KeyError, TypeError, ValueError):
-            entries, steps = [], []
-        if not steps:
+            entries, machines = [], set()
+        whole = len(entries) % self.config.num_seeds == 0
+        if machines != set(self.config.seeds()) or not whole:
             raise ValueError(
                 f"workdir: got {self._evaluation}, which is damaged; without it, the "
                 "same command evaluates again"
             )
         return entries
+
+
+def check_free(path: Path, config: TrainConfig) -> None:
+    """Raises a `ValueError` unless a run of that config is there, or nothing is."""
+    if (path / "config.json").exists():
+        check_same(path, old=RunFolder.open(path).config, new=config)
+    elif path.is_dir() and {file.name for file in path.iterdir()} - _UNFINISHED:
+        raise ValueError(
+            f"workdir: got {path}, which holds other files than a run's, want an "
+            "empty or a new folder"
+        )
 
 
 def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:

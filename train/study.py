@@ -21,7 +21,7 @@ from train.config import TrainConfig
 from train.learn import BEYOND, DivergedError, run_to_the_end
 from train.outcome import Outcome, count, outcome
 from train.population import use_all_cores
-from train.run import RunFolder, write_whole
+from train.run import RunFolder, check_free, write_whole
 
 PRESET = "preset"
 # Each leaves the preset in one way.
@@ -72,7 +72,13 @@ def main(arguments: list[str] | None = None) -> int:
         use_all_cores(flags.config.num_seeds)
         workdir = flags.workdir.expanduser()
         # All are checked before one is run, and before anything is written.
-        configs = {choice: choose(flags.config, choice) for choice in flags.choices}
+        configs = {
+            choice.strip(): choose(flags.config, choice) for choice in flags.choices
+        }
+        if not configs:
+            raise ValueError("choices: got none, want at least one")
+        for choice, config in configs.items():
+            check_free(workdir / choice, config)
         runs = {
             choice: RunFolder.create(workdir / choice, config)
             for choice, config in configs.items()
@@ -83,14 +89,14 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"{choice} ({len(outcomes) + 1} of {len(runs)})")
         try:
             outcomes[choice] = try_choice(run, console)
+            write_whole(workdir / "study.md", table(outcomes))
+            draw(outcomes, flags.config).savefig(workdir / "study.png")
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on from the last checkpoint.")
             return 130
         except (OSError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        write_whole(workdir / "study.md", table(outcomes))
-        draw(outcomes, flags.config).savefig(workdir / "study.png")
     console.print(table(outcomes))
     console.print(f"{workdir / 'study.md'}\n{workdir / 'study.png'}")
     return 0
@@ -102,7 +108,7 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
     Raises:
       ValueError: for a choice that is not FIELD=VALUE, by its words.
     """
-    if choice == PRESET:
+    if choice.strip() == PRESET:
         return config
     changes = [change.strip() for change in choice.split(",")]
     fields = {field.name for field in dataclasses.fields(config)}
