@@ -43,13 +43,13 @@ class Outcome:
 
 def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
     """Of a complete run, from its `evaluation.json`."""
-    difficulties = list(config.make_task().difficulty)
-    hardest = max(tuple(entry[name] for name in difficulties) for entry in evaluation)
-    beyond = [
-        entry
-        for entry in evaluation
-        if tuple(entry[name] for name in difficulties) == hardest
-    ]
+    names = list(config.make_task().difficulty)
+
+    def size(entry: dict[str, Any]) -> tuple[int, ...]:
+        return tuple(entry[name] for name in names)
+
+    hardest = max(map(size, evaluation))
+    beyond = [entry for entry in evaluation if size(entry) == hardest]
     sequences = [
         math.inf
         if entry["solved_at"] is None
@@ -58,7 +58,7 @@ def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
     ]
     return Outcome(
         seeds=len(beyond),
-        solved=sum(math.isfinite(count) for count in sequences),
+        solved=sum(map(math.isfinite, sequences)),
         median_sequences=statistics.median_high(sequences),
         worst_sequences=max(sequences),
         perfect=sum(entry["wrong_bits_per_sequence"] == 0 for entry in beyond),
@@ -70,11 +70,11 @@ def in_words(of: Outcome) -> str:
     """One line."""
     return (
         f"{of.solved} of {of.seeds} seeds solved, after a median of "
-        f"{count(of.median_sequences)} and at worst {count(of.worst_sequences)} "
+        f"{readable(of.median_sequences)} and at worst {readable(of.worst_sequences)} "
         f"sequences; {of.perfect} of {of.seeds} without a wrong bit beyond."
     )
 
 
-def count(sequences: float) -> str:
+def readable(sequences: float) -> str:
     """A number of sequences to read; `never` for infinitely many."""
     return f"{sequences:,.0f}" if math.isfinite(sequences) else "never"

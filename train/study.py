@@ -19,7 +19,7 @@ from rich.console import Console
 from train import cli
 from train.config import TrainConfig
 from train.learn import BEYOND, DivergedError, run_to_the_end
-from train.outcome import Outcome, count, outcome
+from train.outcome import Outcome, outcome, readable
 from train.population import use_all_cores
 from train.run import RunFolder, check_free, write_whole
 
@@ -147,7 +147,7 @@ def table(outcomes: dict[str, Outcome]) -> str:
     for choice, of in outcomes.items():
         lines.append(
             f"| {choice.replace(',', ', ')} | {of.solved}/{of.seeds} | "
-            f"{count(of.median_sequences)} | {count(of.worst_sequences)} | "
+            f"{readable(of.median_sequences)} | {readable(of.worst_sequences)} | "
             f"{of.perfect}/{of.seeds} | {of.perfect_fraction:.1%} |"
         )
     return "\n".join(lines) + "\n"
