@@ -1,6 +1,7 @@
 """The study: choices by seeds, a folder for each, and a table of what came of them."""
 
 import dataclasses
+import json
 import math
 import shutil
 
@@ -56,8 +57,14 @@ def test_a_study_goes_on_where_it_was(finished, tmp_path):
 def test_a_damaged_run_is_named(finished, tmp_path, capsys):
     broken = tmp_path / "study"
     shutil.copytree(finished, broken)
-    for damage in ("[", "[]", '[{"step": 1}]', "null"):
-        (broken / CHOICES[1] / "evaluation.json").write_text(damage)
+    path = broken / CHOICES[1] / "evaluation.json"
+    entries = json.loads(path.read_text())
+    lacking = [*entries[:-1], {"machine": entries[-1]["machine"]}]
+    for damage in (
+        *("[", "[]", '[{"step": 1}]', "null"),
+        *(json.dumps(part) for part in (entries[:-1], lacking)),
+    ):
+        path.write_text(damage)
         assert study.main(command(broken, *CHOICES)) == 1
         assert "evaluation.json, which is damaged" in capsys.readouterr().err
 

@@ -4,11 +4,12 @@ import argparse
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
 import tyro
+from rich.console import Console
 
 from train.config import preset
 
@@ -28,12 +29,13 @@ def parse(
 
 
 def parse_from_preset(
-    flags: type[FlagsT], arguments: Sequence[str], *, prog: str, **changed: Any
+    flags: type[FlagsT], arguments: Sequence[str] | None, *, prog: str, **changed: Any
 ) -> FlagsT:
     """The flags of a class with a `preset` and a `config`.
 
     What is not given comes from the preset for the task, but for what is `changed`.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--task", default="copy", nargs="?", const="copy")
     first.add_argument("--preset", default="default", nargs="?", const="default")
@@ -54,3 +56,27 @@ def readable_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         sys.exit(130)
+
+
+def make_console() -> Console:
+    """Paths and numbers as they are: no markup, no wrapping, no colours of Rich's."""
+    return Console(markup=False, highlight=False, soft_wrap=True)
+
+
+def attempt(
+    work: Callable[[], object], console: Console, *errors: type[Exception]
+) -> int:
+    """Does work that can be gone on with; its exit status.
+
+    0 if it came to its end, 130 if it was stopped, and 1 for one of the `errors`, which
+    is printed.
+    """
+    try:
+        work()
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on from the last checkpoint.")
+        return 130
+    except errors as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

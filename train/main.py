@@ -40,7 +40,6 @@ class Flags:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     with cli.readable_errors():
-        arguments = sys.argv[1:] if arguments is None else arguments
         flags = cli.parse_from_preset(Flags, arguments, prog="python -m train.main")
         use_all_cores(flags.config.num_seeds)
         workdir = flags.workdir or Path("runs") / flags.config.task
@@ -48,20 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
         run = RunFolder.create(workdir, flags.config)
         evaluation = run.evaluation()
         states = run.start() if evaluation is None else None
-    # Paths and numbers as they are: no markup, no wrapping, no colours of Rich's own.
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = cli.make_console()
     if states is None:
         console.print(f"The run in {workdir} is complete.")
     else:
-        try:
-            evaluation = run_to_the_end(run, states, console)
-        except KeyboardInterrupt:
-            console.print("Stopped. The same command goes on from the last checkpoint.")
-            return 130
-        except (DivergedError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-    summarize(run, evaluation or [], console)
+        status = cli.attempt(
+            lambda: run_to_the_end(run, states, console),
+            console,
+            DivergedError,
+            OSError,
+        )
+        if status:
+            return status
+    summarize(run, run.evaluation() or [], console)
     return 0
 
 

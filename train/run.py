@@ -11,6 +11,7 @@ tensorboard/      the metrics again, as events, a folder for each seed
 import contextlib
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,8 @@ class RunFolder:
 
         What was recorded after that checkpoint is dropped, as it will come again.
         """
-        newest = self._checkpoints.latest_step()
-        last = max((entry["step"] for entry in self.metrics()), default=0)
+        newest, recorded = self._checkpoints.latest_step(), self.metrics()
+        last = max((entry["step"] for entry in recorded), default=0)
         if newest is None and last > self.config.checkpoint_every:
             raise ValueError(
                 f"workdir: got {self.path}, which has metrics up to update {last} but "
@@ -96,7 +97,7 @@ class RunFolder:
             )
         states = init_states(self.config) if newest is None else self.restore()
         step = newest or 0
-        kept = [entry for entry in self.metrics() if entry["step"] <= step]
+        kept = [entry for entry in recorded if entry["step"] <= step]
         write_whole(self._metrics, "".join(json.dumps(entry) + "\n" for entry in kept))
         for seed in self.config.seeds():
             events = self.path / "tensorboard" / f"seed_{seed}"
@@ -159,11 +160,13 @@ class RunFolder:
             return None
         try:
             entries = json.loads(self._evaluation.read_text())
-            machines = {entry["machine"] for entry in entries if set(entry) >= _WANTED}
-        except (KeyError, TypeError, ValueError):
-            entries, machines = [], set()
-        whole = len(entries) % self.config.num_seeds == 0
-        if machines != set(self.config.seeds()) or not whole:
+            found = Counter(
+                entry["machine"] if set(entry) >= _WANTED else None for entry in entries
+            )
+        except (TypeError, ValueError):
+            entries, found = [], Counter()
+        each = found[self.config.seed]
+        if not each or found != dict.fromkeys(self.config.seeds(), each):
             raise ValueError(
                 f"workdir: got {self._evaluation}, which is damaged; without it, the "
                 "same command evaluates again"

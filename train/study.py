@@ -65,7 +65,6 @@ class Flags:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     with cli.readable_errors():
-        arguments = sys.argv[1:] if arguments is None else arguments
         flags = cli.parse_from_preset(
             Flags, arguments, prog="python -m train.study", num_seeds=10
         )
@@ -83,23 +82,19 @@ def main(arguments: list[str] | None = None) -> int:
             choice: RunFolder.create(workdir / choice, config)
             for choice, config in configs.items()
         }
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    outcomes: dict[str, Outcome] = {}
-    for choice, run in runs.items():
-        console.print(f"{choice} ({len(outcomes) + 1} of {len(runs)})")
-        try:
+    console = cli.make_console()
+
+    def try_all() -> None:
+        outcomes: dict[str, Outcome] = {}
+        for choice, run in runs.items():
+            console.print(f"{choice} ({len(outcomes) + 1} of {len(runs)})")
             outcomes[choice] = try_choice(run, console)
             write_whole(workdir / "study.md", table(outcomes))
             draw(outcomes, flags.config).savefig(workdir / "study.png")
-        except KeyboardInterrupt:
-            console.print("Stopped. The same command goes on from the last checkpoint.")
-            return 130
-        except (OSError, ValueError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-    console.print(table(outcomes))
-    console.print(f"{workdir / 'study.md'}\n{workdir / 'study.png'}")
-    return 0
+        console.print(table(outcomes))
+        console.print(f"{workdir / 'study.md'}\n{workdir / 'study.png'}")
+
+    return cli.attempt(try_all, console, OSError, ValueError)
 
 
 def choose(config: TrainConfig, choice: str) -> TrainConfig:
