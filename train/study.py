@@ -150,7 +150,7 @@ def table(outcomes: dict[str, Outcome]) -> str:
 
 def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
     """Bars: seeds solved, seeds perfect beyond, and sequences until solved."""
-    figure = Figure(figsize=(9, 1.2 + 0.4 * len(outcomes)), layout="constrained")
+    figure = Figure(figsize=(9, 1.2 + 0.5 * len(outcomes)), layout="constrained")
     seeds_axes, time_axes = figure.subplots(1, 2, sharey=True)
     rows = np.arange(len(outcomes))
     of_all = list(outcomes.values())
@@ -164,17 +164,17 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
     seeds_axes.invert_yaxis()
     seeds_axes.set_xlim(0, 1)
     seeds_axes.set_xlabel("part of the seeds")
-    seeds_axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.9 / len(rows)))
+    seeds_axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for name, marker, label in (
         ("median_sequences", "o", "median seed"),
-        ("worst_sequences", "|", "worst seed"),
+        ("worst_sequences", "x", "worst seed"),
     ):
         thousands = [getattr(of, name) / 1000 for of in of_all]
-        time_axes.plot(thousands, rows, marker, label=label)
+        time_axes.plot(thousands, rows, marker, label=label, clip_on=False)
     limit = config.steps * config.batch_size / 1000
     time_axes.set_xlim(0, limit)
     time_axes.set_xlabel("thousands of sequences until solved (none: never)")
-    time_axes.legend()
+    time_axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     time_axes.grid(alpha=0.3)
     return figure
 
