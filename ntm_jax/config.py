@@ -92,6 +92,6 @@ def check_shift_range(shift_range: int, num_slots: int) -> None:
     """Raises a `ValueError` if two of the shifts would lead to the same slot."""
     if 2 * shift_range + 1 > num_slots:
         raise ValueError(
-            f"shift_range: got {shift_range}, want 2 * shift_range + 1 <= num_slots = "
-            f"{num_slots}"
+            f"shift_range, num_slots: got {shift_range} and {num_slots}, want "
+            "2 * shift_range + 1 <= num_slots"
         )

@@ -177,7 +177,10 @@ def test_evaluate_prints_one_json_object_last(finished, capsys):
     [
         ("--length=0", "length: got 0, want a whole number >= 1"),
         ("--num_slots=-4", "num_slots: got -4, want a whole number >= 1"),
-        ("--num_slots=2", "shift_range: got 1, want 2 * shift_range + 1 <= num_slots"),
+        (
+            "--num_slots=2",
+            "shift_range, num_slots: got 1 and 2, want 2 * shift_range + 1",
+        ),
         ("--num_sequences=0", "num_sequences: got 0, want a whole number >= 1"),
         ("--seed=-1", "seed: got -1, want a whole number >= 0"),
         ("--seed=4294967296", "seed: got 4294967296, want less than 2**31"),

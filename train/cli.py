@@ -74,7 +74,9 @@ def attempt(
     try:
         work()
     except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on from the last checkpoint.")
+        console.print(
+            "Stopped. The same command goes on from the last checkpoint, if any."
+        )
         return 130
     except errors as error:
         print(f"error: {error}", file=sys.stderr)

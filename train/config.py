@@ -96,7 +96,7 @@ class TrainConfig:
     controller_layers: int = 1
     """Its layers."""
     input_scale: float | None = None
-    """Scale of its initial input kernels, times LeCun-normal; its own unless given."""
+    """Of its initial input kernels, times LeCun-normal; 4, or 2 if feed_forward."""
     order: Order = NTMConfig.order
     """Whether reads see the memory before or after the writes of the same step."""
     key_activation: Activation = NTMConfig.key_activation

@@ -55,7 +55,7 @@ def draw_run(
 
 @mpl.rc_context(_STYLE)
 def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure:
-    """Cost and wrong bits per sequence against the sequences seen.
+    """Loss and wrong bits per sequence against the sequences seen.
 
     Of several seeds, each is a thin line and their median a thick one.
     """
@@ -63,7 +63,7 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
     axes = figure.subplots()
     for colour, (kind, field, label) in enumerate(
         (
-            ("train", "loss_bits", "cost, training"),
+            ("train", "loss_bits", "loss, training"),
             ("train", "wrong_bits", "wrong bits, training"),
             ("validation", "wrong_bits", "wrong bits, validation"),
         )
@@ -149,7 +149,8 @@ def answer(
         axes.imshow(values.T, aspect="auto", interpolation="nearest", **_BITS)
         axes.set_facecolor(_NOT_DUE)
         axes.set_ylabel(f"{name}\nchannel")
-    all_axes[0].set_title(f"{wrong} wrong of {int(mask.sum()) * targets.shape[1]} bits")
+    bits = int(mask.sum()) * targets.shape[1]
+    all_axes[0].set_title(f"{wrong} wrong of {bits} bits (blue: no answer is due)")
     all_axes[-1].set_xlabel("time step")
     figure.colorbar(_unit_scale(_BITS), ax=all_axes, label="value", aspect=40)
     return figure

@@ -50,15 +50,15 @@ def run_to_the_end(
         {name: factor * range_.limit for name, range_ in ranges.items()}
         for factor in (1, BEYOND)
     ]
-    with console.status("Evaluating"):
-        evaluation = [
-            entry
-            for difficulty in difficulties
-            for entry in evaluate_at(states, run, difficulty)
-        ]
-    with console.status("Drawing"):
-        machine = member(states.params, 0)
-        draw_run(run.figures, machine, run.config, run.metrics(), difficulties)
+    console.print(f"Evaluating on {FINAL_SEQUENCES} sequences of each size")
+    evaluation = [
+        entry
+        for difficulty in difficulties
+        for entry in evaluate_at(states, run, difficulty)
+    ]
+    console.print(f"Drawing in {run.figures}")
+    machine = member(states.params, 0)
+    draw_run(run.figures, machine, run.config, run.metrics(), difficulties)
     run.finish(evaluation)
     return evaluation
 
@@ -77,6 +77,7 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
     console.print(
         f"Training on {title}, in {run.path}, on {jax.devices()[0].device_kind}"
         + (f", from update {step} on" if step else "")
+        + "; the first report comes after compilation"
     )
     with Progress(console, config.steps, step, title, config.num_seeds) as progress:
         learning = np.asarray(is_learning(config, states))

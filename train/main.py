@@ -31,7 +31,7 @@ class Flags:
     """
 
     preset: str = "default"
-    """The settings to start from: default, which works, or paper."""
+    """The settings to start from: default, which is quick, or paper, those of 2014."""
     workdir: Path | None = None
     """The run's folder; runs/TASK unless given."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]

@@ -143,7 +143,7 @@ def table(outcomes: dict[str, Outcome]) -> str:
         lines.append(
             f"| {choice.replace(',', ', ')} | {of.solved}/{of.seeds} | "
             f"{readable(of.median_sequences)} | {readable(of.worst_sequences)} | "
-            f"{of.perfect}/{of.seeds} | {of.perfect_fraction:.1%} |"
+            f"{of.perfect}/{of.seeds} | {of.perfect_fraction:.2%} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -159,10 +159,12 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
         (0.2, "perfect", f"no wrong bit at {BEYOND} times the size"),
     ):
         part = [getattr(of, name) / of.seeds for of in of_all]
-        seeds_axes.barh(rows + offset, part, 0.38, label=label)
+        bars = seeds_axes.barh(rows + offset, part, 0.38, label=label)
+        counts = [f"{getattr(of, name)}/{of.seeds}" for of in of_all]
+        seeds_axes.bar_label(bars, counts, padding=2, fontsize=7)
     seeds_axes.set_yticks(rows, [choice.replace(",", "\n") for choice in outcomes])
     seeds_axes.invert_yaxis()
-    seeds_axes.set_xlim(0, 1)
+    seeds_axes.set_xlim(0, 1.1)
     seeds_axes.set_xlabel("part of the seeds")
     seeds_axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for name, marker, label in (
