@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
         ("--num_slots=0", "num_slots: got 0, want a whole number >= 1"),
         ("--batch_size=-1", "batch_size: got -1, want a whole number >= 1"),
         ("--steps=1.5", "--steps"),
-        ("--shift_range=64", "shift_range: got 64, want 2 * shift_range + 1 <="),
+        ("--shift_range=64", "shift_range, num_slots: got 64 and 128, want 2 *"),
         ("--learning_rate=nan", "learning_rate: got nan, want a positive number"),
         ("--learning_rate=0", "learning_rate: got 0.0, want a positive number"),
         ("--update_clip=0", "update_clip: got 0.0, want a positive number"),
