@@ -96,7 +96,8 @@ class TrainConfig:
     controller_layers: int = 1
     """Its layers."""
     input_scale: float | None = None
-    """Of its initial input kernels, times LeCun-normal; 4, or 2 if feed_forward."""
+    """Of its initial input kernels, times LeCun-normal; unless given, 4, or 2 if
+    feed_forward."""
     order: Order = NTMConfig.order
     """Whether reads see the memory before or after the writes of the same step."""
     key_activation: Activation = NTMConfig.key_activation
