@@ -7,7 +7,11 @@
 ((41, 16, 9), (41, 16, 8), (41, 16))
 """
 
+from tasks.associative_recall import AssociativeRecall
 from tasks.copy import Copy
+from tasks.dynamic_ngrams import DynamicNGrams
+from tasks.priority_sort import PrioritySort
+from tasks.repeat_copy import RepeatCopy
 from tasks.task import (
     Batch,
     Difficulty,
@@ -17,13 +21,23 @@ from tasks.task import (
     wrong_bits,
 )
 
-_TASKS: dict[str, type[Task]] = {"copy": Copy}
+_TASKS: dict[str, type[Task]] = {
+    "copy": Copy,
+    "repeat_copy": RepeatCopy,
+    "associative_recall": AssociativeRecall,
+    "dynamic_ngrams": DynamicNGrams,
+    "priority_sort": PrioritySort,
+}
 
 __all__ = (
+    "AssociativeRecall",
     "Batch",
     "Copy",
     "Difficulty",
+    "DynamicNGrams",
+    "PrioritySort",
     "Range",
+    "RepeatCopy",
     "Task",
     "get",
     "loss_bits",

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.task import Batch, Difficulty, Range, Task, check_count
+from tasks.task import Batch, Difficulty, Range, Task, as_channel, check_count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,11 @@ class Copy(Task):
         """The number of vectors in a sequence."""
         return {"length": (1, 20)}
 
+    @property
+    def beyond(self) -> tuple[dict[str, int], ...]:
+        """Six times the length (paper, figure 4)."""
+        return ({"length": 120},)
+
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch with T = 2 * (longest length) + 1."""
         length = ranges["length"]
@@ -61,7 +66,7 @@ class Copy(Task):
             jnp.zeros((num_steps, *shape[1:]), bits.dtype).at[: length.limit].set(bits)
         )
         presented = jnp.where((step < lengths)[:, :, None], source, 0)
-        delimiter = (step == lengths)[:, :, None].astype(jnp.float32)
+        delimiter = as_channel(step == lengths)
 
         answered = step - lengths - 1
         mask = (answered >= 0) & (answered < lengths)

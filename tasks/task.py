@@ -6,7 +6,7 @@ batch), I (input channels) and O (output channels).
 
 import abc
 import numbers
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +66,11 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def difficulty(self) -> dict[str, Difficulty]:
         """What sets in `sample` how hard a sequence is, with the paper's values."""
+
+    @property
+    @abc.abstractmethod
+    def beyond(self) -> tuple[dict[str, int], ...]:
+        """The difficulties, harder than those, at which a trained network is tried."""
 
     @abc.abstractmethod
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
@@ -141,6 +146,11 @@ def wrong_bits(logits: Array, batch: Batch) -> Array:
     return _sum_where_due(jnp.logical_not(right).astype(jnp.int32), batch.mask)
 
 
+def as_channel(values: Array) -> Array:
+    """`[T, B]` as one channel of an input or a target, `[T, B, 1]`."""
+    return values.astype(jnp.float32)[:, :, None]
+
+
 def check_logits(logits: Array, batch: Batch) -> None:
     """Raises a `ValueError` unless `logits` have the shape of the batch's targets."""
     if logits.shape != batch.targets.shape:
@@ -163,6 +173,13 @@ def check_count(name: str, value: Any) -> int:
     if int(value) >= 2**31:
         raise ValueError(f"{name}: got {value}, want less than 2**31")
     return int(value)
+
+
+def check_choice(name: str, value: Any, literal: Any) -> None:
+    """Raises a `ValueError` unless `value` is one of those of a `Literal`."""
+    if value not in get_args(literal):
+        wanted = ", ".join(get_args(literal))
+        raise ValueError(f"{name}: got {value!r}, want one of {wanted}")
 
 
 def check_range(name: str, difficulty: Any) -> Range:

@@ -1,8 +1,10 @@
 """The tasks: what they make follows from the paper, and answers are judged right."""
 
 import functools
-from typing import cast
+import itertools
+from typing import Any, cast
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,18 +57,6 @@ def test_copy_draws_every_length_and_fair_bits():
     assert abs(bits.mean() - 0.5) < 0.005
 
 
-def test_copy_is_a_function_of_its_key_inside_jit():
-    task = tasks.get("copy")
-    sample = jax.jit(functools.partial(task.sample, batch_size=4, length=(1, 5)))
-    here, there = (
-        sample(jax.random.key(3)),
-        task.sample(jax.random.key(3), 4, length=(1, 5)),
-    )
-    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), here, there))
-    other = sample(jax.random.key(4))
-    assert not bool((here.inputs == other.inputs).all())
-
-
 def test_a_traced_range_keeps_the_shape_of_its_limit():
     @jax.jit
     def sample(highest):
@@ -85,6 +75,195 @@ def test_the_width_of_copy_is_a_choice():
     assert (task.input_size, task.output_size) == (4, 3)
     assert batch.inputs.shape == (5, 2, 4)
     assert batch.targets.shape == (5, 2, 3)
+
+
+def repeated(inputs: np.ndarray, code: str) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and mask of repeat copy that an input asks for."""
+    bits, delimiter, number = inputs[:, :-2], inputs[:, -2], inputs[:, -1]
+    (length,) = np.flatnonzero(delimiter)
+    if code == "scalar":
+        numbers = np.arange(1, 11)
+        repeats = round(number[length] * numbers.std() + numbers.mean())
+        start = length + 1
+        assert not np.delete(number, length).any()
+    else:
+        repeats = int(number.sum())
+        start = length + 1 + repeats
+        assert number[length + 1 : start].all()
+    assert not bits[length:].any()
+    targets = np.zeros((len(inputs), bits.shape[1] + 1))
+    mask = np.zeros(len(inputs), bool)
+    end = start + length * repeats
+    targets[start:end, :-1] = np.tile(bits[:length], (repeats, 1))
+    targets[end, -1] = 1
+    mask[start : end + 1] = True
+    return targets, mask
+
+
+@pytest.mark.parametrize("code", ["scalar", "pulses"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), ((1, 10), (1, 10)), (4, (18, 20))])
+def test_repeat_copy_asks_for_what_it_presented(code, size):
+    length, repeats = size
+    task = tasks.RepeatCopy(num_bits=3, repeat_code=code)
+    batch = task.sample(jax.random.key(0), 32, length=length, repeats=repeats)
+    for inputs, targets, mask in sequences(batch):
+        expected_targets, expected_mask = repeated(inputs, code)
+        np.testing.assert_array_equal(targets, expected_targets)
+        np.testing.assert_array_equal(mask, expected_mask)
+    longest = np.max(length) * np.max(repeats) + 1
+    asked = np.max(length) + 1 + (np.max(repeats) if code == "pulses" else 0)
+    assert len(batch.mask) == asked + longest
+
+
+def test_repeat_copy_draws_every_length_and_number_alike():
+    batch = tasks.get("repeat_copy").sample(jax.random.key(1), 5000)
+    lengths = np.asarray(batch.inputs[:, :, -2]).argmax(0)
+    numbers = (np.asarray(batch.mask).sum(0) - 1) // lengths
+    counts = np.histogram2d(lengths, numbers, bins=[np.arange(0.5, 11)] * 2)[0]
+    # 50 expected of each; five standard deviations of a binomial.
+    assert np.all(np.abs(counts - 50) < 36)
+
+
+def recalled(inputs: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Targets and mask of recall that an input asks for, and the number of items."""
+    bits, item, query = inputs[:, :-2], inputs[:, -2], inputs[:, -1]
+    starts = np.flatnonzero(item)
+    first, last = np.flatnonzero(query)
+    items = [bits[start + 1 : start + 1 + width] for start in starts]
+    assert np.diff([*starts, first]).tolist() == [width + 1] * len(items)
+    assert last - first == width + 1
+    assert not bits[np.flatnonzero(item + query)].any()
+    assert not bits[last:].any()
+    asked = bits[first + 1 : last]
+    targets, mask = np.zeros_like(bits), np.zeros(len(bits), bool)
+    answer = slice(last + 1, last + 1 + width)
+    mask[answer] = True
+    following = [
+        after for one, after in itertools.pairwise(items) if np.array_equal(one, asked)
+    ]
+    assert following  # the last item is never asked for
+    targets[answer] = following[0]
+    return targets, mask, len(items)
+
+
+@pytest.mark.parametrize("items", [2, 5, (2, 6), (10, 20)])
+def test_recall_asks_for_the_item_after_the_query(items):
+    task = tasks.AssociativeRecall(num_bits=12)  # no two items alike
+    batch = task.sample(jax.random.key(0), 64, items=items)
+    found = []
+    for inputs, targets, mask in sequences(batch):
+        expected_targets, expected_mask, count = recalled(inputs, 3)
+        np.testing.assert_array_equal(targets, expected_targets)
+        np.testing.assert_array_equal(mask, expected_mask)
+        found.append(count)
+    assert np.min(items) <= min(found) <= max(found) <= np.max(items)
+    assert len(batch.mask) == 4 * np.max(items) + 5 + 3
+
+
+def test_recall_asks_for_every_item_but_the_last_alike():
+    task = tasks.AssociativeRecall(num_bits=16, item_length=1)
+    batch = task.sample(jax.random.key(2), 4000, items=5)
+    asked = []
+    for inputs, _, _ in sequences(batch):
+        items, query = inputs[1:10:2, :-2], inputs[11, :-2]
+        asked.append(np.flatnonzero((items == query).all(1))[0])
+    # 1,000 expected of each of four.
+    assert np.all(np.abs(np.bincount(asked, minlength=5)[:4] - 1000) < 140)
+    assert max(asked) == 3
+
+
+@pytest.mark.parametrize("order", [1, 2, 6])
+def test_ngrams_predict_the_next_bit(order):
+    task = tasks.DynamicNGrams(order=order)
+    batch = task.sample(jax.random.key(0), 16, length=(8, 30))
+    assert batch.inputs.shape == (29, 16, 1)
+    for inputs, targets, mask in sequences(batch):
+        steps = np.flatnonzero(mask)
+        # From the first whole context on, without a gap.
+        first = max(order - 2, 0)
+        np.testing.assert_array_equal(steps, np.arange(first, steps[-1] + 1))
+        np.testing.assert_array_equal(targets[steps[:-1]], inputs[steps[1:]])
+        assert 7 <= steps[-1] + 1 <= 29
+        assert not targets[~mask].any()
+
+
+def test_ngrams_follow_a_table_of_beta_one_half():
+    task = tasks.DynamicNGrams(order=2)
+    batch = task.sample(jax.random.key(1), 2000, length=400)
+    bits, following = (np.asarray(x[:, :, 0]) for x in (batch.inputs, batch.targets))
+    for context in (0, 1):
+        seen = bits == context
+        rates = (following * seen).sum(0) / np.maximum(seen.sum(0), 1)
+        rates = rates[seen.sum(0) > 100]
+        # The arcsine distribution: quartiles at sin^2(pi/8) and sin^2(3 pi/8).
+        quartiles = np.quantile(rates, [0.25, 0.5, 0.75])
+        np.testing.assert_allclose(quartiles, [0.146, 0.5, 0.854], atol=0.06)
+
+
+def test_the_optimal_prediction_is_brute_force_counting():
+    task = tasks.DynamicNGrams(order=4)
+    batch = task.sample(jax.random.key(3), 8, length=(5, 60))
+    logits = np.asarray(task.optimal_logits(batch))[:, :, 0]
+    for b, (inputs, targets, mask) in enumerate(sequences(batch)):
+        for step in np.flatnonzero(mask):
+            bits = inputs[: step + 1, 0]
+            context = bits[-3:]
+            ones = zeros = 0
+            for at in range(3, step + 1):
+                if np.array_equal(bits[at - 3 : at], context):
+                    ones += bits[at] == 1
+                    zeros += bits[at] == 0
+            probability = (ones + 0.5) / (ones + zeros + 1)
+            expected = np.log(probability / (1 - probability))
+            np.testing.assert_allclose(logits[step, b], expected, atol=1e-5)
+        assert targets.shape == (59, 1)
+
+
+def sorted_answer(inputs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and mask of priority sort that an input asks for."""
+    bits, priority, delimiter = inputs[:, :-2], inputs[:, -2], inputs[:, -1]
+    (length,) = np.flatnonzero(delimiter)
+    assert not bits[length:].any()
+    assert not priority[length:].any()
+    order = sorted(range(length), key=lambda place: -priority[place])
+    targets, mask = np.zeros_like(bits), np.zeros(len(bits), bool)
+    targets[length + 1 : length + 1 + count] = bits[order[:count]]
+    mask[length + 1 : length + 1 + count] = True
+    return targets, mask
+
+
+@pytest.mark.parametrize(("length", "answers"), [(20, 16), (1, 1), ((6, 9), (2, 6))])
+def test_sort_asks_for_the_highest_in_order(length, answers):
+    task = tasks.get("priority_sort")
+    batch = task.sample(jax.random.key(0), 32, length=length, answers=answers)
+    for inputs, targets, mask in sequences(batch):
+        expected_targets, expected_mask = sorted_answer(inputs, mask.sum())
+        np.testing.assert_array_equal(targets, expected_targets)
+        np.testing.assert_array_equal(mask, expected_mask)
+        assert np.min(answers) <= mask.sum() <= np.max(answers)
+    assert len(batch.mask) == np.max(length) + 1 + np.max(answers)
+
+
+def test_priorities_are_uniform():
+    batch = tasks.get("priority_sort").sample(jax.random.key(1), 500)
+    priorities = np.asarray(batch.inputs[:20, :, -2]).ravel()
+    quantiles = np.quantile(priorities, [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(quantiles, [-1, -0.5, 0, 0.5, 1], atol=0.04)
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_task_is_a_function_of_its_key_inside_jit(name):
+    task = tasks.get(name)
+    sample = jax.jit(functools.partial(task.sample, batch_size=4))
+    here, there = sample(jax.random.key(3)), task.sample(jax.random.key(3), 4)
+    chex.assert_trees_all_close(here, there, rtol=1e-6)
+    assert here.inputs.shape[-1] == task.input_size
+    assert here.targets.shape[-1] == task.output_size
+    assert here.inputs.dtype == here.targets.dtype == jnp.float32
+    assert here.mask.any(0).all()
+    assert not bool((here.inputs == sample(jax.random.key(4)).inputs).all())
+    for difficulty in task.beyond:
+        task.ranges(**difficulty)
 
 
 def make_batch(targets, mask):
@@ -161,6 +340,29 @@ def test_no_answer_at_all_is_wrong():
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call(tasks.get("copy"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: tasks.RepeatCopy(repeat_code=cast("Any", "morse")),
+            "repeat_code: got",
+        ),
+        (lambda: tasks.get("repeat_copy").ranges(repeats=0), "repeats: got 0"),
+        (lambda: tasks.AssociativeRecall(item_length=0), "item_length: got 0"),
+        (lambda: tasks.get("associative_recall").ranges(items=1), "items: got 1"),
+        (lambda: tasks.get("associative_recall").ranges(items=(1, 6)), "items: got"),
+        (lambda: tasks.DynamicNGrams(order=0), "order: got 0"),
+        (lambda: tasks.DynamicNGrams(order=20), "order: got 20"),
+        (lambda: tasks.get("dynamic_ngrams").ranges(length=5), "length: got 5"),
+        (lambda: tasks.get("priority_sort").ranges(answers=21), "answers: got 21"),
+        (lambda: tasks.get("priority_sort").ranges(length=(9, 20)), "answers: got 16"),
+    ],
+)
+def test_what_a_task_cannot_be_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 @pytest.mark.parametrize("judge", [tasks.loss_bits, tasks.wrong_bits])

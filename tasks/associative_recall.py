@@ -1,0 +1,113 @@
+"""Associative recall: the item after one that comes again (paper, section 4.3).
+
+>>> import jax
+>>> task = AssociativeRecall(num_bits=1, item_length=1)
+>>> batch = task.sample(jax.random.key(1), batch_size=1, items=2)
+>>> batch.inputs[:, 0].astype(int).tolist()  # a bit, and the two delimiters
+[[0, 1, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 1], [0, 0, 0]]
+>>> batch.targets[:, 0].astype(int).tolist()
+[[0], [0], [0], [0], [0], [0], [0], [1]]
+>>> batch.mask[:, 0].astype(int).tolist()
+[0, 0, 0, 0, 0, 0, 0, 1]
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tasks.task import Batch, Difficulty, Range, Task, as_channel, check_count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AssociativeRecall(Task):
+    """Items of `item_length` vectors, then one of them again; the answer is the next.
+
+    A delimiter stands before each item, and another before and behind the query, each
+    on a channel of its own. The query is any item but the last. There is no input while
+    the answer is due.
+    """
+
+    num_bits: int = 6
+    item_length: int = 3
+
+    def __post_init__(self) -> None:
+        check_count("num_bits", self.num_bits)
+        check_count("item_length", self.item_length)
+
+    @property
+    def input_size(self) -> int:
+        """The bits, the delimiter of items and that of the query."""
+        return self.num_bits + 2
+
+    @property
+    def output_size(self) -> int:
+        """The bits."""
+        return self.num_bits
+
+    @property
+    def difficulty(self) -> dict[str, Difficulty]:
+        """The number of items."""
+        return {"items": (2, 6)}
+
+    @property
+    def beyond(self) -> tuple[dict[str, int], ...]:
+        """Up to twenty items (paper, figure 11)."""
+        return {"items": 12}, {"items": 20}
+
+    def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
+        """As of any task; an item needs another one after it.
+
+        Raises:
+          TypeError, ValueError: for fewer than 2 items, beside the others.
+        """
+        ranges = super().ranges(**difficulty)
+        if ranges["items"].lowest < 2:
+            raise ValueError(
+                f"items: got {difficulty['items']!r}, want at least 2: the query and "
+                "the item after it"
+            )
+        return ranges
+
+    def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
+        """A batch as long as the sequence of most items."""
+        items = ranges["items"]
+        count_key, query_key, bits_key = jax.random.split(key, 3)
+        counts = items.draw(count_key, (1, batch_size))
+        queries = jax.random.randint(query_key, (1, batch_size), 0, counts - 1)
+        shape = (items.limit, self.item_length, batch_size, self.num_bits)
+        bits = jax.random.bernoulli(bits_key, shape=shape).astype(jnp.float32)
+
+        # Every step belongs to a period: the delimiter, then the vectors of an item.
+        period = self.item_length + 1
+        num_steps = period * items.limit + period + 1 + self.item_length
+        step = jnp.arange(num_steps)[:, None]
+        asked = period * counts
+        after = step - asked
+        item = jnp.where(after < 0, step // period, queries)
+        place = jnp.where(after < 0, step, after) % period - 1
+        presented = (place >= 0) & (after < period)
+        answered = after - period - 1
+        mask = (answered >= 0) & (answered < self.item_length)
+
+        def vectors(item: Array, place: Array, chosen: Array) -> Array:
+            item = jnp.clip(item, 0, items.limit - 1)
+            place = jnp.clip(place, 0, self.item_length - 1)
+            vector = bits[item, place, jnp.arange(batch_size)[None]]
+            return jnp.where(chosen[:, :, None], vector, 0)
+
+        item_delimiter = (place < 0) & (after < 0)
+        query_delimiter = (after == 0) | (after == period)
+        return Batch(
+            inputs=jnp.concatenate(
+                [
+                    vectors(item, place, presented),
+                    as_channel(item_delimiter),
+                    as_channel(query_delimiter),
+                ],
+                axis=-1,
+            ),
+            targets=vectors(queries + 1, answered, mask),
+            mask=mask,
+        )

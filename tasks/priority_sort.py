@@ -1,0 +1,103 @@
+"""Priority sort: the vectors of highest priority, in order (paper, section 4.5).
+
+>>> import jax
+>>> task = PrioritySort(num_bits=1)
+>>> batch = task.sample(jax.random.key(2), batch_size=1, length=3, answers=2)
+>>> print(batch.inputs[:3, 0].round(2))  # the bit, its priority and the delimiter
+[[ 0.   -0.41  0.  ]
+ [ 1.   -0.34  0.  ]
+ [ 1.    0.65  0.  ]]
+>>> batch.targets[:, 0, 0].astype(int).tolist()
+[0, 0, 0, 0, 1, 1]
+>>> batch.mask[:, 0].astype(int).tolist()
+[0, 0, 0, 0, 1, 1]
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tasks.task import Batch, Difficulty, Range, Task, as_channel, check_count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrioritySort(Task):
+    """Vectors of `num_bits`, each with a priority drawn from -1 to 1, and a delimiter.
+
+    The answer is the vectors of highest priority, the highest first. There is no input
+    while it is due.
+    """
+
+    num_bits: int = 8
+
+    def __post_init__(self) -> None:
+        check_count("num_bits", self.num_bits)
+
+    @property
+    def input_size(self) -> int:
+        """The bits, the priority and the delimiter."""
+        return self.num_bits + 2
+
+    @property
+    def output_size(self) -> int:
+        """The bits."""
+        return self.num_bits
+
+    @property
+    def difficulty(self) -> dict[str, Difficulty]:
+        """The number of vectors, and of those that are asked for."""
+        return {"length": 20, "answers": 16}
+
+    @property
+    def beyond(self) -> tuple[dict[str, int], ...]:
+        """Half as many vectors more."""
+        return ({"length": 30, "answers": 24},)
+
+    def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
+        """As of any task; no more answers than vectors.
+
+        Raises:
+          TypeError, ValueError: for more, beside the others.
+        """
+        ranges = super().ranges(**difficulty)
+        if ranges["answers"].limit > ranges["length"].lowest:
+            raise ValueError(
+                f"answers: got {ranges['answers'].limit}, want at most "
+                f"{ranges['length'].lowest}, the vectors of the shortest sequence"
+            )
+        return ranges
+
+    def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
+        """A batch with T = (longest length) + 1 + (most answers)."""
+        length, answers = ranges["length"], ranges["answers"]
+        length_key, answers_key, bits_key, priority_key = jax.random.split(key, 4)
+        lengths = length.draw(length_key, (1, batch_size))
+        counts = answers.draw(answers_key, (1, batch_size))
+        shape = (length.limit, batch_size, self.num_bits)
+        bits = jax.random.bernoulli(bits_key, shape=shape).astype(jnp.float32)
+        priorities = jax.random.uniform(priority_key, shape[:2], minval=-1.0)
+
+        num_steps = length.limit + 1 + answers.limit
+        step = jnp.arange(num_steps)[:, None]
+        vectors = jnp.concatenate([bits, priorities[:, :, None]], axis=-1)
+        longer = (0, num_steps - length.limit), (0, 0), (0, 0)
+        presented = jnp.where((step < lengths)[:, :, None], jnp.pad(vectors, longer), 0)
+        delimiter = step == lengths
+
+        place = jnp.arange(length.limit)[:, None]
+        order = jnp.argsort(
+            jnp.where(place < lengths, priorities, -jnp.inf), axis=0, descending=True
+        )
+        answered = step - lengths - 1
+        mask = (answered >= 0) & (answered < counts)
+        due = jnp.take_along_axis(
+            order, jnp.clip(answered, 0, length.limit - 1), axis=0
+        )
+        chosen = jnp.take_along_axis(bits, due[:, :, None], axis=0)
+        return Batch(
+            inputs=jnp.concatenate([presented, as_channel(delimiter)], axis=-1),
+            targets=jnp.where(mask[:, :, None], chosen, 0),
+            mask=mask,
+        )

@@ -1,0 +1,122 @@
+"""Repeat copy: a sequence, a number of times, then an end marker (paper, section 4.2).
+
+>>> import jax
+>>> task = RepeatCopy(num_bits=1)
+>>> batch = task.sample(jax.random.key(1), batch_size=1, length=2, repeats=3)
+>>> batch.targets[:, 0].astype(int).tolist()  # the bit and the end marker
+[[0, 0], [0, 0], [0, 0], [0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [1, 0], [0, 1]]
+>>> batch.mask[:, 0].astype(int).tolist()
+[0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
+"""
+
+import dataclasses
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tasks.task import (
+    Batch,
+    Difficulty,
+    Range,
+    Task,
+    as_channel,
+    check_choice,
+    check_count,
+)
+
+RepeatCode = Literal["scalar", "pulses"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RepeatCopy(Task):
+    """Sequences of `num_bits` wide vectors, a delimiter and how often to repeat them.
+
+    The number of repeats has a channel of its own, in one of two codes:
+
+    * `"scalar"`, the paper's: one number beside the delimiter, brought to mean 0 and
+      variance 1 over the numbers that the paper trains on, 1 to 10. The step that it
+      takes from one number to the next is the same for all, but a network has never
+      seen those beyond.
+    * `"pulses"`: as many ones as repeats, one after another, behind the delimiter. It
+      can say any number, and a network that counts them can count on.
+
+    The answer is the copies and then one on an output channel of its own. There is no
+    input while it is due.
+    """
+
+    num_bits: int = 8
+    repeat_code: RepeatCode = "scalar"
+
+    def __post_init__(self) -> None:
+        check_count("num_bits", self.num_bits)
+        check_choice("repeat_code", self.repeat_code, RepeatCode)
+
+    @property
+    def input_size(self) -> int:
+        """The bits, the delimiter and the repeats."""
+        return self.num_bits + 2
+
+    @property
+    def output_size(self) -> int:
+        """The bits and the end marker."""
+        return self.num_bits + 1
+
+    @property
+    def difficulty(self) -> dict[str, Difficulty]:
+        """The number of vectors in a sequence and of its copies."""
+        return {"length": (1, 10), "repeats": (1, 10)}
+
+    @property
+    def beyond(self) -> tuple[dict[str, int], ...]:
+        """Twice the length, and twice the repeats (paper, figure 8)."""
+        return {"length": 20, "repeats": 10}, {"length": 10, "repeats": 20}
+
+    def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
+        """A batch as long as the longest of all answers."""
+        length, repeats = ranges["length"], ranges["repeats"]
+        length_key, repeats_key, bits_key = jax.random.split(key, 3)
+        lengths = length.draw(length_key, (1, batch_size))
+        counts = repeats.draw(repeats_key, (1, batch_size))
+        shape = (length.limit, batch_size, self.num_bits)
+        bits = jax.random.bernoulli(bits_key, shape=shape).astype(jnp.float32)
+
+        pulses = self.repeat_code == "pulses"
+        said = repeats.limit if pulses else 0
+        num_steps = length.limit + 1 + said + length.limit * repeats.limit + 1
+        step = jnp.arange(num_steps)[:, None]
+        source = (
+            jnp.zeros((num_steps, *shape[1:]), bits.dtype).at[: length.limit].set(bits)
+        )
+        presented = jnp.where((step < lengths)[:, :, None], source, 0)
+        delimiter = step == lengths
+        if pulses:
+            number = (step > lengths) & (step <= lengths + counts)
+            asked = lengths + counts
+        else:
+            number = jnp.where(delimiter, self._normalised(counts), 0)
+            asked = lengths
+
+        answered = step - asked - 1
+        copied = (answered >= 0) & (answered < lengths * counts)
+        end = answered == lengths * counts
+        due = jnp.where(copied, answered % lengths, 0)[:, :, None]
+        answers = jnp.where(
+            copied[:, :, None], jnp.take_along_axis(bits, due, axis=0), 0
+        )
+        return Batch(
+            inputs=jnp.concatenate(
+                [presented, as_channel(delimiter), as_channel(number)], axis=-1
+            ),
+            targets=jnp.concatenate([answers, as_channel(end)], axis=-1),
+            mask=copied | end,
+        )
+
+    def _normalised(self, counts: Array) -> Array:
+        """Mean 0 and variance 1 over the repeats of the paper's training."""
+        lowest, highest = 1, 10
+        mean = (lowest + highest) / 2
+        deviation = math.sqrt(((highest - lowest + 1) ** 2 - 1) / 12)
+        return (counts.astype(jnp.float32) - mean) / deviation
