@@ -21,13 +21,13 @@ from jax import Array, lax
 from ntm_jax.checks import check_arrays, check_float_array
 
 # Length below which a key or a slot counts as zero: it bounds the cosine's gradient.
-_SMALLEST_LENGTH = 1e-8
+SMALLEST_LENGTH = 1e-8
 # Share of an empty slot in the logarithm of eq. 9, beside 1 for the largest weight.
 _SMALLEST_WEIGHT = 1e-30
 # Sum below which weights are no weighting: it bounds the gradient of eq. 9.
 _SMALLEST_SUM = 2.0**-32
 # Powers of two (so that they round nothing) that keep products within float32's range.
-_HEADROOM = 2.0**-32
+HEADROOM = 2.0**-32
 _LARGEST_SCALE = 2.0**125  # whose inverse is still a normal number
 
 
@@ -54,10 +54,9 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
         key=(key, f"... {head}M"),
         strength=(strength, f"... {head}"),
     )
-    scale, inverse_length = _scale_and_inverse_length(key)
-    direction = key / scale[..., None] * (inverse_length * _HEADROOM)[..., None]
+    direction = unit_key(key)
     scale, inverse_lengths = _scale_and_inverse_length(memory)
-    scale = scale * _HEADROOM
+    scale = scale * HEADROOM
     # Each factor of the cosine has a scale near 1, and so have their gradients.
     if head:
         product = jnp.einsum("...hm,...nm->...hn", direction, memory)
@@ -65,7 +64,13 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
     else:
         product = jnp.einsum("...m,...nm->...n", direction, memory)
         cosine = product / scale * inverse_lengths
-    return _softmax_of_product(strength, cosine)
+    return softmax_of_product(strength, cosine)
+
+
+def unit_key(key: Array) -> Array:
+    """The key's direction, `[..., M]`: of length `HEADROOM`, or zero for a zero key."""
+    scale, inverse_length = _scale_and_inverse_length(key)
+    return key / scale[..., None] * (inverse_length * HEADROOM)[..., None]
 
 
 def interpolate(content: Array, previous: Array, gate: Array) -> Array:
@@ -160,7 +165,7 @@ def sharpen(weights: Array, gamma: Array) -> Array:
     # The result does not depend on a common scale, hence no gradient flows through it.
     largest = lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True))
     logarithms = jnp.log(weights / largest + _SMALLEST_WEIGHT)
-    return _softmax_of_product(gamma, logarithms).astype(dtype)
+    return softmax_of_product(gamma, logarithms).astype(dtype)
 
 
 def address(
@@ -207,7 +212,7 @@ def softmax(logits: Array) -> Array:
     return jax.nn.softmax(*_widen(logits), axis=-1).astype(logits.dtype)
 
 
-def _softmax_of_product(factor: Array, values: Array) -> Array:
+def softmax_of_product(factor: Array, values: Array) -> Array:
     """softmax_i(f x(i)) for x that are rounded at about eps, the largest near 1 or 0.
 
     Beyond f = 1/eps the rounding of x alone would decide. It need not even be the same
@@ -234,6 +239,6 @@ def _scale_and_inverse_length(vector: Array) -> tuple[Array, Array]:
     flows through that. The largest entry is one by which no square overflows.
     """
     largest = jnp.max(jnp.abs(vector), axis=-1)
-    scale = lax.stop_gradient(jnp.clip(largest, _SMALLEST_LENGTH, _LARGEST_SCALE))
+    scale = lax.stop_gradient(jnp.clip(largest, SMALLEST_LENGTH, _LARGEST_SCALE))
     squares = jnp.sum((vector / scale[..., None]) ** 2, axis=-1)
-    return scale, lax.rsqrt(squares + (_SMALLEST_LENGTH / scale) ** 2)
+    return scale, lax.rsqrt(squares + (SMALLEST_LENGTH / scale) ** 2)

@@ -20,7 +20,7 @@ from flax import errors, struct
 from flax.linen import initializers
 from jax import Array, lax
 
-from ntm_jax import controllers, heads
+from ntm_jax import controllers, fast, heads
 from ntm_jax.addressing import address, softmax
 from ntm_jax.checks import (
     check_arrays,
@@ -299,8 +299,10 @@ def unroll(
 ) -> tuple[NTMState, Array]:
     """A whole sequence: `lax.scan` of `step` over time, the first axis.
 
-    The backward pass computes each step again instead of keeping what it computed, so
-    that memory grows with T by the states alone.
+    The backward pass computes most of each step again instead of keeping it, so that
+    memory grows with T by little more than the states. Where it applies, it is that of
+    `ntm_jax.fast`, which knows reverse mode alone: for `jax.jvp`, scan `step` yourself.
+    Batch axes of `xs` cost less than `jax.vmap` over sequences.
 
     Args:
       params: of `init`.
@@ -324,6 +326,12 @@ def unroll(
                 "want an array of bool"
             )
         check_shape("mask", mask, xs.shape[:-1], "T ...")
+
+    if fast.applies(config, state):
+        # Raises what `step` raises for parameters that do not fit.
+        x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
+        jax.eval_shape(lambda p, s, x: _step(p, s, x, config, "xs"), params, state, x)
+        return fast.unroll(params, xs, config, state, mask)
 
     def masked_step(state: NTMState, inputs: tuple[Array, Array | None]):
         x, keep = inputs
