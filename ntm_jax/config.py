@@ -45,8 +45,10 @@ class NTMConfig:
       initial_read: what was read before the first step: `"zeros"` or `"learned"`.
       initial_carry: of the controller: `"cell"`, the cell's own, or `"learned"`.
       initial_heads: how `init` makes heads move that have learned nothing yet:
-        `"tape"`, write heads to the next slot at every step while read heads stay, both
-        with little regard to content; or `"neutral"`, without a preference.
+        `"tape"`, the first write head to the next slot at every step while all others
+        stay, with little regard to content; or `"neutral"`, without a preference.
+      initial_strength: bias of the strength of those heads that stay as on a tape, so
+        that they notice content early.
       head_scale: of the heads' kernels that `init` makes, times Glorot-uniform.
 
     Raises:
@@ -69,10 +71,11 @@ class NTMConfig:
     initial_read: InitialRead = "zeros"
     initial_carry: InitialCarry = "cell"
     initial_heads: InitialHeads = "tape"
+    initial_strength: float = 0.0
     head_scale: float = 0.3
 
     def __post_init__(self) -> None:
-        check_fields(self, zero_too=("shift_range",))
+        check_fields(self, zero_too=("shift_range", "initial_strength"))
         check_shift_range(self.shift_range, self.num_slots)
         if not isinstance(self.controller, nn.Module):
             raise TypeError(

@@ -82,26 +82,40 @@ def init(
 
 
 def like_a_tape(
-    params: dict[str, Array], slot_size: int, shift_range: int, *, move: bool
+    params: dict[str, Array],
+    slot_size: int,
+    shift_range: int,
+    *,
+    num_moving: int,
+    strength: float = 0.0,
 ) -> dict[str, Array]:
     """The parameters, with biases by which heads at first move as on a tape.
 
-    With little regard to content, they `move` to the next slot at every step or stay:
-    where write heads move and read heads stay, an untrained machine writes slot after
-    slot and keeps in sight where it began. It has but to unlearn what a task does not
-    want, while heads without a preference have to find, all at once, where to write,
-    how to move and how to come back.
+    With little regard to content, the first `num_moving` go to the next slot at every
+    step and the others stay: where a write head moves and read heads stay, an untrained
+    machine writes slot after slot and keeps in sight where it began. It has but to
+    unlearn what a task does not want, while heads without a preference have to find,
+    all at once, where to write, how to move and how to come back.
 
     Moving is the stronger preference. A sequence of one vector can be learned by
     writing where the read heads wait as well as by moving these, and only the second
     carries over to longer ones.
+
+    Heads that stay are those that a task may send elsewhere by content; with the bias
+    `strength` they notice any from the beginning.
     """
     sizes = _addressing_sizes(slot_size, shift_range)
-    key, strength, gate, shift, gamma = (jnp.zeros(size) for size in sizes)
-    preferred = shift_range + (min(1, shift_range) if move else 0)
-    shift = shift.at[preferred].set(_MOVE if move else _STAY)
-    tape = jnp.concatenate([key, strength, gate + _GATE, shift, gamma])
-    return {**params, "bias": params["bias"].at[:, : tape.size].add(tape)}
+    bias = params["bias"]
+    for head in range(len(bias)):
+        key, beta, gate, shift, gamma = (jnp.zeros(size) for size in sizes)
+        if head < num_moving:
+            shift = shift.at[shift_range + min(1, shift_range)].set(_MOVE)
+        else:
+            shift = shift.at[shift_range].set(_STAY)
+            beta = beta + strength
+        tape = jnp.concatenate([key, beta, gate + _GATE, shift, gamma])
+        bias = bias.at[head, : tape.size].add(tape)
+    return {**params, "bias": bias}
 
 
 def emit(params: dict[str, Array], hidden: Array, clip: float | None = None) -> Array:

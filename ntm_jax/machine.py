@@ -106,9 +106,13 @@ def init(
         },
     }
     if config.initial_heads == "tape":
-        for name, move in (("read_heads", False), ("write_heads", True)):
+        for name, num_moving in (("read_heads", 0), ("write_heads", 1)):
             params[name] = heads.like_a_tape(
-                params[name], m, config.shift_range, move=move
+                params[name],
+                m,
+                config.shift_range,
+                num_moving=num_moving,
+                strength=config.initial_strength,
             )
     initial = {}
     if config.initial_memory == "learned":

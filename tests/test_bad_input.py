@@ -220,6 +220,8 @@ FIELDS = [
         ("NTMConfig", "head_scale", value, str(value))
         for value in (0, -1.0, float("inf"), float("nan"), "1", True, None)
     ),
+    ("NTMConfig", "initial_strength", -1.0, "-1.0"),
+    ("NTMConfig", "initial_strength", float("inf"), "inf"),
     ("NTMConfig", "head_clip", 0, "0"),
     ("NTMConfig", "head_clip", -20.0, "-20.0"),
     ("NTMConfig", "head_clip", float("inf"), "inf"),

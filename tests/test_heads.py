@@ -134,20 +134,32 @@ def test_heads_like_a_tape_move_before_they_learn(shift_range):
         shift_range=shift_range,
         num_read_heads=2,
         num_write_heads=2,
+        initial_strength=5.0,
     )
     params = ntm_jax.init(jax.random.key(0), config, input_size=3)
     xs = jnp.zeros((steps, 3))  # no input: the controller's output is near zero
     trace = ntm_jax.trace(params, xs, config=config)
-    reads = np.asarray(trace.states.read_weights).argmax(-1)
-    writes = np.asarray(trace.states.write_weights).argmax(-1)
-    np.testing.assert_array_equal(reads, np.zeros((steps, 2)))
+    focused = [
+        np.asarray(weights).argmax(-1)
+        for weights in (trace.states.read_weights, trace.states.write_weights)
+    ]
     moved = np.arange(1, steps + 1) if shift_range else np.zeros(steps)
-    np.testing.assert_array_equal(writes, np.stack([moved] * 2, axis=1))
-    assert (np.asarray(trace.write.gate) < 0.3).all()
+    stayed = np.zeros(steps)
+    np.testing.assert_array_equal(focused[0], np.stack([stayed] * 2, axis=1))
+    np.testing.assert_array_equal(focused[1], np.stack([moved, stayed], axis=1))
+    staying = trace.read, jax.tree.map(lambda leaf: leaf[:, 1:], trace.write)
+    for addressing in (*staying, trace.write):
+        assert (np.asarray(addressing.gate) < 0.3).all()
+    for addressing in staying:
+        np.testing.assert_allclose(addressing.strength, 5.0, atol=0.5)
     if shift_range:  # a bias of 4 against 2, over 2 R + 1 shifts
         others = 2 * shift_range
-        for shift, at, bias in ((trace.read, 0, 2.0), (trace.write, 1, 4.0)):
-            likely = np.asarray(shift.shift)[..., shift_range + at]
+        for shift, at, bias in (
+            (trace.read.shift, 0, 2.0),
+            (trace.write.shift[:, :1], 1, 4.0),
+            (trace.write.shift[:, 1:], 0, 2.0),
+        ):
+            likely = np.asarray(shift)[..., shift_range + at]
             expected = math.exp(bias) / (math.exp(bias) + others)
             np.testing.assert_allclose(likely, expected, atol=0.1)
 

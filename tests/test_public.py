@@ -14,7 +14,8 @@ SIGNATURES = {
         "num_write_heads=1, shift_range=1, controller=<factory>, order='read_first', "
         "key_activation='tanh', add_activation='tanh', head_clip=None, "
         "initial_memory='constant', initial_focus='first_slot', initial_read='zeros', "
-        "initial_carry='cell', initial_heads='tape', head_scale=0.3)"
+        "initial_carry='cell', initial_heads='tape', initial_strength=0.0, "
+        "head_scale=0.3)"
     ),
     "NTMState": "(memory, read_weights, write_weights, reads, controller)",
     "Trace": "(states, outputs, read, write, writing)",
