@@ -63,12 +63,16 @@ class AssociativeRecall(Task):
           TypeError, ValueError: for fewer than 2 items, beside the others.
         """
         ranges = super().ranges(**difficulty)
-        if ranges["items"].lowest < 2:
+        if ranges["items"].below(2):
             raise ValueError(
                 f"items: got {difficulty['items']!r}, want at least 2: the query and "
                 "the item after it"
             )
         return ranges
+
+    def num_kept(self, ranges: dict[str, Range]) -> int:
+        """The items."""
+        return ranges["items"].limit
 
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch as long as the sequence of most items."""

@@ -52,6 +52,10 @@ class Copy(Task):
         """Six times the length (paper, figure 4)."""
         return ({"length": 120},)
 
+    def num_kept(self, ranges: dict[str, Range]) -> int:
+        """The vectors."""
+        return ranges["length"].limit
+
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch with T = 2 * (longest length) + 1."""
         length = ranges["length"]

@@ -14,6 +14,7 @@
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,9 @@ class PrioritySort(Task):
 
     num_bits: int = 8
 
+    # Two of twenty priorities may lie too near to each other to be told apart.
+    tolerance: ClassVar[float] = 1.0
+
     def __post_init__(self) -> None:
         check_count("num_bits", self.num_bits)
 
@@ -47,8 +51,13 @@ class PrioritySort(Task):
 
     @property
     def difficulty(self) -> dict[str, Difficulty]:
-        """The number of vectors, and of those that are asked for."""
+        """The number of vectors, and at most how many of them are asked for."""
         return {"length": 20, "answers": 16}
+
+    @property
+    def easiest(self) -> dict[str, int]:
+        """Which of two vectors comes first."""
+        return {"length": 2, "answers": 1}
 
     @property
     def beyond(self) -> tuple[dict[str, int], ...]:
@@ -56,25 +65,29 @@ class PrioritySort(Task):
         return ({"length": 30, "answers": 24},)
 
     def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
-        """As of any task; no more answers than vectors.
+        """As of any task; no more answers than vectors in the longest sequence.
 
         Raises:
           TypeError, ValueError: for more, beside the others.
         """
         ranges = super().ranges(**difficulty)
-        if ranges["answers"].limit > ranges["length"].lowest:
+        if ranges["answers"].limit > ranges["length"].limit:
             raise ValueError(
                 f"answers: got {ranges['answers'].limit}, want at most "
-                f"{ranges['length'].lowest}, the vectors of the shortest sequence"
+                f"{ranges['length'].limit}, the vectors of the longest sequence"
             )
         return ranges
+
+    def num_kept(self, ranges: dict[str, Range]) -> int:
+        """The vectors."""
+        return ranges["length"].limit
 
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch with T = (longest length) + 1 + (most answers)."""
         length, answers = ranges["length"], ranges["answers"]
         length_key, answers_key, bits_key, priority_key = jax.random.split(key, 4)
         lengths = length.draw(length_key, (1, batch_size))
-        counts = answers.draw(answers_key, (1, batch_size))
+        counts = jnp.minimum(answers.draw(answers_key, (1, batch_size)), lengths)
         shape = (length.limit, batch_size, self.num_bits)
         bits = jax.random.bernoulli(bits_key, shape=shape).astype(jnp.float32)
         priorities = jax.random.uniform(priority_key, shape[:2], minval=-1.0)

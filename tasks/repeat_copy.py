@@ -74,6 +74,10 @@ class RepeatCopy(Task):
         """Twice the length, and twice the repeats (paper, figure 8)."""
         return {"length": 20, "repeats": 10}, {"length": 10, "repeats": 20}
 
+    def num_kept(self, ranges: dict[str, Range]) -> int:
+        """The vectors."""
+        return ranges["length"].limit
+
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch as long as the longest of all answers."""
         length, repeats = ranges["length"], ranges["repeats"]

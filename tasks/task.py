@@ -6,7 +6,7 @@ batch), I (input channels) and O (output channels).
 
 import abc
 import numbers
-from typing import Any, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,21 +18,33 @@ Difficulty = int | tuple[int, int]
 
 
 class Range(NamedTuple):
-    """A difficulty that every sequence draws for itself, uniformly.
+    """A difficulty that every sequence draws for itself.
 
     Attributes:
       lowest: whole number.
-      highest: whole number, possibly traced: it may change from call to call.
+      highest: whole number. Both may be traced, and so change from call to call.
       limit: static; the batch is as long as the longest sequence that it allows.
+      at_highest: static; part of the sequences that take the highest. The others draw
+        uniformly.
     """
 
-    lowest: int
+    lowest: int | Array
     highest: int | Array
     limit: int
+    at_highest: float = 0.0
+
+    def below(self, least: int) -> bool:
+        """Whether the lowest is less than that, as far as it is known yet."""
+        return not isinstance(self.lowest, Array) and self.lowest < least
 
     def draw(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Whole numbers from `lowest` to `highest`."""
-        return jax.random.randint(key, shape, self.lowest, self.highest + 1)
+        if not self.at_highest:
+            return jax.random.randint(key, shape, self.lowest, self.highest + 1)
+        chance_key, key = jax.random.split(key)
+        drawn = jax.random.randint(key, shape, self.lowest, self.highest + 1)
+        hardest = jax.random.bernoulli(chance_key, self.at_highest, shape)
+        return jnp.where(hardest, self.highest, drawn)
 
 
 class Batch(struct.PyTreeNode):
@@ -50,7 +62,15 @@ class Batch(struct.PyTreeNode):
 
 
 class Task(abc.ABC):
-    """A task: frozen, so that it can be a static argument under `jit`."""
+    """A task: frozen, so that it can be a static argument under `jit`.
+
+    Attributes:
+      error_name: what `errors` counts, for a person.
+      tolerance: the mean of `errors` with which a network has learned the task.
+    """
+
+    error_name: ClassVar[str] = "wrong bits"
+    tolerance: ClassVar[float] = 0.0
 
     @property
     @abc.abstractmethod
@@ -68,13 +88,40 @@ class Task(abc.ABC):
         """What sets in `sample` how hard a sequence is, with the paper's values."""
 
     @property
+    def easiest(self) -> dict[str, int]:
+        """Where learning may begin: by itself the lowest of each difficulty."""
+        return {name: int(range_.lowest) for name, range_ in self.ranges().items()}
+
+    @property
     @abc.abstractmethod
     def beyond(self) -> tuple[dict[str, int], ...]:
         """The difficulties, harder than those, at which a trained network is tried."""
 
+    def trials(self) -> tuple[dict[str, int], ...]:
+        """The difficulties to try a trained network at: the hardest trained, beyond."""
+        hardest = {name: range_.limit for name, range_ in self.ranges().items()}
+        return hardest, *self.beyond
+
+    def num_kept(self, ranges: dict[str, Range]) -> int:
+        """Things to keep apart until the answer, so slots that a memory needs."""
+        del ranges
+        return 1
+
     @abc.abstractmethod
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch with a checked range for every difficulty; what `sample` calls."""
+
+    def errors(self, logits: Array, batch: Batch) -> Array:
+        """How far each sequence's answer is from the best one, `[B]`; 0 for none.
+
+        Args:
+          logits: `[T, B, O]`.
+          batch: of this task.
+
+        Raises:
+          ValueError: if `logits` are not of the shape of the targets.
+        """
+        return wrong_bits(logits, batch).astype(jnp.float32)
 
     def sample(
         self, key: Array, batch_size: int, **difficulty: Difficulty | Range
@@ -190,7 +237,7 @@ def check_range(name: str, difficulty: Any) -> Range:
     """
     if isinstance(difficulty, Range):
         if isinstance(difficulty.highest, Array):  # traced: known on the device alone
-            check_range(name, (difficulty.lowest, difficulty.limit))
+            check_count(name, difficulty.limit)
         elif not check_range(name, difficulty[:2]).highest <= difficulty.limit:
             raise ValueError(f"{name}: got {difficulty}, want highest <= limit")
         return difficulty

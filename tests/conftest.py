@@ -14,6 +14,16 @@ settings.register_profile("thorough", max_examples=20_000, deadline=None)
 settings.load_profile("same")
 
 
+@pytest.fixture(scope="module")
+def quick_compilations():
+    """For programs that run once: here, and in a process started from here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def x64():
     """Double precision for the length of one test."""

@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-import jax
 import pytest
 
 from train import learn
@@ -35,15 +34,11 @@ def flags(config: TrainConfig) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_of_time():
+def short_of_time(quick_compilations):
     """Few sequences in the evaluation at the end of a run; quick compilations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learn, "FINAL_SEQUENCES", 2)
-        # For a run in a process of its own, and for this one.
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", True)
         yield
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def listing(folder: Path) -> dict[Path, bytes]:
