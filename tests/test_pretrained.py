@@ -1,0 +1,160 @@
+"""Trained machines as files: what is saved is loaded, and nothing else is."""
+
+import dataclasses
+import json
+import pickle
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.flax import save_file
+from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
+
+import ntm_jax
+from train import evaluate, main, pretrained, ship
+from train.loop import init_states
+from train.population import member
+
+MADE = {"step": 3}
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Of a tiny machine, as it starts."""
+    return member(init_states(TINY).params, 0)
+
+
+@pytest.fixture
+def saved(params, tmp_path):
+    """Its file."""
+    path = tmp_path / "machine.safetensors"
+    pretrained.save(path, params, TINY, MADE)
+    return path
+
+
+def rewrite(path, **changed):
+    """The file again with some arrays changed, or left out where None."""
+    params, config, made = pretrained.load_run(path)
+    arrays = {
+        "/".join(str(entry.key) for entry in entries): leaf
+        for entries, leaf in jax.tree.leaves_with_path(params)
+    }
+    arrays |= {name.replace("__", "/"): value for name, value in changed.items()}
+    metadata = {"config": config.to_json(), "made": json.dumps(made)}
+    save_file({k: v for k, v in arrays.items() if v is not None}, path, metadata)
+
+
+def test_what_is_saved_is_loaded(params, saved):
+    loaded, config = pretrained.load(saved)
+    chex.assert_trees_all_equal(loaded, params)
+    assert config == TINY.make_machine()
+    assert pretrained.load_run(saved)[1:] == (TINY, MADE)
+    state = ntm_jax.initial_state(loaded, config, num_slots=12)
+    ntm_jax.step(loaded, state, jnp.zeros(9), config=config)
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"output__bias": None}, "got no array 'output/bias'"),
+        ({"extra": jnp.zeros(1)}, "got an unknown array 'extra'"),
+        ({"output__bias": jnp.zeros(9)}, "output/bias: got float32[9], want float32"),
+        ({"output__bias": jnp.zeros(8, jnp.float16)}, "output/bias: got float16[8]"),
+        ({"output__bias": jnp.full(8, jnp.nan)}, "output/bias: got numbers that are"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(saved, changed, message):
+    rewrite(saved, **changed)
+    with pytest.raises(ValueError, match=r"machine\.safetensors: not a t") as error:
+        pretrained.load(saved)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("size", [0, 4, 100, -1])
+def test_a_truncated_file_is_named(saved, size):
+    saved.write_bytes(saved.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"machine\.safetensors: not a trained"):
+        pretrained.load(saved)
+
+
+def test_a_foreign_file_is_named_and_runs_no_code(saved, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path / "sprung").touch, ()
+
+    saved.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="not a trained machine"):
+        pretrained.load(saved)
+    assert not (tmp_path / "sprung").exists()
+    save_file({"a": jnp.zeros(2)}, saved)
+    with pytest.raises(ValueError, match="got no metadata 'config'"):
+        pretrained.load(saved)
+    save_file({"a": jnp.zeros(2)}, saved, {"config": "{}", "made": "{}"})
+    with pytest.raises(ValueError, match="not the config of a run"):
+        pretrained.load(saved)
+    save_file({"a": jnp.zeros(2)}, saved, {"config": TINY.to_json(), "made": "3"})
+    with pytest.raises(ValueError, match="made: got other than a JSON object"):
+        pretrained.load(saved)
+
+
+def test_a_name_that_there_is_not():
+    with pytest.raises(ValueError, match="pretrained: got 'sudoku', want one of"):
+        pretrained.load("sudoku")
+    with pytest.raises(ValueError, match=r"want one of .* or a \.safetensors file"):
+        pretrained.load("/nowhere/x.safetensors")
+
+
+def test_a_run_becomes_a_file_that_evaluates_alike(tmp_path, monkeypatch, capsys):
+    config = dataclasses.replace(TINY, steps=4, validate_every=4, num_seeds=2)
+    workdir = tmp_path / "run"
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
+    assert main.main([f"--workdir={workdir}", *flags(config)]) == 0
+    assert ship.main([f"--workdir={workdir}", "--seed=1", "--name=mine"]) == 0
+    assert pretrained.names() == ("mine",)
+    capsys.readouterr()
+    asked = ["--num_sequences=3", "--length=5", "--num_slots=9"]
+    assert evaluate.main([f"--workdir={workdir}", *asked]) == 0
+    of_run = [json.loads(line) for line in capsys.readouterr().out.splitlines()][1]
+    assert evaluate.main(["--pretrained=mine", *asked]) == 0
+    of_file = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for name in ("wrong_bits_per_sequence", "num_slots", "step", "length"):
+        assert of_file[name] == of_run[name]
+    _, _, made = pretrained.load_run("mine")
+    assert made["seed"] == 1
+    assert made["sequences"] == 4 * config.batch_size
+    assert made["command"].startswith("python -m train.main --task=copy --seed=0 ")
+    assert {entry["machine"] for entry in made["evaluation"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "workdir, pretrained: got none, want one of them"),
+        (["--pretrained=a", "--workdir=b"], "got both, want one of them"),
+        (["--pretrained=sudoku"], "pretrained: got 'sudoku'"),
+    ],
+)
+def test_evaluate_wants_one_source(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_a_shipped_machine_does_what_is_recorded_of_it(name):
+    params, config, made = pretrained.load_run(name)
+    check = made["check"]
+    assert config.task == name
+    result = evaluate.evaluate(
+        jax.tree.map(lambda leaf: leaf[None], params),
+        config,
+        keys=evaluate.evaluation_key(check["seed"])[None],
+        num_sequences=check["num_sequences"],
+    )[0]
+    assert result["wrong_bits_per_sequence"] == check["wrong_bits_per_sequence"]
+    np.testing.assert_allclose(
+        result["loss_bits_per_sequence"], check["loss_bits_per_sequence"], rtol=1e-2
+    )

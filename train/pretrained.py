@@ -1,0 +1,119 @@
+"""Trained machines as files: safetensors, which hold arrays and text but no code.
+
+>>> import ntm_jax
+>>> from train import pretrained
+>>> params, config = pretrained.load("copy")
+>>> state = ntm_jax.initial_state(params, config, num_slots=1024)
+
+A file's metadata are `config`, the `config.json` of the run, and `made`, an object that
+tells how the machine was made and how well it does. One of a complete run becomes a
+file by
+
+    python -m train.ship --workdir=runs/copy
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import safetensors
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors.flax import save_file
+
+from ntm_jax import NTMConfig
+from train.config import TrainConfig
+
+PyTree = Any
+FOLDER = Path(__file__).parent.parent / "pretrained"
+
+
+def names() -> tuple[str, ...]:
+    """The machines that there are."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
+
+
+def load(name: str | Path) -> tuple[PyTree, NTMConfig]:
+    """The parameters and the config of a machine, ready for `ntm_jax`.
+
+    Args:
+      name: one of `names`, or the path of a file that `save` wrote.
+
+    Raises:
+      ValueError: for a name that there is not, and for a file that holds no machine.
+    """
+    params, config, _ = load_run(name)
+    return params, config.make_machine()
+
+
+def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
+    """The parameters, the config of their run, and how they were made.
+
+    Raises:
+      ValueError: as `load` does.
+    """
+    path = find(name)
+    try:
+        with safetensors.safe_open(path, framework="flax") as file:
+            metadata = file.metadata() or {}
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        for key in ("config", "made"):
+            if key not in metadata:
+                raise ValueError(f"got no metadata {key!r}")
+        config = TrainConfig.from_text(metadata["config"])
+        made = json.loads(metadata["made"])
+        if not isinstance(made, dict):
+            raise ValueError("made: got other than a JSON object")
+        check_arrays(arrays, config)
+    except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path}: not a trained machine: {error}") from None
+    return unflatten_dict(arrays, sep="/"), config, made
+
+
+def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) -> None:
+    """Writes a machine with the config of its run and how it was made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".tmp")
+    metadata = {"config": config.to_json(), "made": json.dumps(made)}
+    arrays: dict[str, Any] = flatten_dict(params, sep="/")
+    save_file(arrays, unfinished, metadata)
+    unfinished.replace(path)
+
+
+def find(name: str | Path) -> Path:
+    """The file of that name, or at that path.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = FOLDER / f"{name}.safetensors"
+    if not path.is_file():
+        raise ValueError(
+            f"pretrained: got {str(name)!r}, want one of {', '.join(names())}, or a "
+            ".safetensors file"
+        )
+    return path
+
+
+def check_arrays(arrays: dict[str, Any], config: TrainConfig) -> None:
+    """Raises a `ValueError` unless these are the parameters of that config's model."""
+    input_size = config.make_task().input_size
+    wanted: dict[str, Any] = flatten_dict(
+        jax.eval_shape(lambda: config.make_model().init(jax.random.key(0), input_size)),
+        sep="/",
+    )
+    if missing := sorted(set(wanted) ^ set(arrays)):
+        verb = "no" if missing[0] in wanted else "an unknown"
+        raise ValueError(f"got {verb} array {missing[0]!r}")
+    for name, want in wanted.items():
+        got = arrays[name]
+        if (got.shape, got.dtype) != (want.shape, want.dtype):
+            raise ValueError(
+                f"{name}: got {got.dtype}{list(got.shape)}, want "
+                f"{want.dtype}{list(want.shape)}"
+            )
+        if not jnp.isfinite(got).all():
+            raise ValueError(f"{name}: got numbers that are not finite")

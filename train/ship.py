@@ -1,0 +1,93 @@
+"""Makes of a machine that was trained here one that ships with the code.
+
+python -m train.ship --workdir=runs/copy
+"""
+
+import dataclasses
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from train import cli, pretrained
+from train.evaluate import evaluate, evaluation_key
+from train.population import member
+from train.presets import command
+from train.run import RunFolder
+
+# Sequences whose result is kept to check, quickly, that a machine still does the same.
+_CHECKED = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Makes a file of one machine of a complete run."""
+
+    workdir: Path
+    """The run's folder."""
+    seed: int | None = None
+    """The machine's; the run's first unless given."""
+    name: str | None = None
+    """Of the file, pretrained/NAME.safetensors; the task's unless given."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    flags = cli.parse(Flags, arguments, prog="python -m train.ship")
+    with cli.readable_errors():
+        run = RunFolder.open(flags.workdir.expanduser())
+        evaluation = run.evaluation()
+        if evaluation is None:
+            raise ValueError(f"workdir: got {run.path}, want a complete run")
+        seeds = run.config.seeds()
+        seed = seeds[0] if flags.seed is None else flags.seed
+        if seed not in seeds:
+            raise ValueError(
+                f"seed: got {seed}, want one of the run's, {seeds[0]} to {seeds[-1]}"
+            )
+        index = seeds.index(seed)
+        machines = run.restore().params
+        alone = jax.tree.map(lambda leaf: leaf[index : index + 1], machines)
+        config = dataclasses.replace(run.config, seed=seed, num_seeds=1)
+        path = pretrained.FOLDER / f"{flags.name or config.task}.safetensors"
+        made = how_made(run, evaluation, seed)
+        check = evaluate(
+            alone, config, keys=evaluation_key(0)[None], num_sequences=_CHECKED
+        )
+        pretrained.save(
+            path, member(alone, 0), config, {**made, "check": {"seed": 0, **check[0]}}
+        )
+        print(f"Wrote {path}.")
+    return 0
+
+
+def how_made(
+    run: RunFolder, evaluation: list[dict[str, Any]], seed: int
+) -> dict[str, Any]:
+    """What `made` tells of one machine of a run."""
+    own = [entry for entry in evaluation if entry["machine"] == seed]
+    step = own[0]["step"]
+    seconds = sum(
+        entry["seconds"]
+        for entry in run.metrics()
+        if entry["kind"] == "train" and entry["seed"] == seed
+    )
+    return {
+        "command": command(run.config),
+        "seed": seed,
+        "seeds_trained_together": run.config.num_seeds,
+        "step": step,
+        "sequences": step * run.config.batch_size,
+        "seconds": round(seconds),
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("ntm_jax", "jax", "flax", "optax")
+        },
+        "evaluation": own,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
