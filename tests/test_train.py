@@ -18,13 +18,15 @@ import pytest
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
+import tasks
 from ntm_jax import NTMConfig
 from train import evaluate, main
 from train.checkpoint import Checkpoints
-from train.config import PRESETS, TrainConfig, preset
+from train.config import TrainConfig
 from train.curriculum import curriculum
 from train.loop import (
     NEVER,
+    _batch,
     init_states,
     judge,
     last_step,
@@ -34,6 +36,7 @@ from train.loop import (
 )
 from train.optimizer import make_optimizer
 from train.population import member
+from train.presets import PRESETS, preset
 from train.run import RunFolder
 
 
@@ -192,6 +195,18 @@ def test_evaluate_names_what_is_wrong(finished, flag, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["copy", "repeat_copy", "priority_sort"])
+def test_more_to_keep_than_slots_is_refused(name):
+    config = preset("default", name)
+    evaluate.check_fits(config, None, length=config.num_slots)
+    evaluate.check_fits(config, 500, length=500)
+    with pytest.raises(ValueError, match="num_slots: got 40, want at least 41, one"):
+        evaluate.check_fits(config, 40, length=41)
+    evaluate.check_fits(preset("default", name, "lstm"), None, length=10_000)
+    packing = dataclasses.replace(config, num_slots=8)
+    evaluate.check_fits(packing, None, length=20)
+
+
 def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([f"--workdir={tmp_path}"])
@@ -265,7 +280,9 @@ def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
     runs = [RunFolder.open(workdir) for workdir in (broken, finished)]
     chex.assert_trees_all_equal(*(run.restore() for run in runs))
     for entries in zip(*(run.metrics() for run in runs), strict=True):
-        got, want = ({**entry, "sequences_per_second": 0} for entry in entries)
+        got, want = (
+            {**entry, "sequences_per_second": 0, "seconds": 0} for entry in entries
+        )
         assert got == want
 
 
@@ -304,6 +321,7 @@ def test_graves_rmsprop_is_the_recurrence_of_his_paper():
         TINY,
         optimizer="graves_rmsprop",
         learning_rate=1e-4,
+        decay=0.95,
         epsilon=1e-4,
         clip="none",
         update_clip=None,
@@ -346,7 +364,9 @@ def test_a_rare_large_gradient_makes_no_jump():
     large = small | {"rare": jnp.asarray([0.5, -0.5, 0.5, 0.5])}
 
     def last_update(update_clip):
-        config = dataclasses.replace(TINY, momentum=0.0, update_clip=update_clip)
+        config = dataclasses.replace(
+            TINY, momentum=0.0, decay=0.95, update_clip=update_clip
+        )
         optimizer = make_optimizer(config)
         updates, state = small, optimizer.init(small)
         for gradient in [small] * 100 + [large]:
@@ -386,15 +406,39 @@ def test_adam_is_an_option(loose_dtypes):
     np.testing.assert_allclose(np.asarray(got), np.asarray(want))
 
 
-def test_the_curriculum_grows_to_the_task():
-    config = dataclasses.replace(TINY, curriculum="growing", curriculum_steps=190)
-    highest = [
-        int(curriculum(config, jnp.int32(step))["length"].highest)
-        for step in (0, 9, 10, 189, 190, 10_000)
-    ]
-    assert highest == [1, 1, 2, 19, 20, 20]
-    uniform = dataclasses.replace(TINY, curriculum="uniform")
-    assert curriculum(uniform, jnp.int32(0))["length"] == (1, 20, 20)
+def lengths(step: int, **fields) -> np.ndarray:
+    """Of many sequences that a curriculum gives at a step."""
+    config = dataclasses.replace(TINY, curriculum_steps=190, **fields)
+    length = curriculum(config, jnp.int32(step))["length"]
+    return np.asarray(length.draw(jax.random.key(0), (2000,)))
+
+
+@pytest.mark.parametrize("name", ["growing", "look_back"])
+def test_a_curriculum_grows_to_the_task(name):
+    steps = (0, 9, 10, 189, 190, 10_000)
+    drawn = [lengths(step, curriculum=name) for step in steps]
+    assert [many.max() for many in drawn] == [1, 1, 2, 19, 20, 20]
+    assert [many.min() for many in drawn] == [1] * 6
+    at_highest = (drawn[-1] == 20).mean()
+    expected = 0.9 + 0.1 / 20 if name == "look_back" else 1 / 20
+    assert abs(at_highest - expected) < 0.03
+
+
+def test_curricula_that_do_not_grow():
+    assert set(lengths(0, curriculum="uniform")) == set(range(1, 21))
+    assert set(lengths(0, curriculum="none")) == {20}
+
+
+def test_a_task_of_one_difficulty_is_learned_from_its_easiest_on():
+    config = preset("default", "priority_sort")
+    config = dataclasses.replace(
+        config, curriculum="growing", curriculum_steps=100, batch_size=4
+    )
+    for step, length, answers in ((0, 2, 1), (50, 11, 8), (100, 20, 16)):
+        batch = jax.jit(_batch, static_argnums=0)(config, 0, step)
+        assert batch.inputs.shape == (37, 4, 10)
+        assert (batch.inputs[:, :, -1].argmax(0) == length).all()
+        assert (batch.mask.sum(0) == answers).all()
 
 
 def test_polishing_lowers_the_learning_rate_to_zero():
@@ -409,6 +453,25 @@ def test_polishing_lowers_the_learning_rate_to_zero():
     np.testing.assert_allclose(rates, [1, 0.5, 0, 0])
 
 
+@pytest.mark.parametrize(
+    ("falling", "solved_at", "expected"),
+    [
+        (0.5, NEVER, [1, 1, 0.5, 0]),
+        (0.0, NEVER, [1, 1, 1, 0]),
+        (0.5, 40, [1, 1, 0.5, 0]),
+        (1.0, NEVER, [1, 0.5, 0.25, 0]),
+    ],
+)
+def test_the_learning_rate_falls_before_the_last_update(falling, solved_at, expected):
+    config = dataclasses.replace(TINY, steps=60, polish_steps=1000, falling=falling)
+    state = member(init_states(TINY), 0).replace(solved_at=jnp.int32(solved_at))
+    rates = [
+        float(learning_rate_factor(config, state.replace(step=jnp.int32(step))))
+        for step in (0, 30, 45, 60)
+    ]
+    np.testing.assert_allclose(rates, expected, atol=0.03)
+
+
 def test_a_solved_run_ends_when_it_is_polished():
     config = dataclasses.replace(TINY, steps=60, polish_steps=10)
     state = init_states(TINY)
@@ -417,14 +480,16 @@ def test_a_solved_run_ends_when_it_is_polished():
     assert last_step(config, state.replace(solved_at=jnp.asarray([58]))) == 60
 
 
-def test_solved_means_that_no_validation_since_had_a_wrong_bit():
+def test_solved_means_that_all_validations_since_were_within_the_tolerance():
     states = init_states(dataclasses.replace(TINY, num_seeds=3))
     for step, wrong in ((20, [0.5, 0, 1]), (40, [0, 0, 1]), (60, [0, 0.001, 1])):
         states = states.replace(step=jnp.full(3, step))
-        states = judge(states, jnp.asarray(wrong), jnp.ones(3, bool))
+        errors = jnp.asarray(wrong, jnp.float32)
+        states = judge(states, errors, jnp.ones(3, bool), tolerance=0.0)
     assert states.solved_at.tolist() == [40, NEVER, NEVER]
     due = jnp.asarray([True, False, True])
-    states = judge(states.replace(step=jnp.full(3, 80)), jnp.zeros(3), due)
+    states = states.replace(step=jnp.full(3, 80))
+    states = judge(states, jnp.asarray([0.5, 0.5, 0.5]), due, tolerance=0.5)
     assert states.solved_at.tolist() == [40, NEVER, 80]
 
 
@@ -435,7 +500,7 @@ def test_flags_have_the_defaults_of_the_machine():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_configs(name):
-    for task in PRESETS[name]:
+    for task in tasks.names():
         config = preset(name, task)
         assert config.task == task
-        assert TrainConfig(**json.loads(config.to_json())) == config
+        assert TrainConfig.from_text(config.to_json()) == config

@@ -11,7 +11,7 @@ import jax
 import tyro
 from rich.console import Console
 
-from train.config import preset
+from train.presets import preset
 
 FlagsT = TypeVar("FlagsT")
 
@@ -33,14 +33,19 @@ def parse_from_preset(
 ) -> FlagsT:
     """The flags of a class with a `preset` and a `config`.
 
-    What is not given comes from the preset for the task, but for what is `changed`.
+    What is not given comes from the preset for the task, the model and the controller,
+    but for what is `changed`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--task", default="copy", nargs="?", const="copy")
     first.add_argument("--preset", default="default", nargs="?", const="default")
+    first.add_argument("--model", default="ntm", nargs="?", const="ntm")
+    first.add_argument("--controller", default="lstm", nargs="?", const="lstm")
     known, _ = first.parse_known_args(arguments)
-    config = dataclasses.replace(preset(known.preset, known.task), **changed)
+    config = dataclasses.replace(
+        preset(known.preset, known.task, known.model, known.controller), **changed
+    )
     default = flags(preset=known.preset, config=config)  # type: ignore[call-arg]
     return parse(flags, arguments, prog=prog, default=default)
 

@@ -1,4 +1,4 @@
-"""All that decides what a run computes: flags, presets, and their checks."""
+"""All that decides what a run computes: flags and their checks."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ import flax.linen as nn
 
 import tasks
 from ntm_jax import NTMConfig, feed_forward, gru, lstm
-from ntm_jax.checks import check_choice, check_count, check_fields
+from ntm_jax.checks import check_count, check_fields
 from ntm_jax.config import (
     Activation,
     InitialCarry,
@@ -20,6 +20,8 @@ from ntm_jax.config import (
     InitialRead,
     Order,
 )
+from tasks.repeat_copy import RepeatCode, RepeatCopy
+from train.model import LSTM, LSTMStack, Machine, Model
 
 _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
     "lstm": lstm,
@@ -36,8 +38,14 @@ class TrainConfig:
       TypeError, ValueError: for a field of another kind, by its name.
     """
 
-    task: Literal["copy"] = "copy"
+    task: Literal[
+        "copy", "repeat_copy", "associative_recall", "dynamic_ngrams", "priority_sort"
+    ] = "copy"
     """What to learn."""
+    repeat_code: RepeatCode = RepeatCopy.repeat_code
+    """How repeat_copy says the number of copies: as one number, or in pulses."""
+    model: Literal["ntm", "lstm"] = "ntm"
+    """A Neural Turing Machine, or an LSTM alone, of the controller's size."""
     seed: int = 0
     """Of the parameters and of the training sequences."""
     num_seeds: int = 1
@@ -45,12 +53,14 @@ class TrainConfig:
 
     steps: int = 6000
     """Updates at most; training ends earlier once the task is solved and polished."""
+    falling: float = 0.5
+    """Part of these updates, the last, in which the learning rate falls to 0."""
     batch_size: int = 16
     """Sequences in one update."""
-    curriculum: Literal["uniform", "growing"] = "growing"
-    """Sequences of all difficulties from the start, or of growing difficulty."""
+    curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
+    """The hardest sequences, all alike, a growing range, or mostly its hardest."""
     curriculum_steps: int = 200
-    """Updates after which a growing curriculum has reached all difficulties."""
+    """Updates after which a curriculum that grows has reached all difficulties."""
     optimizer: Literal["rmsprop", "graves_rmsprop", "adam"] = "rmsprop"
     """RMSProp, its centred form as in Graves 2013 (eqs. 38-45), or Adam."""
     learning_rate: float = 2e-4
@@ -90,11 +100,11 @@ class TrainConfig:
     shift_range: int = NTMConfig.shift_range
     """How far one step may shift a focus, each way."""
     controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
-    """The network in the middle."""
+    """The network in the middle of the machine."""
     controller_units: int = 100
-    """Units in each of its layers."""
+    """Units in each of its layers, or in those of an LSTM alone."""
     controller_layers: int = 1
-    """Its layers."""
+    """How many layers those are."""
     input_scale: float | None = None
     """Of its initial input kernels, times LeCun-normal; unless given, 4, or 2 if
     feed_forward."""
@@ -116,15 +126,28 @@ class TrainConfig:
     """The controller's state before the first step."""
     initial_heads: InitialHeads = NTMConfig.initial_heads
     """How heads move that have learned nothing yet."""
+    initial_strength: float = NTMConfig.initial_strength
+    """Bias of the strength of the heads that stay, where heads start as on a tape."""
     head_scale: float = NTMConfig.head_scale
     """Scale of the heads' initial kernels, times Glorot-uniform."""
 
     def __post_init__(self) -> None:
-        check_fields(self, zero_too=("seed", "shift_range", "momentum"))
+        check_fields(
+            self,
+            zero_too=(
+                "seed",
+                "shift_range",
+                "momentum",
+                "falling",
+                "initial_strength",
+            ),
+        )
         check_count("seed + num_seeds - 1", self.seed + self.num_seeds - 1, 0)
         for name in ("momentum", "decay"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, want less than 1")
+        if self.falling > 1:
+            raise ValueError(f"falling: got {self.falling}, want at most 1")
         # All that a run does between two updates, it does between two calls.
         for name in ("validate_every", "checkpoint_every", "polish_steps"):
             if getattr(self, name) % self.steps_per_call:
@@ -133,6 +156,11 @@ class TrainConfig:
                     f"steps_per_call = {self.steps_per_call}"
                 )
         self.make_machine()  # checks the machine's own fields
+        if self.repeat_code != "scalar" and self.task != "repeat_copy":
+            raise ValueError(
+                f"repeat_code: got {self.repeat_code!r}, but {self.task} repeats "
+                "nothing"
+            )
 
     def seeds(self) -> range:
         """The seeds of all machines."""
@@ -151,7 +179,21 @@ class TrainConfig:
 
     def make_task(self) -> tasks.Task:
         """The task, ready to be sampled from."""
+        if self.task == "repeat_copy":
+            return RepeatCopy(repeat_code=self.repeat_code)
         return tasks.get(self.task)
+
+    def make_model(self) -> Model:
+        """What is trained, as wide as the task asks."""
+        if self.model == "ntm":
+            return Machine(self.make_machine())
+        return LSTM(
+            LSTMStack(
+                units=self.controller_units,
+                num_layers=self.controller_layers,
+                output_size=self.make_task().output_size,
+            )
+        )
 
     def make_controller(self) -> nn.Module:
         """The controller's module."""
@@ -185,7 +227,19 @@ class TrainConfig:
           ValueError: if the file does not hold one.
         """
         try:
-            fields = json.loads(path.read_text())
+            return cls.from_text(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_text(cls, text: str) -> "TrainConfig":
+        """The config that `to_json` wrote.
+
+        Raises:
+          ValueError: if the text is not that of one.
+        """
+        try:
+            fields = json.loads(text)
             if not isinstance(fields, dict):
                 raise ValueError(f"got {type(fields).__name__}, want a JSON object")
             missing = {field.name for field in dataclasses.fields(cls)} - set(fields)
@@ -193,40 +247,7 @@ class TrainConfig:
                 raise ValueError(f"{min(missing)}: got none, want a value")
             return cls(**fields)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not the config of a run: {error}") from None
-
-
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {"copy": {}},
-    # Tables 1 to 3 of the paper, RMSProp in the form of Graves 2013.
-    "paper": {
-        "copy": {
-            "optimizer": "graves_rmsprop",
-            "learning_rate": 1e-4,
-            "epsilon": 1e-4,
-            "clip": "value",
-            "clip_at": 10.0,
-            "update_clip": None,
-            "batch_size": 1,
-            "steps": 1_000_000,
-            "curriculum": "uniform",
-            "initial_heads": "neutral",
-            "input_scale": 1.0,
-            "head_scale": 1.0,
-        }
-    },
-}
-
-
-def preset(name: str, task: str) -> TrainConfig:
-    """The config of that name for that task.
-
-    Raises:
-      ValueError: for a name that no preset or task has.
-    """
-    check_choice("preset", name, tuple(PRESETS))
-    check_choice("task", task, tuple(PRESETS[name]))
-    return TrainConfig(task=task, **PRESETS[name][task])  # type: ignore[arg-type]
+            raise ValueError(f"not the config of a run: {error}") from None
 
 
 def check_seed(seed: Any) -> None:

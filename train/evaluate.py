@@ -18,31 +18,42 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-import ntm_jax
 import tasks
 from ntm_jax.checks import check_count
 from train import cli
 from train.config import TrainConfig, check_seed
 from train.loop import purpose_key
 from train.population import for_each_seed, member, spread_seeds, use_all_cores
+from train.pretrained import load_run
 from train.run import RunFolder
 
 PyTree = Any
 # Numbers in the memories of the sequences that are evaluated together.
 _MEMORY_NUMBERS = 2**18
+# The flags that are difficulties of some task.
+_SIZES = ("length", "repeats", "items", "answers")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Evaluates the newest checkpoint of a run on fresh sequences.
+    """Evaluates the newest checkpoint of a run, or a machine that ships with the code.
 
-    A run of several seeds gives one JSON object for each machine and one for all.
+    The sequences are fresh. A run of several seeds gives one JSON object for each
+    machine and one for all.
     """
 
-    workdir: Path
+    workdir: Path | None = None
     """The run's folder."""
+    pretrained: str | None = None
+    """Instead of it, the name of a trained machine, or a .safetensors file."""
     length: int | None = None
-    """Vectors in a sequence; as in training unless given."""
+    """Vectors, or bits, in a sequence; all sizes are as in training unless given."""
+    repeats: int | None = None
+    """Copies to make (repeat_copy)."""
+    items: int | None = None
+    """Items before the query (associative_recall)."""
+    answers: int | None = None
+    """Vectors to give back (priority_sort)."""
     num_slots: int | None = None
     """Slots of the memory; as in training unless given."""
     num_sequences: int = 100
@@ -80,23 +91,23 @@ def evaluate(
         machine cannot have.
     """
     check_count("num_sequences", num_sequences)
-    task, machine = config.make_task(), config.make_machine()
-    num_slots = config.num_slots if num_slots is None else num_slots
+    task = config.make_task()
     difficulty = {**task.difficulty, **difficulty}
     # Checks the sizes before anything is compiled.
-    jax.eval_shape(
-        lambda p: ntm_jax.initial_state(p, machine, num_slots=num_slots),
-        member(params, 0),
-    )
     task.ranges(**difficulty)
-
-    at_once = max(1, _MEMORY_NUMBERS // (num_slots * config.slot_size))
+    jax.eval_shape(
+        lambda params, inputs: config.make_model().logits(params, inputs, num_slots),
+        member(params, 0),
+        jax.ShapeDtypeStruct((1, 1, task.input_size), jnp.float32),
+    )
+    slots = config.num_slots if num_slots is None else num_slots
+    at_once = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
     at_once = min(at_once, num_sequences)
     params, keys = spread_seeds((params, keys))
     same_for_all = config.for_any_seed()
-    losses, wrongs = [], []
+    parts = []
     for first in range(0, num_sequences, at_once):
-        loss, wrong = _evaluate_together(
+        part = _evaluate_together(
             params,
             keys,
             first,
@@ -105,19 +116,20 @@ def evaluate(
             num_slots=num_slots,
             difficulty=tuple(sorted(difficulty.items())),
         )
-        losses.append(loss)
-        wrongs.append(wrong)
-    loss = np.concatenate(losses, axis=1)[:, :num_sequences]
-    wrong = np.concatenate(wrongs, axis=1)[:, :num_sequences]
+        parts.append(part)
+    loss, wrong, error = (
+        np.concatenate(of_one, axis=1)[:, :num_sequences] for of_one in zip(*parts)
+    )
     return [
         {
             "task": config.task,
             **difficulty,
-            "num_slots": num_slots,
+            **({} if config.model == "lstm" else {"num_slots": slots}),
             "num_sequences": num_sequences,
             "wrong_bits_per_sequence": float(np.mean(wrong[i])),
             "worst_wrong_bits": int(np.max(wrong[i])),
             "perfect_fraction": float(np.mean(wrong[i] == 0)),
+            "error_per_sequence": float(np.mean(error[i])),
             "loss_bits_per_sequence": float(np.mean(loss[i])),
         }
         for i in range(len(wrong))
@@ -144,21 +156,22 @@ def _evaluate_together(
     *,
     config: TrainConfig,
     num_sequences: int,
-    num_slots: int,
+    num_slots: int | None,
     difficulty: tuple[tuple[str, tasks.Difficulty], ...],
-) -> tuple[Array, Array]:
-    """Cost in bits and wrong bits, `[S, num_sequences]`, from the `first` one on."""
-    machine = config.make_machine()
+) -> tuple[Array, ...]:
+    """Cost in bits, wrong bits and errors, `[S, num_sequences]`, from `first` on."""
+    task, model = config.make_task(), config.make_model()
 
-    def evaluate_one(params: PyTree, key: Array) -> tuple[Array, Array]:
+    def evaluate_one(params: PyTree, key: Array) -> tuple[Array, ...]:
         indices = first + jnp.arange(num_sequences)
         each = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
-        batch = sample_each(config.make_task(), each, **dict(difficulty))
-        state = ntm_jax.initial_state(
-            params, machine, num_slots=num_slots, batch_shape=each.shape
+        batch = sample_each(task, each, **dict(difficulty))
+        logits = model.logits(params, batch.inputs, num_slots)
+        return (
+            tasks.loss_bits(logits, batch),
+            tasks.wrong_bits(logits, batch),
+            task.errors(logits, batch),
         )
-        _, logits = ntm_jax.unroll(params, batch.inputs, config=machine, state=state)
-        return tasks.loss_bits(logits, batch), tasks.wrong_bits(logits, batch)
 
     return for_each_seed(evaluate_one)(params, keys)
 
@@ -173,16 +186,16 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = cli.parse(Flags, arguments, prog="python -m train.evaluate")
     with cli.readable_errors():
-        run = RunFolder.open(flags.workdir)
-        use_all_cores(run.config.num_seeds)
-        states = run.restore()
-        difficulty = {} if flags.length is None else {"length": flags.length}
+        params, config, steps = open_machines(flags)
+        given = {name: getattr(flags, name) for name in _SIZES}
+        difficulty = {name: size for name, size in given.items() if size is not None}
+        check_fits(config, flags.num_slots, **difficulty)
         key = evaluation_key(flags.seed)
         started = time.perf_counter()
         results = evaluate(
-            states.params,
-            run.config,
-            keys=jnp.broadcast_to(key, (run.config.num_seeds,)),
+            params,
+            config,
+            keys=jnp.broadcast_to(key, (config.num_seeds,)),
             num_sequences=flags.num_sequences,
             num_slots=flags.num_slots,
             **difficulty,
@@ -190,12 +203,51 @@ def main(arguments: list[str] | None = None) -> int:
         seconds = round(time.perf_counter() - started, 3)
         asked = {"seed": flags.seed, "seconds": seconds}
         if len(results) == 1:
-            print(json.dumps({**results[0], **asked, "step": int(states.step[0])}))
+            print(json.dumps({**results[0], **asked, "step": steps[0]}))
         else:
-            for result, seed, step in zip(results, run.config.seeds(), states.step):
-                print(json.dumps({"machine": seed, **result, "step": int(step)}))
+            for result, seed, step in zip(results, config.seeds(), steps):
+                print(json.dumps({"machine": seed, **result, "step": step}))
             print(json.dumps({**summary(results), **asked}))
     return 0
+
+
+def open_machines(flags: Flags) -> tuple[PyTree, TrainConfig, list[int]]:
+    """What the flags say to evaluate: `[S, ...]`, their config and updates made.
+
+    Raises:
+      ValueError: unless it is one of both, and there.
+    """
+    if flags.workdir is None and flags.pretrained is not None:
+        params, config, made = load_run(flags.pretrained)
+        return jax.tree.map(lambda leaf: leaf[None], params), config, [made["step"]]
+    if flags.workdir is None or flags.pretrained is not None:
+        got = "none" if flags.workdir is None else "both"
+        raise ValueError(f"workdir, pretrained: got {got}, want one of them")
+    run = RunFolder.open(flags.workdir)
+    use_all_cores(run.config.num_seeds)
+    states = run.restore()
+    return states.params, run.config, [int(step) for step in states.step]
+
+
+def check_fits(
+    config: TrainConfig, num_slots: int | None, **difficulty: tasks.Difficulty
+) -> None:
+    """Raises a `ValueError` if there are more things to keep than slots.
+
+    The measure of a machine that cannot but fail says nothing of what it learned.
+    """
+    if config.model == "lstm":
+        return
+    task = config.make_task()
+    kept = task.num_kept(task.ranges(**difficulty))
+    slots = config.num_slots if num_slots is None else num_slots
+    check_count("num_slots", slots)
+    trained_to_pack = config.num_slots < task.num_kept(task.ranges())
+    if slots < kept and not trained_to_pack:
+        raise ValueError(
+            f"num_slots: got {slots}, want at least {kept}, one for each thing to "
+            "keep in mind"
+        )
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -210,6 +262,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "wrong_bits_per_sequence": mean("wrong_bits_per_sequence"),
         "worst_wrong_bits": max(result["worst_wrong_bits"] for result in results),
         "perfect_fraction": mean("perfect_fraction"),
+        "error_per_sequence": mean("error_per_sequence"),
         "loss_bits_per_sequence": mean("loss_bits_per_sequence"),
         "machines": len(results),
         "perfect_machines": wrongs.count(0),

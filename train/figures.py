@@ -1,6 +1,7 @@
 """Pictures of what a machine learned and of how it does it."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import ntm_jax
 from ntm_jax import NTMState
 from train.config import TrainConfig
 from train.evaluate import evaluation_key, sample_each
+from train.model import Machine
 
 PyTree = Any
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "figure.dpi": 150}
@@ -28,7 +30,7 @@ def draw_run(
     params: PyTree,
     config: TrainConfig,
     metrics: list[dict[str, Any]],
-    difficulties: list[dict[str, int]],
+    difficulties: Sequence[dict[str, int]],
 ) -> None:
     """All figures of a run, as PNG files in `folder`.
 
@@ -36,18 +38,22 @@ def draw_run(
     first of those evaluated at the end. The learning curve is of all seeds.
     """
     figures = {"learning_curve": learning_curve(metrics, config)}
-    run = jax.jit(functools.partial(ntm_jax.trace, config=config.make_machine()))
+    model = config.make_model()
+    answer_to = jax.jit(model.logits)
     for difficulty in difficulties:
         key = jax.random.fold_in(evaluation_key(0), 0)[None]
         batch = sample_each(config.make_task(), key, **difficulty)
         inputs, targets, mask = (
             np.asarray(leaf[:, 0]) for leaf in (batch.inputs, batch.targets, batch.mask)
         )
-        trace = jax.device_get(run(params, inputs))
-        outputs = np.asarray(jax.nn.sigmoid(trace.outputs))
+        logits = answer_to(params, batch.inputs)[:, 0]
+        outputs = np.asarray(jax.nn.sigmoid(logits))
         size = "_".join(str(value) for value in difficulty.values())
         figures[f"answer_{size}"] = answer(inputs, targets, outputs, mask)
-        figures[f"focus_{size}"] = focus(trace.states, inputs, outputs)
+        if isinstance(model, Machine):
+            run = functools.partial(ntm_jax.trace, config=model.config)
+            trace = jax.device_get(jax.jit(run)(params, inputs))
+            figures[f"focus_{size}"] = focus(trace.states, inputs, outputs)
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
@@ -65,7 +71,7 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
         (
             ("train", "loss_bits", "loss, training"),
             ("train", "wrong_bits", "wrong bits, training"),
-            ("validation", "wrong_bits", "wrong bits, validation"),
+            ("validation", "error", f"{config.make_task().error_name}, validation"),
         )
     ):
         look: dict[str, Any] = {"color": f"C{colour}"}

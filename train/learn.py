@@ -28,8 +28,6 @@ from train.progress import Progress
 from train.run import RunFolder
 
 FINAL_SEQUENCES = 1000
-# How far beyond the training size the final evaluation goes.
-BEYOND = 6
 
 
 class DivergedError(RuntimeError):
@@ -45,11 +43,7 @@ def run_to_the_end(
       DivergedError: if no seed stays finite.
     """
     states = learn(run, states, console)
-    ranges = run.config.make_task().ranges()
-    difficulties = [
-        {name: factor * range_.limit for name, range_ in ranges.items()}
-        for factor in (1, BEYOND)
-    ]
+    difficulties = run.config.make_task().trials()
     console.print(f"Evaluating on {FINAL_SEQUENCES} sequences of each size")
     evaluation = [
         entry
@@ -71,7 +65,7 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
     Raises:
       DivergedError: if no seed stays finite.
     """
-    config = run.config
+    config, task = run.config, run.config.make_task()
     step = int(states.step.max())
     title = config.title()
     console.print(
@@ -91,15 +85,14 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             done_before, step = step, int(states.step.max())
             made = np.where(learning, np.asarray(states.step) - done_before, 0)
             rate = int(made.sum()) * config.batch_size / seconds
-            means = report(run, step, made, metrics, health, rate)
+            means = report(run, step, made, metrics, health, rate, seconds)
             tell_diverged(run, learning, states, metrics, console)
             ended = ~np.asarray(is_learning(config, states))
             due = learning & (ended | (step % config.validate_every == 0))
             due &= np.asarray(states.diverged_at) == NEVER
             if due.any():
-                states = judge(
-                    states, validate(states, run, step, due), jnp.asarray(due)
-                )
+                errors = validate(states, run, step, due)
+                states = judge(states, errors, jnp.asarray(due), task.tolerance)
             learning = np.asarray(is_learning(config, states))
             if step % config.checkpoint_every == 0 or not learning.any():
                 run.save(states)
@@ -122,6 +115,7 @@ def report(
     metrics: Metrics,
     health: Health,
     rate: float,
+    seconds: float,
 ) -> dict[str, float]:
     """Records the call's means of every seed that learned; returns those of all.
 
@@ -132,6 +126,7 @@ def report(
       metrics: `[S, num_steps]` each.
       health: `[S]` each.
       rate: sequences per second, of all seeds together.
+      seconds: that the call took.
     """
     means = []
     for i in np.flatnonzero(made):
@@ -141,7 +136,9 @@ def report(
             for name, values in vars(metrics).items()
         }
         means.append(mean)
-        run.record(step, "train", seed=seed, **mean, sequences_per_second=rate)
+        run.record(
+            step, "train", seed=seed, **mean, sequences_per_second=rate, seconds=seconds
+        )
         inside = {name: float(values[i]) for name, values in health.items()}
         run.record(step, "health", seed=seed, **inside)
     names = vars(metrics) if means else ()
@@ -177,7 +174,7 @@ def all_finite(metrics: Metrics) -> np.ndarray:
 
 
 def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> Array:
-    """Wrong bits per sequence on the validation sets, `[S]`; recorded where `due`."""
+    """The task's errors on the validation sets, `[S]`; recorded where `due`."""
     config = run.config
     results = evaluate(
         states.params,
@@ -192,8 +189,9 @@ def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> 
             seed=config.seeds()[i],
             loss_bits=results[i]["loss_bits_per_sequence"],
             wrong_bits=results[i]["wrong_bits_per_sequence"],
+            error=results[i]["error_per_sequence"],
         )
-    return jnp.asarray([result["wrong_bits_per_sequence"] for result in results])
+    return jnp.asarray([result["error_per_sequence"] for result in results])
 
 
 def evaluate_at(

@@ -9,11 +9,10 @@ import optax
 from flax import struct
 from jax import Array, lax
 
-import ntm_jax
 import tasks
 from train.config import TrainConfig
 from train.curriculum import curriculum
-from train.health import Health, watch
+from train.health import Health
 from train.optimizer import clipped_fraction, make_optimizer
 from train.population import for_each_seed, spread_seeds
 
@@ -29,8 +28,8 @@ class TrainState(struct.PyTreeNode):
 
     Attributes:
       step: int `[]`, updates made.
-      solved_at: int `[]`, the update from which on every validation was without a wrong
-        bit; `NEVER` where the last one was not.
+      solved_at: int `[]`, the update from which on every validation was within the
+        task's tolerance; `NEVER` where the last one was not.
       diverged_at: int `[]`, the update that would have made something other than a
         finite number, and so was not made, nor any after it; `NEVER` where none.
       params: of the machine.
@@ -73,11 +72,8 @@ def init_states(config: TrainConfig) -> TrainState:
 @functools.partial(jax.jit, static_argnames="config")
 def _init_states(seeds: Array, *, config: TrainConfig) -> TrainState:
     def init_state(seed: Array) -> TrainState:
-        params = ntm_jax.init(
-            purpose_key(seed, "params"),
-            config.make_machine(),
-            config.make_task().input_size,
-        )
+        key = purpose_key(seed, "params")
+        params = config.make_model().init(key, config.make_task().input_size)
         return TrainState(
             step=jnp.int32(0),
             solved_at=jnp.int32(NEVER),
@@ -113,7 +109,7 @@ def _train(
         update = functools.partial(_update, config=config, seed=seed)
         state, metrics = lax.scan(lambda s, _: update(s), state, length=num_steps)
         batch = _batch(config, seed, state.step)
-        return state, metrics, watch(state.params, batch, config.make_machine())
+        return state, metrics, config.make_model().watch(state.params, batch)
 
     return for_each_seed(train_one)(states, seeds)
 
@@ -153,7 +149,7 @@ def _loss(
     params: PyTree, batch: tasks.Batch, config: TrainConfig
 ) -> tuple[Array, Array]:
     """The mean cost of an answer, in bits, and the logits `[T, B, O]`."""
-    _, logits = ntm_jax.unroll(params, batch.inputs, config=config.make_machine())
+    logits = config.make_model().logits(params, batch.inputs)
     return jnp.mean(tasks.loss_bits(logits, batch)), logits
 
 
@@ -169,24 +165,39 @@ def last_step(config: TrainConfig, state: TrainState) -> Array:
 
 
 def learning_rate_factor(config: TrainConfig, state: TrainState) -> Array:
-    """Factor of the learning rate: 1, and from `solved_at` on falling to 0."""
-    left = state.solved_at + config.polish_steps - state.step
-    rate = jnp.clip(left.astype(jnp.float32) / config.polish_steps, 0, 1)
-    return jnp.where(state.solved_at == NEVER, 1, rate)
+    """Factor of the learning rate: 1, and falling to 0 before the last update.
+
+    It falls from `solved_at` on, at the latest in the `falling` part of all updates.
+    """
+
+    def rate(last: int | Array, falling: float) -> Array:
+        left = jnp.asarray(last - state.step, jnp.float32)
+        return jnp.clip(left / max(falling, 1), 0, 1)
+
+    at_the_latest = rate(config.steps, config.falling * config.steps)
+    polishing = rate(state.solved_at + config.polish_steps, config.polish_steps)
+    return jnp.where(
+        state.solved_at == NEVER,
+        at_the_latest,
+        jnp.minimum(polishing, at_the_latest),
+    )
 
 
-def judge(states: TrainState, wrong: Array, due: Array) -> TrainState:
-    """Solved by the first validation without a wrong bit, until one has a wrong bit.
+def judge(
+    states: TrainState, errors: Array, due: Array, tolerance: float
+) -> TrainState:
+    """Solved by the first validation within the tolerance, until one is beyond it.
 
-    So a seed is polished only where every validation on the way was without.
+    So a seed is polished only where every validation on the way was within.
 
     Args:
       states: `[S, ...]`.
-      wrong: `[S]`, wrong bits in the validation after the last update.
+      errors: `[S]`, the task's, in the validation after the last update.
       due: bool `[S]`, the seeds that are judged; the others stay as they are.
+      tolerance: the task's.
     """
     first = jnp.where(states.solved_at == NEVER, states.step, states.solved_at)
-    solved_at = jnp.where(wrong > 0, NEVER, first)
+    solved_at = jnp.where(errors <= tolerance, first, NEVER)
     return states.replace(solved_at=jnp.where(due, solved_at, states.solved_at))
 
 

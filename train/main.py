@@ -69,7 +69,10 @@ def summarize(
     """Prints how well the machines do and where to look."""
     batch = run.config.batch_size
     names = list(run.config.make_task().difficulty)
-    table = Table("seed", "sequences", "solved after", *names, "wrong bits", "perfect")
+    task = run.config.make_task()
+    table = Table(
+        "seed", "sequences", "solved after", *names, task.error_name, "perfect"
+    )
     for entry in sorted(evaluation, key=lambda entry: entry["machine"]):
         solved_at, diverged = entry["solved_at"], entry["diverged_at"] is not None
         table.add_row(
@@ -77,14 +80,14 @@ def summarize(
             f"{entry['step'] * batch:,}" + (", diverged" if diverged else ""),
             "not" if solved_at is None else f"{solved_at * batch:,}",
             *(str(entry[name]) for name in names),
-            f"{entry['wrong_bits_per_sequence']:g}",
+            f"{entry['error_per_sequence']:.3g}",
             f"{entry['perfect_fraction']:.1%}",
         )
     console.print(table)
     if run.config.num_seeds > 1:
         console.print(in_words(outcome(run.config, evaluation)))
     console.print(
-        "Wrong bits are means per sequence, of "
+        f"The {task.error_name} are means per sequence, of "
         f"{evaluation[0]['num_sequences']} fresh ones. Figures:"
     )
     for path in sorted(run.figures.glob("*.png")):

@@ -17,8 +17,8 @@ class Outcome:
       solved: those whose last validations were without a wrong bit.
       median_sequences: seen until solved; infinite if half of the seeds are not.
       worst_sequences: infinite if any seed is not.
-      perfect: those without a wrong bit in the evaluation beyond the training size.
-      perfect_fraction: of the sequences of that evaluation, over all machines.
+      perfect: those without a wrong bit in any evaluation beyond the training size.
+      perfect_fraction: of the sequences of those evaluations, over all machines.
     """
 
     seeds: int
@@ -43,26 +43,29 @@ class Outcome:
 
 def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
     """Of a complete run, from its `evaluation.json`."""
-    names = list(config.make_task().difficulty)
-
-    def size(entry: dict[str, Any]) -> tuple[int, ...]:
-        return tuple(entry[name] for name in names)
-
-    hardest = max(map(size, evaluation))
-    beyond = [entry for entry in evaluation if size(entry) == hardest]
+    trained, *beyond = (
+        [entry for entry in evaluation if trial.items() <= entry.items()]
+        for trial in config.make_task().trials()
+    )
     sequences = [
         math.inf
         if entry["solved_at"] is None
         else entry["solved_at"] * config.batch_size
-        for entry in beyond
+        for entry in trained
     ]
+    harder = beyond or [trained]
     return Outcome(
-        seeds=len(beyond),
+        seeds=len(trained),
         solved=sum(map(math.isfinite, sequences)),
         median_sequences=statistics.median_high(sequences),
         worst_sequences=max(sequences),
-        perfect=sum(entry["wrong_bits_per_sequence"] == 0 for entry in beyond),
-        perfect_fraction=statistics.mean(entry["perfect_fraction"] for entry in beyond),
+        perfect=sum(
+            all(entry["wrong_bits_per_sequence"] == 0 for entry in of_one)
+            for of_one in zip(*harder, strict=True)
+        ),
+        perfect_fraction=statistics.mean(
+            entry["perfect_fraction"] for trial in harder for entry in trial
+        ),
     )
 
 

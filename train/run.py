@@ -32,6 +32,7 @@ _WANTED = {
     "solved_at",
     "diverged_at",
     "num_sequences",
+    "error_per_sequence",
     "wrong_bits_per_sequence",
     "perfect_fraction",
 }
