@@ -1,0 +1,218 @@
+"""Keeps of a complete run what the page of results shows.
+
+    python -m benchmarks.record --workdir=runs/copy_20_seeds
+
+A record is a JSON file in benchmarks/records: how the run was made, its validations,
+and how each of its machines does at the difficulties in TRIALS.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from train import cli
+from train.config import TrainConfig
+from train.evaluate import evaluate, evaluation_key
+from train.population import use_all_cores
+from train.presets import command
+from train.pretrained import load_run
+from train.run import RunFolder, write_whole
+from train.ship import how_made
+
+PyTree = Any
+FOLDER = Path(__file__).parent / "records"
+
+# Difficulties, slots and sequences; slots are the paper's where not given.
+_PAPERS_SLOTS = 128
+TRIALS: dict[str, list[dict[str, int]]] = {
+    "copy": [
+        *({"length": n, "num_sequences": 1000} for n in (10, 20, 30, 50, 120)),
+        {"length": 1000, "num_slots": 1024, "num_sequences": 100},
+        {"length": 10_000, "num_slots": 10_240, "num_sequences": 10},
+    ],
+    "repeat_copy": [
+        {"length": length, "repeats": repeats, "num_sequences": 1000}
+        for length, repeats in ((10, 10), (20, 10), (10, 20), (20, 20))
+    ],
+    "associative_recall": [
+        *({"items": n, "num_sequences": 1000} for n in (6, 8, 10, 12, 15, 20)),
+        {"items": 50, "num_slots": 512, "num_sequences": 1000},
+        {"items": 100, "num_slots": 1024, "num_sequences": 1000},
+    ],
+    "dynamic_ngrams": [{"length": 200, "num_sequences": 1000}],
+    "priority_sort": [
+        {"length": 20, "answers": 16, "num_sequences": 1000},
+        {"length": 30, "answers": 24, "num_sequences": 1000},
+    ],
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Evaluates a complete run, or a machine that ships, and keeps what came of it."""
+
+    workdir: Path | None = None
+    """The run's folder."""
+    pretrained: str | None = None
+    """Instead of it, the name of a trained machine."""
+    name: str | None = None
+    """Of the record; that of the task and of what learned it unless given."""
+    hardest: int = 10_000
+    """The longest sequences, or most items, to evaluate."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    flags = cli.parse(Flags, arguments, prog="python -m benchmarks.record")
+    with cli.readable_errors():
+        if flags.pretrained is None:
+            params, config, record = of_run(flags)
+        else:
+            params, config, record = of_pretrained(flags.pretrained)
+        path = FOLDER / f"{flags.name or default_name(record)}.json"
+        for trial in trials(params, config, flags.hardest):
+            record["trials"].append(trial)
+            print(json.dumps(trial), flush=True)
+        FOLDER.mkdir(exist_ok=True)
+        write_whole(path, json.dumps(record, indent=1) + "\n")
+        print(f"Wrote {path}.")
+    return 0
+
+
+def of_run(flags: Flags) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
+    """The machines of a run, their config, and a record without trials.
+
+    Raises:
+      ValueError: unless there is a complete run.
+    """
+    if flags.workdir is None:
+        raise ValueError("workdir, pretrained: got none, want one of them")
+    run = RunFolder.open(flags.workdir.expanduser())
+    evaluation = run.evaluation()
+    if evaluation is None:
+        raise ValueError(f"workdir: got {run.path}, want a complete run")
+    config = run.config
+    use_all_cores(config.num_seeds)
+    record = {
+        "task": config.task,
+        "learner": learner(config),
+        "config": dataclasses.asdict(config),
+        "command": command(config),
+        "versions": how_made(run, evaluation, config.seed)["versions"],
+        "seconds": seconds(run),
+        "machines": list(machines(run, evaluation)),
+        "trials": [],
+    }
+    return run.restore().params, config, record
+
+
+def of_pretrained(name: str) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
+    """The same of a machine that ships."""
+    params, config, made = load_run(name)
+    solved_at = made["evaluation"][0]["solved_at"]
+    record = {
+        "task": config.task,
+        "learner": f"{learner(config)}, as shipped (seed {made['seed']})",
+        "config": dataclasses.asdict(config),
+        "command": made["command"],
+        "versions": made["versions"],
+        "seconds": made["seconds"],
+        "machines": [
+            {
+                "seed": made["seed"],
+                "sequences": made["sequences"],
+                "solved_after": solved_at and solved_at * config.batch_size,
+                "validated_after": [],
+                "errors": [],
+            }
+        ],
+        "trials": [],
+    }
+    return jax.tree.map(lambda leaf: leaf[None], params), config, record
+
+
+def learner(config: TrainConfig) -> str:
+    """What learned, in a few words."""
+    if config.model == "lstm":
+        return f"LSTM, {config.controller_layers} × {config.controller_units}"
+    name = {"lstm": "LSTM", "gru": "GRU", "feed_forward": "feed-forward"}
+    code = "" if config.repeat_code == "scalar" else f", {config.repeat_code}"
+    return f"NTM, {name[config.controller]}{code}"
+
+
+def default_name(record: dict[str, Any]) -> str:
+    """Of a file."""
+    words = re.findall(r"\w+", f"{record['task']} {record['learner'].lower()}")
+    return "_".join(words)
+
+
+def seconds(run: RunFolder) -> int:
+    """That the run took to train, all seeds together."""
+    calls = {
+        entry["step"]: entry["seconds"]
+        for entry in run.metrics()
+        if entry["kind"] == "train"
+    }
+    return round(sum(calls.values()))
+
+
+def machines(
+    run: RunFolder, evaluation: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """For each seed when it was solved, and its validations."""
+    batch = run.config.batch_size
+    for seed in run.config.seeds():
+        entry = next(entry for entry in evaluation if entry["machine"] == seed)
+        validations = [
+            entry
+            for entry in run.metrics()
+            if entry["kind"] == "validation" and entry["seed"] == seed
+        ]
+        solved_at = entry["solved_at"]
+        yield {
+            "seed": seed,
+            "sequences": entry["step"] * batch,
+            "solved_after": None if solved_at is None else solved_at * batch,
+            "validated_after": [entry["step"] * batch for entry in validations],
+            "errors": [float(f"{entry['error']:.4g}") for entry in validations],
+        }
+
+
+def trials(
+    params: PyTree, config: TrainConfig, hardest: int
+) -> Iterator[dict[str, Any]]:
+    """What comes of each of the task's trials: the errors of every machine."""
+    for trial in TRIALS[config.task]:
+        difficulty = {name: trial[name] for name in config.make_task().difficulty}
+        if max(difficulty.values()) > hardest:
+            continue
+        slots = None
+        if config.model == "ntm":
+            slots = trial.get("num_slots", max(config.num_slots, _PAPERS_SLOTS))
+        results = evaluate(
+            params,
+            config,
+            keys=jnp.broadcast_to(evaluation_key(0), (config.num_seeds,)),
+            num_sequences=trial["num_sequences"],
+            num_slots=slots,
+            **difficulty,
+        )
+        yield {
+            **difficulty,
+            **({} if slots is None else {"num_slots": slots}),
+            "num_sequences": trial["num_sequences"],
+            "errors": [result["error_per_sequence"] for result in results],
+            "perfect_fractions": [result["perfect_fraction"] for result in results],
+            "loss_bits": [result["loss_bits_per_sequence"] for result in results],
+        }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

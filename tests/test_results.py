@@ -1,0 +1,104 @@
+"""The page of results says what the records say, and a record what a run did."""
+
+import copy
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
+
+import tasks
+from benchmarks import record, results
+from train import main
+
+RECORD = {
+    "task": "copy",
+    "learner": "NTM, LSTM",
+    "command": "python -m train.main --task=copy --seed=3",
+    "seconds": 90,
+    "machines": [
+        {
+            "seed": 3,
+            "sequences": 1200,
+            "solved_after": 800,
+            "validated_after": [400, 800, 1200],
+            "errors": [7.5, 0.0, 0.0],
+        },
+        {
+            "seed": 4,
+            "sequences": 1600,
+            "solved_after": None,
+            "validated_after": [400, 800, 1200, 1600],
+            "errors": [9.0, 8.0, 7.0, 0.125],
+        },
+    ],
+    "trials": [
+        {"length": 120, "num_sequences": 10, "errors": [0.0, 31.25]},
+        {"length": 20, "num_sequences": 10, "errors": [0.0, 0.5]},
+    ],
+}
+
+
+def test_the_page_is_what_the_records_say():
+    """The command was run after the last record was made."""
+    page = results.PAGE.read_text()
+    assert results.rendered(page, results.load()) == page
+
+
+def test_every_task_has_a_block_on_the_page():
+    found = re.findall(r"<!-- (\w+) -->", results.PAGE.read_text())
+    assert sorted({*found} - {"end"}) == sorted(tasks.names())
+
+
+def test_a_section_says_how_many_how_soon_and_how_far():
+    page = "before\n<!-- copy -->\nold\n<!-- end -->\nafter\n"
+    lines = results.rendered(page, [RECORD]).splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert "old" not in lines
+    assert RECORD["command"] in lines
+    assert "| NTM, LSTM | 3–4 | 1 of 2 | never | never | 1,600 | 2 |" in lines
+    assert lines.index("| 20 | 0.5 (0 to 0.5) |") + 1 == lines.index(
+        "| 120 | 31.2 (0 to 31.2) |"
+    )
+
+
+def test_what_was_not_tried_stays_empty():
+    other = copy.deepcopy(RECORD) | {"learner": "LSTM, 3 × 256", "trials": []}
+    page = results.rendered("<!-- copy -->\n<!-- end -->\n", [other, RECORD])
+    assert "| | NTM, LSTM | LSTM, 3 × 256 |" in page  # machines first
+    assert "| 120 | 31.2 (0 to 31.2) |  |" in page
+
+
+def test_figures_show_every_seed():
+    figure = results.curves("copy", [RECORD])
+    (axes,) = figure.axes
+    lines = [np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()]
+    assert lines[:2] == [[0.4, 0.8, 1.2], [0.4, 0.8, 1.2, 1.6]]
+    median = np.asarray(axes.get_lines()[2].get_ydata())
+    np.testing.assert_allclose(median, [8.25, 4.0, 3.5, 0.0625])
+    (axes,) = results.carries("copy", [RECORD]).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["20", "120"]
+
+
+def test_a_run_becomes_a_record(tmp_path, monkeypatch, capsys):
+    config = dataclasses.replace(TINY, steps=4, validate_every=4, num_seeds=2)
+    workdir = tmp_path / "run"
+    trial = {"length": 5, "num_slots": 9, "num_sequences": 3}
+    monkeypatch.setattr(record, "FOLDER", tmp_path / "records")
+    monkeypatch.setitem(record.TRIALS, "copy", [trial, {**trial, "length": 50}])
+    with pytest.raises(SystemExit, match="2"):
+        record.main([f"--workdir={workdir}"])
+    assert main.main([f"--workdir={workdir}", *flags(config)]) == 0
+    assert record.main([f"--workdir={workdir}", "--hardest=20"]) == 0
+    (path,) = (tmp_path / "records").iterdir()
+    assert path.name == "copy_ntm_lstm.json"
+    kept = json.loads(path.read_text())
+    assert kept["config"] == dataclasses.asdict(config)
+    assert [machine["seed"] for machine in kept["machines"]] == [0, 1]
+    assert kept["machines"][0]["validated_after"] == [8]
+    (tried,) = kept["trials"]
+    assert {name: tried[name] for name in trial} == trial
+    assert len(tried["errors"]) == 2
+    assert "| 5 |" in results.rendered("<!-- copy -->\n<!-- end -->\n", [kept])
