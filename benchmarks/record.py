@@ -14,17 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from train import cli
 from train.config import TrainConfig
-from train.evaluate import evaluate, evaluation_key
-from train.population import use_all_cores
+from train.evaluate import evaluate, evaluation_key, open_machines
 from train.presets import command
 from train.pretrained import load_run
-from train.run import RunFolder, write_whole
-from train.ship import how_made
+from train.run import RunFolder, open_complete, write_whole
+from train.ship import versions
 
 PyTree = Any
 FOLDER = Path(__file__).parent / "records"
@@ -72,10 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = cli.parse(Flags, arguments, prog="python -m benchmarks.record")
     with cli.readable_errors():
-        if flags.pretrained is None:
-            params, config, record = of_run(flags)
+        params, config, _ = open_machines(flags.workdir, flags.pretrained)
+        if flags.workdir is not None:
+            record = of_run(*open_complete(flags.workdir))
         else:
-            params, config, record = of_pretrained(flags.pretrained)
+            record = of_pretrained(str(flags.pretrained))
         path = FOLDER / f"{flags.name or default_name(record)}.json"
         for trial in trials(params, config, flags.hardest):
             record["trials"].append(trial)
@@ -86,38 +85,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def of_run(flags: Flags) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
-    """The machines of a run, their config, and a record without trials.
-
-    Raises:
-      ValueError: unless there is a complete run.
-    """
-    if flags.workdir is None:
-        raise ValueError("workdir, pretrained: got none, want one of them")
-    run = RunFolder.open(flags.workdir.expanduser())
-    evaluation = run.evaluation()
-    if evaluation is None:
-        raise ValueError(f"workdir: got {run.path}, want a complete run")
+def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
+    """A record, without trials, of a complete run."""
     config = run.config
-    use_all_cores(config.num_seeds)
-    record = {
+    return {
         "task": config.task,
         "learner": learner(config),
         "config": dataclasses.asdict(config),
         "command": command(config),
-        "versions": how_made(run, evaluation, config.seed)["versions"],
-        "seconds": seconds(run),
+        "versions": versions(),
+        "seconds": max(run.seconds(seed) for seed in config.seeds()),
         "machines": list(machines(run, evaluation)),
         "trials": [],
     }
-    return run.restore().params, config, record
 
 
-def of_pretrained(name: str) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
+def of_pretrained(name: str) -> dict[str, Any]:
     """The same of a machine that ships."""
-    params, config, made = load_run(name)
+    _, config, made = load_run(name)
     solved_at = made["evaluation"][0]["solved_at"]
-    record = {
+    return {
         "task": config.task,
         "learner": f"{learner(config)}, as shipped (seed {made['seed']})",
         "config": dataclasses.asdict(config),
@@ -135,7 +122,6 @@ def of_pretrained(name: str) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
         ],
         "trials": [],
     }
-    return jax.tree.map(lambda leaf: leaf[None], params), config, record
 
 
 def learner(config: TrainConfig) -> str:
@@ -153,26 +139,16 @@ def default_name(record: dict[str, Any]) -> str:
     return "_".join(words)
 
 
-def seconds(run: RunFolder) -> int:
-    """That the run took to train, all seeds together."""
-    calls = {
-        entry["step"]: entry["seconds"]
-        for entry in run.metrics()
-        if entry["kind"] == "train"
-    }
-    return round(sum(calls.values()))
-
-
 def machines(
     run: RunFolder, evaluation: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """For each seed when it was solved, and its validations."""
-    batch = run.config.batch_size
+    batch, metrics = run.config.batch_size, run.metrics()
     for seed in run.config.seeds():
         entry = next(entry for entry in evaluation if entry["machine"] == seed)
         validations = [
             entry
-            for entry in run.metrics()
+            for entry in metrics
             if entry["kind"] == "validation" and entry["seed"] == seed
         ]
         solved_at = entry["solved_at"]

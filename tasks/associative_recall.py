@@ -12,16 +12,18 @@
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.task import Batch, Difficulty, Range, Task, as_channel, check_count
+from tasks.task import Batch, Difficulty, Range, as_channel, check_count
+from tasks.vectors import VectorTask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AssociativeRecall(Task):
+class AssociativeRecall(VectorTask):
     """Items of `item_length` vectors, then one of them again; the answer is the next.
 
     A delimiter stands before each item, and another before and behind the query, each
@@ -32,19 +34,11 @@ class AssociativeRecall(Task):
     num_bits: int = 6
     item_length: int = 3
 
+    other_inputs: ClassVar[int] = 2
+
     def __post_init__(self) -> None:
-        check_count("num_bits", self.num_bits)
+        super().__post_init__()
         check_count("item_length", self.item_length)
-
-    @property
-    def input_size(self) -> int:
-        """The bits, the delimiter of items and that of the query."""
-        return self.num_bits + 2
-
-    @property
-    def output_size(self) -> int:
-        """The bits."""
-        return self.num_bits
 
     @property
     def difficulty(self) -> dict[str, Difficulty]:
@@ -70,18 +64,13 @@ class AssociativeRecall(Task):
             )
         return ranges
 
-    def num_kept(self, ranges: dict[str, Range]) -> int:
-        """The items."""
-        return ranges["items"].limit
-
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch as long as the sequence of most items."""
         items = ranges["items"]
         count_key, query_key, bits_key = jax.random.split(key, 3)
         counts = items.draw(count_key, (1, batch_size))
         queries = jax.random.randint(query_key, (1, batch_size), 0, counts - 1)
-        shape = (items.limit, self.item_length, batch_size, self.num_bits)
-        bits = jax.random.bernoulli(bits_key, shape=shape).astype(jnp.float32)
+        bits = self.draw_bits(bits_key, items.limit, self.item_length, batch_size)
 
         # Every step belongs to a period: the delimiter, then the vectors of an item.
         period = self.item_length + 1

@@ -20,34 +20,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.task import Batch, Difficulty, Range, Task, as_channel, check_count
+from tasks.task import Batch, Difficulty, Range, as_channel
+from tasks.vectors import VectorTask, presented
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PrioritySort(Task):
+class PrioritySort(VectorTask):
     """Vectors of `num_bits`, each with a priority drawn from -1 to 1, and a delimiter.
 
     The answer is the vectors of highest priority, the highest first. There is no input
     while it is due.
     """
 
-    num_bits: int = 8
-
+    other_inputs: ClassVar[int] = 2
     # Two of twenty priorities may lie too near to each other to be told apart.
     tolerance: ClassVar[float] = 1.0
-
-    def __post_init__(self) -> None:
-        check_count("num_bits", self.num_bits)
-
-    @property
-    def input_size(self) -> int:
-        """The bits, the priority and the delimiter."""
-        return self.num_bits + 2
-
-    @property
-    def output_size(self) -> int:
-        """The bits."""
-        return self.num_bits
 
     @property
     def difficulty(self) -> dict[str, Difficulty]:
@@ -78,26 +65,20 @@ class PrioritySort(Task):
             )
         return ranges
 
-    def num_kept(self, ranges: dict[str, Range]) -> int:
-        """The vectors."""
-        return ranges["length"].limit
-
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch with T = (longest length) + 1 + (most answers)."""
         length, answers = ranges["length"], ranges["answers"]
         length_key, answers_key, bits_key, priority_key = jax.random.split(key, 4)
         lengths = length.draw(length_key, (1, batch_size))
         counts = jnp.minimum(answers.draw(answers_key, (1, batch_size)), lengths)
-        shape = (length.limit, batch_size, self.num_bits)
-        bits = jax.random.bernoulli(bits_key, shape=shape).astype(jnp.float32)
-        priorities = jax.random.uniform(priority_key, shape[:2], minval=-1.0)
+        shape = length.limit, batch_size
+        bits = self.draw_bits(bits_key, *shape)
+        priorities = jax.random.uniform(priority_key, shape, minval=-1.0)
 
         num_steps = length.limit + 1 + answers.limit
         step = jnp.arange(num_steps)[:, None]
         vectors = jnp.concatenate([bits, priorities[:, :, None]], axis=-1)
-        longer = (0, num_steps - length.limit), (0, 0), (0, 0)
-        presented = jnp.where((step < lengths)[:, :, None], jnp.pad(vectors, longer), 0)
-        delimiter = step == lengths
+        delimiter = as_channel(step == lengths)
 
         place = jnp.arange(length.limit)[:, None]
         order = jnp.argsort(
@@ -110,7 +91,9 @@ class PrioritySort(Task):
         )
         chosen = jnp.take_along_axis(bits, due[:, :, None], axis=0)
         return Batch(
-            inputs=jnp.concatenate([presented, as_channel(delimiter)], axis=-1),
+            inputs=jnp.concatenate(
+                [presented(vectors, lengths, num_steps), delimiter], axis=-1
+            ),
             targets=jnp.where(mask[:, :, None], chosen, 0),
             mask=mask,
         )

@@ -11,7 +11,7 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,17 +21,16 @@ from tasks.task import (
     Batch,
     Difficulty,
     Range,
-    Task,
     as_channel,
     check_choice,
-    check_count,
 )
+from tasks.vectors import VectorTask, presented
 
 RepeatCode = Literal["scalar", "pulses"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RepeatCopy(Task):
+class RepeatCopy(VectorTask):
     """Sequences of `num_bits` wide vectors, a delimiter and how often to repeat them.
 
     The number of repeats has a channel of its own, in one of two codes:
@@ -47,22 +46,14 @@ class RepeatCopy(Task):
     input while it is due.
     """
 
-    num_bits: int = 8
     repeat_code: RepeatCode = "scalar"
 
+    other_inputs: ClassVar[int] = 2
+    other_outputs: ClassVar[int] = 1
+
     def __post_init__(self) -> None:
-        check_count("num_bits", self.num_bits)
+        super().__post_init__()
         check_choice("repeat_code", self.repeat_code, RepeatCode)
-
-    @property
-    def input_size(self) -> int:
-        """The bits, the delimiter and the repeats."""
-        return self.num_bits + 2
-
-    @property
-    def output_size(self) -> int:
-        """The bits and the end marker."""
-        return self.num_bits + 1
 
     @property
     def difficulty(self) -> dict[str, Difficulty]:
@@ -74,27 +65,18 @@ class RepeatCopy(Task):
         """Twice the length, and twice the repeats (paper, figure 8)."""
         return {"length": 20, "repeats": 10}, {"length": 10, "repeats": 20}
 
-    def num_kept(self, ranges: dict[str, Range]) -> int:
-        """The vectors."""
-        return ranges["length"].limit
-
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch as long as the longest of all answers."""
         length, repeats = ranges["length"], ranges["repeats"]
         length_key, repeats_key, bits_key = jax.random.split(key, 3)
         lengths = length.draw(length_key, (1, batch_size))
         counts = repeats.draw(repeats_key, (1, batch_size))
-        shape = (length.limit, batch_size, self.num_bits)
-        bits = jax.random.bernoulli(bits_key, shape=shape).astype(jnp.float32)
+        bits = self.draw_bits(bits_key, length.limit, batch_size)
 
         pulses = self.repeat_code == "pulses"
         said = repeats.limit if pulses else 0
         num_steps = length.limit + 1 + said + length.limit * repeats.limit + 1
         step = jnp.arange(num_steps)[:, None]
-        source = (
-            jnp.zeros((num_steps, *shape[1:]), bits.dtype).at[: length.limit].set(bits)
-        )
-        presented = jnp.where((step < lengths)[:, :, None], source, 0)
         delimiter = step == lengths
         if pulses:
             number = (step > lengths) & (step <= lengths + counts)
@@ -112,7 +94,12 @@ class RepeatCopy(Task):
         )
         return Batch(
             inputs=jnp.concatenate(
-                [presented, as_channel(delimiter), as_channel(number)], axis=-1
+                [
+                    presented(bits, lengths, num_steps),
+                    as_channel(delimiter),
+                    as_channel(number),
+                ],
+                axis=-1,
             ),
             targets=jnp.concatenate([answers, as_channel(end)], axis=-1),
             mask=copied | end,

@@ -100,7 +100,7 @@ def evaluate(
         member(params, 0),
         jax.ShapeDtypeStruct((1, 1, task.input_size), jnp.float32),
     )
-    slots = config.num_slots if num_slots is None else num_slots
+    slots = slots_of(config, num_slots)
     at_once = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
     at_once = min(at_once, num_sequences)
     params, keys = spread_seeds((params, keys))
@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = cli.parse(Flags, arguments, prog="python -m train.evaluate")
     with cli.readable_errors():
-        params, config, steps = open_machines(flags)
+        params, config, steps = open_machines(flags.workdir, flags.pretrained)
         given = {name: getattr(flags, name) for name in _SIZES}
         difficulty = {name: size for name, size in given.items() if size is not None}
         check_fits(config, flags.num_slots, **difficulty)
@@ -211,22 +211,29 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def open_machines(flags: Flags) -> tuple[PyTree, TrainConfig, list[int]]:
-    """What the flags say to evaluate: `[S, ...]`, their config and updates made.
+def open_machines(
+    workdir: Path | None, pretrained: str | None
+) -> tuple[PyTree, TrainConfig, list[int]]:
+    """A run's machines, or the one that ships: `[S, ...]`, config and updates made.
 
     Raises:
       ValueError: unless it is one of both, and there.
     """
-    if flags.workdir is None and flags.pretrained is not None:
-        params, config, made = load_run(flags.pretrained)
+    if workdir is None and pretrained is not None:
+        params, config, made = load_run(pretrained)
         return jax.tree.map(lambda leaf: leaf[None], params), config, [made["step"]]
-    if flags.workdir is None or flags.pretrained is not None:
-        got = "none" if flags.workdir is None else "both"
+    if workdir is None or pretrained is not None:
+        got = "none" if workdir is None else "both"
         raise ValueError(f"workdir, pretrained: got {got}, want one of them")
-    run = RunFolder.open(flags.workdir)
+    run = RunFolder.open(workdir.expanduser())
     use_all_cores(run.config.num_seeds)
     states = run.restore()
     return states.params, run.config, [int(step) for step in states.step]
+
+
+def slots_of(config: TrainConfig, num_slots: int | None) -> int:
+    """Those asked for, or else those of training."""
+    return config.num_slots if num_slots is None else num_slots
 
 
 def check_fits(
@@ -240,7 +247,7 @@ def check_fits(
         return
     task = config.make_task()
     kept = task.num_kept(task.ranges(**difficulty))
-    slots = config.num_slots if num_slots is None else num_slots
+    slots = slots_of(config, num_slots)
     check_count("num_slots", slots)
     trained_to_pack = config.num_slots < task.num_kept(task.ranges())
     if slots < kept and not trained_to_pack:

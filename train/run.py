@@ -145,6 +145,15 @@ class RunFolder:
                     entries.append(entry)
         return entries
 
+    def seconds(self, seed: int) -> int:
+        """That the calls took in which that seed learned."""
+        calls = (
+            entry["seconds"]
+            for entry in self.metrics()
+            if entry["kind"] == "train" and entry["seed"] == seed
+        )
+        return round(sum(calls))
+
     def finish(self, evaluation: list[dict[str, Any]]) -> None:
         """Keeps the evaluation, which makes the run complete."""
         write_whole(self._evaluation, json.dumps(evaluation, indent=2) + "\n")
@@ -173,6 +182,22 @@ class RunFolder:
                 "same command evaluates again"
             )
         return entries
+
+
+def open_complete(path: Path) -> tuple[RunFolder, list[dict[str, Any]]]:
+    """The run in that folder, which must be complete, and its evaluation.
+
+    Raises:
+      ValueError: if there is none, or it has not come to its end.
+    """
+    run = RunFolder.open(path.expanduser())
+    evaluation = run.evaluation()
+    if evaluation is None:
+        raise ValueError(
+            f"workdir: got {run.path}, want a complete run; the same command of "
+            "train.main goes on with it"
+        )
+    return run, evaluation
 
 
 def check_free(path: Path, config: TrainConfig) -> None:

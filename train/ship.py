@@ -15,7 +15,7 @@ from train import cli, pretrained
 from train.evaluate import evaluate, evaluation_key
 from train.population import member
 from train.presets import command
-from train.run import RunFolder
+from train.run import RunFolder, open_complete
 
 # Sequences whose result is kept to check, quickly, that a machine still does the same.
 _CHECKED = 20
@@ -37,10 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = cli.parse(Flags, arguments, prog="python -m train.ship")
     with cli.readable_errors():
-        run = RunFolder.open(flags.workdir.expanduser())
-        evaluation = run.evaluation()
-        if evaluation is None:
-            raise ValueError(f"workdir: got {run.path}, want a complete run")
+        run, evaluation = open_complete(flags.workdir)
         seeds = run.config.seeds()
         seed = seeds[0] if flags.seed is None else flags.seed
         if seed not in seeds:
@@ -69,23 +66,23 @@ def how_made(
     """What `made` tells of one machine of a run."""
     own = [entry for entry in evaluation if entry["machine"] == seed]
     step = own[0]["step"]
-    seconds = sum(
-        entry["seconds"]
-        for entry in run.metrics()
-        if entry["kind"] == "train" and entry["seed"] == seed
-    )
     return {
         "command": command(run.config),
         "seed": seed,
         "seeds_trained_together": run.config.num_seeds,
         "step": step,
         "sequences": step * run.config.batch_size,
-        "seconds": round(seconds),
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("ntm_jax", "jax", "flax", "optax")
-        },
+        "seconds": run.seconds(seed),
+        "versions": versions(),
         "evaluation": own,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a machine's numbers."""
+    return {
+        name: importlib.metadata.version(name)
+        for name in ("ntm_jax", "jax", "flax", "optax")
     }
 
 
