@@ -3,14 +3,15 @@
     python -m benchmarks.record --workdir=runs/copy_20_seeds
 
 A record is a JSON file in benchmarks/records: how the run was made, its validations,
-and how each of its machines does at the difficulties in TRIALS.
+and how each of its machines does at the difficulties in TRIALS. Runs that differ in
+their seeds alone make one record together.
 """
 
 import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from train.run import RunFolder, open_complete, write_whole
 from train.ship import versions
 
 PyTree = Any
+# What a trial has of each machine.
+_EACH = ("errors", "perfect_fractions", "loss_bits")
 FOLDER = Path(__file__).parent / "records"
 
 # Difficulties, slots and sequences; slots are the paper's where not given.
@@ -56,8 +59,8 @@ TRIALS: dict[str, list[dict[str, int]]] = {
 class Flags:
     """Evaluates a complete run, or a machine that ships, and keeps what came of it."""
 
-    workdir: Path | None = None
-    """The run's folder."""
+    workdir: tuple[Path, ...] = ()
+    """The run's folder, or those of several that differ in their seeds alone."""
     pretrained: str | None = None
     """Instead of it, the name of a trained machine."""
     name: str | None = None
@@ -70,19 +73,47 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = cli.parse(Flags, arguments, prog="python -m benchmarks.record")
     with cli.readable_errors():
-        params, config, _ = open_machines(flags.workdir, flags.pretrained)
-        if flags.workdir is not None:
-            record = of_run(*open_complete(flags.workdir))
-        else:
-            record = of_pretrained(str(flags.pretrained))
-        path = FOLDER / f"{flags.name or default_name(record)}.json"
-        for trial in trials(params, config, flags.hardest):
-            record["trials"].append(trial)
-            print(json.dumps(trial), flush=True)
+        opened = [
+            open_machines(path, flags.pretrained) for path in flags.workdir or (None,)
+        ]
+        check_alike([config for _, config, _ in opened])
+        records = [of_run(*open_complete(path)) for path in flags.workdir]
+        records = records or [of_pretrained(str(flags.pretrained))]
+        for record, (params, config, _) in zip(records, opened):
+            for trial in trials(params, config, flags.hardest):
+                record["trials"].append(trial)
+                print(json.dumps(trial), flush=True)
+        path = FOLDER / f"{flags.name or default_name(records[0])}.json"
         FOLDER.mkdir(exist_ok=True)
-        write_whole(path, json.dumps(record, indent=1) + "\n")
+        write_whole(path, json.dumps(joined(records), indent=1) + "\n")
         print(f"Wrote {path}.")
     return 0
+
+
+def check_alike(configs: Sequence[TrainConfig]) -> None:
+    """Raises a `ValueError` unless the runs differ in their seeds, and only there."""
+    if len({config.for_any_seed() for config in configs}) > 1:
+        raise ValueError("workdir: got runs of other settings, want the same for all")
+    seeds = [seed for config in configs for seed in config.seeds()]
+    if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
+        raise ValueError(f"workdir: got seed {twice[0]} twice, want each once")
+
+
+def joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One record of those of runs alike."""
+    trials = []
+    for of_all in zip(*(record["trials"] for record in records), strict=True):
+        each = {
+            name: [value for trial in of_all for value in trial[name]] for name in _EACH
+        }
+        trials.append({**of_all[0], **each})
+    return {
+        **records[0],
+        "commands": [name for record in records for name in record["commands"]],
+        "seconds": sum(record["seconds"] for record in records),
+        "machines": [one for record in records for one in record["machines"]],
+        "trials": trials,
+    }
 
 
 def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,7 +123,7 @@ def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
         "task": config.task,
         "learner": learner(config),
         "config": dataclasses.asdict(config),
-        "command": command(config),
+        "commands": [command(config)],
         "versions": versions(),
         "seconds": max(run.seconds(seed) for seed in config.seeds()),
         "machines": list(machines(run, evaluation)),
@@ -108,7 +139,7 @@ def of_pretrained(name: str) -> dict[str, Any]:
         "task": config.task,
         "learner": f"{learner(config)}, as shipped (seed {made['seed']})",
         "config": dataclasses.asdict(config),
-        "command": made["command"],
+        "commands": [made["command"]],
         "versions": made["versions"],
         "seconds": made["seconds"],
         "machines": [

@@ -73,7 +73,7 @@ def section(task: str, records: Sequence[Record]) -> Iterator[str]:
         return
     trained = list(filter(shows_learning, records))
     yield "```sh"
-    yield from dict.fromkeys(record["command"] for record in records)
+    yield from dict.fromkeys(line for record in records for line in record["commands"])
     yield "```"
     yield ""
     if trained:

@@ -16,7 +16,7 @@ from train import main
 RECORD = {
     "task": "copy",
     "learner": "NTM, LSTM",
-    "command": "python -m train.main --task=copy --seed=3",
+    "commands": ["python -m train.main --task=copy --seed=3"],
     "seconds": 90,
     "machines": [
         {
@@ -57,7 +57,7 @@ def test_a_section_says_how_many_how_soon_and_how_far():
     lines = results.rendered(page, [RECORD]).splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
     assert "old" not in lines
-    assert RECORD["command"] in lines
+    assert RECORD["commands"][0] in lines
     assert "| NTM, LSTM | 3–4 | 1 of 2 | never | never | 1,600 | 2 |" in lines
     assert lines.index("| 20 | 0.5 (0 to 0.5) |") + 1 == lines.index(
         "| 120 | 31.2 (0 to 31.2) |"
@@ -102,3 +102,26 @@ def test_a_run_becomes_a_record(tmp_path, monkeypatch, capsys):
     assert {name: tried[name] for name in trial} == trial
     assert len(tried["errors"]) == 2
     assert "| 5 |" in results.rendered("<!-- copy -->\n<!-- end -->\n", [kept])
+
+
+def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
+    config = dataclasses.replace(TINY, steps=4, validate_every=4)
+    runs = [tmp_path / "first", tmp_path / "second"]
+    trial = {"length": 5, "num_slots": 9, "num_sequences": 3}
+    monkeypatch.setattr(record, "FOLDER", tmp_path / "records")
+    monkeypatch.setitem(record.TRIALS, "copy", [trial])
+    for seed, run in enumerate(runs):
+        own = dataclasses.replace(config, seed=seed)
+        assert main.main([f"--workdir={run}", *flags(own)]) == 0
+    assert record.main(["--workdir", *map(str, runs), "--name=both"]) == 0
+    both = json.loads((tmp_path / "records" / "both.json").read_text())
+    assert [machine["seed"] for machine in both["machines"]] == [0, 1]
+    assert [line.split("--seed=")[1][0] for line in both["commands"]] == ["0", "1"]
+    for i, run in enumerate(runs):
+        assert record.main([f"--workdir={run}", "--name=one"]) == 0
+        one = json.loads((tmp_path / "records" / "one.json").read_text())
+        assert one["machines"] == both["machines"][i : i + 1]
+        assert one["trials"][0]["errors"] == both["trials"][0]["errors"][i : i + 1]
+    with pytest.raises(SystemExit, match="2"):
+        record.main(["--workdir", str(runs[0]), str(runs[0])])
+    assert "seed 0 twice" in capsys.readouterr().err
