@@ -21,6 +21,8 @@ from matplotlib.figure import Figure
 
 import tasks
 from benchmarks.record import FOLDER
+from train.figures import error_axes, median_curve
+from train.outcome import readable
 from train.run import write_whole
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -38,9 +40,9 @@ def main() -> int:
         trained = list(filter(shows_learning, own))
         folder = DOCS / "images"
         if trained:
-            curves(task, trained).savefig(folder / f"learning_{task}.png")
+            learning_curves(task, trained).savefig(folder / f"learning_{task}.png")
         if own:
-            carries(task, own).savefig(folder / f"beyond_{task}.png")
+            generalization(task, own).savefig(folder / f"beyond_{task}.png")
     write_whole(PAGE, rendered(PAGE.read_text(), records))
     return 0
 
@@ -51,9 +53,14 @@ def load() -> list[Record]:
 
 
 def of_task(records: Iterable[Record], task: str) -> list[Record]:
-    """Those of a task: machines first."""
+    """Those of a task: machines with a memory first."""
     own = [record for record in records if record["task"] == task]
-    return sorted(own, key=lambda record: not record["learner"].startswith("NTM, LSTM"))
+    kinds = ("NTM, LSTM", "NTM", "")
+    return sorted(
+        own,
+        key=lambda record: [record["learner"].startswith(kind) for kind in kinds],
+        reverse=True,
+    )
 
 
 def rendered(page: str, records: Sequence[Record]) -> str:
@@ -79,6 +86,9 @@ def section(task: str, records: Sequence[Record]) -> Iterator[str]:
     if trained:
         yield from learned(trained)
         yield ""
+    error = tasks.get(task).error_name
+    yield f"{error[0].upper() + error[1:]} per sequence:"
+    yield ""
     yield from beyond(task, records)
     yield ""
     if trained:
@@ -92,18 +102,17 @@ def learned(records: Sequence[Record]) -> Iterator[str]:
     """A row for what learned: how many seeds, how soon."""
     yield (
         "| | seeds | solved | sequences until then: median | worst | "
-        "trained on | minutes |"
+        "trained on at most | minutes |"
     )
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for record in records:
         machines = record["machines"]
         after = [machine["solved_after"] or math.inf for machine in machines]
-        first, last = machines[0]["seed"], machines[-1]["seed"]
         longest = max(machine["sequences"] for machine in machines)
         yield (
-            f"| {record['learner']} | {first}–{last} | "
+            f"| {record['learner']} | {len(machines)} | "
             f"{sum(map(math.isfinite, after))} of {len(after)} | "
-            f"{count(statistics.median_high(after))} | {count(max(after))} | "
+            f"{readable(statistics.median_high(after))} | {readable(max(after))} | "
             f"{longest:,} | {record['seconds'] / 60:.0f} |"
         )
 
@@ -115,46 +124,38 @@ def shows_learning(record: Record) -> bool:
 
 def beyond(task: str, records: Sequence[Record]) -> Iterator[str]:
     """A row for each trial: the median machine's error, and the best and the worst."""
-    yield "| | " + " | ".join(record["learner"] for record in records) + " |"
+    names = " × ".join(tasks.get(task).difficulty)
+    yield f"| {names} | " + " | ".join(record["learner"] for record in records) + " |"
     yield "| --- |" + " --- |" * len(records)
-    for size in sizes(task, records):
-        cells = []
-        for record in records:
-            trial = find(task, record, size)
-            if trial is None:
-                cells.append("")
-                continue
-            errors = trial["errors"]
-            spread = f" ({short(min(errors))} to {short(max(errors))})"
-            cells.append(
-                short(statistics.median_high(errors)) + spread * (len(errors) > 1)
-            )
-        yield f"| {' × '.join(map(str, size))} | " + " | ".join(cells) + " |"
+    tried = [trials(task, record) for record in records]
+    for size in all_sizes(tried):
+        cells = " | ".join(cell(of_one.get(size, [])) for of_one in tried)
+        yield f"| {' × '.join(map(str, size))} | {cells} |"
 
 
-def sizes(task: str, records: Iterable[Record]) -> list[tuple[int, ...]]:
-    """The difficulties that were tried, the easiest first."""
+def trials(task: str, record: Record) -> dict[tuple[int, ...], list[float]]:
+    """The errors of all machines at each size that was tried."""
     names = tasks.get(task).difficulty
-    found = {
-        tuple(trial[name] for name in names)
-        for record in records
+    return {
+        tuple(trial[name] for name in names): trial["errors"]
         for trial in record["trials"]
     }
-    return sorted(found, key=lambda size: (math.prod(size), size))
 
 
-def find(task: str, record: Record, size: tuple[int, ...]) -> dict[str, Any] | None:
-    """The record's trial at that difficulty, if there was one."""
-    names = tasks.get(task).difficulty
-    for trial in record["trials"]:
-        if tuple(trial[name] for name in names) == size:
-            return trial
-    return None
+def all_sizes(tried: Iterable[dict[tuple[int, ...], Any]]) -> list[tuple[int, ...]]:
+    """Of all records, the easiest first."""
+    return sorted(
+        {size for of_one in tried for size in of_one},
+        key=lambda size: (math.prod(size), size),
+    )
 
 
-def count(sequences: float) -> str:
-    """A number of sequences to read."""
-    return f"{sequences:,.0f}" if math.isfinite(sequences) else "never"
+def cell(errors: Sequence[float]) -> str:
+    """Of a table."""
+    if not errors:
+        return ""
+    spread = f" ({short(min(errors))} to {short(max(errors))})"
+    return short(statistics.median_high(errors)) + spread * (len(errors) > 1)
 
 
 def short(error: float) -> str:
@@ -163,55 +164,42 @@ def short(error: float) -> str:
 
 
 @mpl.rc_context(_STYLE)
-def curves(task: str, records: Sequence[Record]) -> Figure:
+def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     """Errors in validation against sequences: seeds thin, their median thick."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for colour, record in enumerate(records):
-        look: dict[str, Any] = {"color": f"C{colour}"}
-        machines = record["machines"]
-        steps = np.unique(np.concatenate([m["validated_after"] for m in machines]))
-        held = []
-        for machine in machines:
-            own, errors = map(
-                np.asarray, (machine["validated_after"], machine["errors"])
+    figure, axes = error_axes((7, 4))
+    for i, record in enumerate(records):
+        curves = [
+            (
+                np.asarray(machine["validated_after"]) / 1000,
+                np.asarray(machine["errors"]),
             )
-            axes.plot(own / 1000, errors, alpha=0.3, lw=0.6, **look)
-            places = np.searchsorted(own, steps, "right") - 1
-            held.append(errors[np.clip(places, 0, None)])
-        label = f"{record['learner']} ({len(machines)} seeds)"
-        axes.plot(steps / 1000, np.median(held, axis=0), lw=2, label=label, **look)
-    axes.set_yscale("symlog", linthresh=0.1, linscale=0.3)
-    axes.set_ylim(bottom=0)
+            for machine in record["machines"]
+        ]
+        for sequences, errors in curves:
+            axes.plot(sequences, errors, alpha=0.3, lw=0.6, color=f"C{i}")
+        label = f"{record['learner']} ({len(curves)} seeds)"
+        axes.plot(*median_curve(curves), lw=2, color=f"C{i}", label=label)
     axes.set_xlabel("sequences seen (thousands)")
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
     axes.set_title(f"Learning {task.replace('_', ' ')}: 1,000 validation sequences")
     axes.legend()
-    axes.grid(alpha=0.3)
     return figure
 
 
 @mpl.rc_context(_STYLE)
-def carries(task: str, records: Sequence[Record]) -> Figure:
+def generalization(task: str, records: Sequence[Record]) -> Figure:
     """Errors of every machine at every trial."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    all_sizes = sizes(task, records)
-    places = np.arange(len(all_sizes))
-    for i, record in enumerate(records):
+    figure, axes = error_axes((7, 4))
+    tried = [trials(task, record) for record in records]
+    sizes = all_sizes(tried)
+    for i, (record, of_one) in enumerate(zip(records, tried)):
         shift = (i - (len(records) - 1) / 2) * 0.2
-        found = [find(task, record, size) for size in all_sizes]
-        medians = [
-            np.nan if trial is None else statistics.median_high(trial["errors"])
-            for trial in found
-        ]
-        axes.plot(places + shift, medians, "o-", color=f"C{i}", label=record["learner"])
-        for place, trial in zip(places, found):
-            errors = [] if trial is None else trial["errors"]
-            axes.plot([place + shift] * len(errors), errors, "_", color=f"C{i}")
-    axes.set_yscale("symlog", linthresh=0.01, linscale=0.3)
-    axes.set_ylim(bottom=0)
-    axes.set_xticks(places, [" × ".join(map(str, size)) for size in all_sizes])
+        places = [sizes.index(size) + shift for size in of_one]
+        medians = list(map(statistics.median_high, of_one.values()))
+        axes.plot(places, medians, "o-", color=f"C{i}", label=record["learner"])
+        for place, errors in zip(places, of_one.values()):
+            axes.plot([place] * len(errors), errors, "_", color=f"C{i}")
+    axes.set_xticks(range(len(sizes)), [" × ".join(map(str, size)) for size in sizes])
     axes.set_xlabel(" × ".join(tasks.get(task).difficulty))
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
     axes.set_title(
@@ -219,7 +207,6 @@ def carries(task: str, records: Sequence[Record]) -> Figure:
         "seeds (dashes), their median"
     )
     axes.legend()
-    axes.grid(alpha=0.3)
     return figure
 
 

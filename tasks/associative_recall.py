@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from tasks.task import Batch, Difficulty, Range, as_channel, check_count
-from tasks.vectors import VectorTask
+from tasks.vectors import VectorTask, taken
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,13 +64,17 @@ class AssociativeRecall(VectorTask):
             )
         return ranges
 
+    def min_slots(self, ranges: dict[str, Range]) -> int:
+        """One for each item."""
+        return ranges["items"].limit
+
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch as long as the sequence of most items."""
         items = ranges["items"]
         count_key, query_key, bits_key = jax.random.split(key, 3)
         counts = items.draw(count_key, (1, batch_size))
         queries = jax.random.randint(query_key, (1, batch_size), 0, counts - 1)
-        bits = self.draw_bits(bits_key, items.limit, self.item_length, batch_size)
+        bits = self.draw_bits(bits_key, items.limit * self.item_length, batch_size)
 
         # Every step belongs to a period: the delimiter, then the vectors of an item.
         period = self.item_length + 1
@@ -80,27 +84,23 @@ class AssociativeRecall(VectorTask):
         after = step - asked
         item = jnp.where(after < 0, step // period, queries)
         place = jnp.where(after < 0, step, after) % period - 1
-        presented = (place >= 0) & (after < period)
+        shown = (place >= 0) & (after < period)
+        presented = taken(bits, item * self.item_length + place, shown)
         answered = after - period - 1
         mask = (answered >= 0) & (answered < self.item_length)
-
-        def vectors(item: Array, place: Array, chosen: Array) -> Array:
-            item = jnp.clip(item, 0, items.limit - 1)
-            place = jnp.clip(place, 0, self.item_length - 1)
-            vector = bits[item, place, jnp.arange(batch_size)[None]]
-            return jnp.where(chosen[:, :, None], vector, 0)
+        answers = taken(bits, (queries + 1) * self.item_length + answered, mask)
 
         item_delimiter = (place < 0) & (after < 0)
         query_delimiter = (after == 0) | (after == period)
         return Batch(
             inputs=jnp.concatenate(
                 [
-                    vectors(item, place, presented),
+                    presented,
                     as_channel(item_delimiter),
                     as_channel(query_delimiter),
                 ],
                 axis=-1,
             ),
-            targets=vectors(queries + 1, answered, mask),
+            targets=answers,
             mask=mask,
         )

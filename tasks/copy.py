@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from tasks.task import Batch, Difficulty, Range, as_channel
-from tasks.vectors import VectorTask, presented
+from tasks.vectors import VectorTask, taken
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,18 +48,14 @@ class Copy(VectorTask):
         lengths = length.draw(length_key, (1, batch_size))
         bits = self.draw_bits(bits_key, length.limit, batch_size)
 
-        num_steps = 2 * length.limit + 1
-        step = jnp.arange(num_steps)[:, None]
+        step = jnp.arange(2 * length.limit + 1)[:, None]
+        presented = taken(bits, step, step < lengths)
         delimiter = as_channel(step == lengths)
 
         answered = step - lengths - 1
         mask = (answered >= 0) & (answered < lengths)
-        due = jnp.clip(answered, 0, length.limit - 1)[:, :, None]
-        answers = jnp.take_along_axis(bits, due, axis=0)
         return Batch(
-            inputs=jnp.concatenate(
-                [presented(bits, lengths, num_steps), delimiter], axis=-1
-            ),
-            targets=jnp.where(mask[:, :, None], answers, 0),
+            inputs=jnp.concatenate([presented, delimiter], axis=-1),
+            targets=taken(bits, answered, mask),
             mask=mask,
         )

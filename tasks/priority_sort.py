@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from tasks.task import Batch, Difficulty, Range, as_channel
-from tasks.vectors import VectorTask, presented
+from tasks.vectors import VectorTask, taken
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,25 +75,20 @@ class PrioritySort(VectorTask):
         bits = self.draw_bits(bits_key, *shape)
         priorities = jax.random.uniform(priority_key, shape, minval=-1.0)
 
-        num_steps = length.limit + 1 + answers.limit
-        step = jnp.arange(num_steps)[:, None]
+        step = jnp.arange(length.limit + 1 + answers.limit)[:, None]
         vectors = jnp.concatenate([bits, priorities[:, :, None]], axis=-1)
+        presented = taken(vectors, step, step < lengths)
         delimiter = as_channel(step == lengths)
 
         place = jnp.arange(length.limit)[:, None]
         order = jnp.argsort(
             jnp.where(place < lengths, priorities, -jnp.inf), axis=0, descending=True
         )
+        ranked = jnp.take_along_axis(bits, order[:, :, None], axis=0)
         answered = step - lengths - 1
         mask = (answered >= 0) & (answered < counts)
-        due = jnp.take_along_axis(
-            order, jnp.clip(answered, 0, length.limit - 1), axis=0
-        )
-        chosen = jnp.take_along_axis(bits, due[:, :, None], axis=0)
         return Batch(
-            inputs=jnp.concatenate(
-                [presented(vectors, lengths, num_steps), delimiter], axis=-1
-            ),
-            targets=jnp.where(mask[:, :, None], chosen, 0),
+            inputs=jnp.concatenate([presented, delimiter], axis=-1),
+            targets=taken(ranked, answered, mask),
             mask=mask,
         )

@@ -24,7 +24,7 @@ from tasks.task import (
     as_channel,
     check_choice,
 )
-from tasks.vectors import VectorTask, presented
+from tasks.vectors import VectorTask, taken
 
 RepeatCode = Literal["scalar", "pulses"]
 
@@ -77,6 +77,7 @@ class RepeatCopy(VectorTask):
         said = repeats.limit if pulses else 0
         num_steps = length.limit + 1 + said + length.limit * repeats.limit + 1
         step = jnp.arange(num_steps)[:, None]
+        presented = taken(bits, step, step < lengths)
         delimiter = step == lengths
         if pulses:
             number = (step > lengths) & (step <= lengths + counts)
@@ -88,18 +89,10 @@ class RepeatCopy(VectorTask):
         answered = step - asked - 1
         copied = (answered >= 0) & (answered < lengths * counts)
         end = answered == lengths * counts
-        due = jnp.where(copied, answered % lengths, 0)[:, :, None]
-        answers = jnp.where(
-            copied[:, :, None], jnp.take_along_axis(bits, due, axis=0), 0
-        )
+        answers = taken(bits, answered % lengths, copied)
         return Batch(
             inputs=jnp.concatenate(
-                [
-                    presented(bits, lengths, num_steps),
-                    as_channel(delimiter),
-                    as_channel(number),
-                ],
-                axis=-1,
+                [presented, as_channel(delimiter), as_channel(number)], axis=-1
             ),
             targets=jnp.concatenate([answers, as_channel(end)], axis=-1),
             mask=copied | end,

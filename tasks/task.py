@@ -102,8 +102,8 @@ class Task(abc.ABC):
         hardest = {name: range_.limit for name, range_ in self.ranges().items()}
         return hardest, *self.beyond
 
-    def num_kept(self, ranges: dict[str, Range]) -> int:
-        """Things to keep apart until the answer, so slots that a memory needs."""
+    def min_slots(self, ranges: dict[str, Range]) -> int:
+        """Slots that a memory needs at least; 1 where no other bound is known."""
         del ranges
         return 1
 

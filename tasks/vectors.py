@@ -37,9 +37,9 @@ class VectorTask(Task):
         """The bits and the channels beside them."""
         return self.num_bits + self.other_outputs
 
-    def num_kept(self, ranges: dict[str, Range]) -> int:
-        """The vectors, or the items of several: the first of the difficulties."""
-        return next(iter(ranges.values())).limit
+    def min_slots(self, ranges: dict[str, Range]) -> int:
+        """One for each vector."""
+        return ranges["length"].limit
 
     def draw_bits(self, key: Array, *shape: int) -> Array:
         """Fair ones and zeros, `[*shape, num_bits]`."""
@@ -47,17 +47,17 @@ class VectorTask(Task):
         return bits.astype(jnp.float32)
 
 
-def presented(vectors: Array, lengths: Array, num_steps: int) -> Array:
-    """The first of the vectors, one a step, and then nothing.
+def taken(vectors: Array, places: Array, due: Array) -> Array:
+    """`vectors[places]` at the steps where `due`, else zeros.
 
     Args:
       vectors: `[L, B, bits]`.
-      lengths: whole numbers `[1, B]`, how many of them each sequence has.
-      num_steps: T.
+      places: int `[T, B]`, or `[T, 1]` for the same in all sequences; anything where
+        nothing is due.
+      due: bool `[T, B]`.
 
     Returns:
       `[T, B, bits]`.
     """
-    longer = (0, num_steps - len(vectors)), (0, 0), (0, 0)
-    step = jnp.arange(num_steps)[:, None]
-    return jnp.where((step < lengths)[:, :, None], jnp.pad(vectors, longer), 0)
+    places = jnp.clip(places, 0, len(vectors) - 1)[:, :, None]
+    return jnp.where(due[:, :, None], jnp.take_along_axis(vectors, places, axis=0), 0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +11,10 @@ from tiny import TINY
 
 import ntm_jax
 import tasks
+from train import loop
 from train.health import entropy_bits, until_answered, watch
 from train.loop import init_states
-from train.optimizer import clipped_fraction
+from train.optimizer import clipped_fraction, none_if_overflowed
 from train.population import member
 
 
@@ -89,3 +91,35 @@ def test_the_clipped_fraction(clip, at, expected):
     config = dataclasses.replace(TINY, clip=clip, clip_at=at)
     gradient = {"a": jnp.asarray([3.0, 1.0]), "b": jnp.asarray([[-4.0], [2.0]])}
     assert clipped_fraction(config, gradient) == expected
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_gradient_beyond_all_numbers_counts_as_none(bad):
+    gradient = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([0.5])}
+    same, overflowed = none_if_overflowed(gradient)
+    assert not overflowed
+    chex.assert_trees_all_equal(same, gradient)
+    none, overflowed = none_if_overflowed({**gradient, "b": jnp.array([bad])})
+    assert overflowed
+    chex.assert_trees_all_equal(none, jax.tree.map(jnp.zeros_like, gradient))
+
+
+def test_one_overflow_does_not_end_a_run(monkeypatch):
+    """The second update has a gradient, and nothing else, that overflows."""
+    config = dataclasses.replace(TINY, clip_at=0.875)  # of no other test
+    second = loop._batch(config, jnp.int32(0), jnp.int32(1)).inputs
+    own_loss = loop._loss
+
+    def loss(params, batch, config):
+        value, logits = own_loss(params, batch, config)
+        bias = jnp.sum(params["output"]["bias"])
+        steep = jnp.where(jnp.all(batch.inputs == second), 1e38, 0.0)
+        return value + 1e10 * (steep * (bias - jax.lax.stop_gradient(bias))), logits
+
+    monkeypatch.setattr(loop, "_loss", loss)
+    states, metrics, _ = loop.train(init_states(config), config=config, num_steps=3)
+    assert metrics.overflowed.tolist() == [[0, 1, 0]]
+    assert metrics.gradient_norm[0, 1] == 0
+    assert states.step.tolist() == [3]
+    assert states.diverged_at.tolist() == [loop.NEVER]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states))

@@ -58,7 +58,7 @@ def test_a_section_says_how_many_how_soon_and_how_far():
     assert (lines[0], lines[-1]) == ("before", "after")
     assert "old" not in lines
     assert RECORD["commands"][0] in lines
-    assert "| NTM, LSTM | 3–4 | 1 of 2 | never | never | 1,600 | 2 |" in lines
+    assert "| NTM, LSTM | 2 | 1 of 2 | never | never | 1,600 | 2 |" in lines
     assert lines.index("| 20 | 0.5 (0 to 0.5) |") + 1 == lines.index(
         "| 120 | 31.2 (0 to 31.2) |"
     )
@@ -67,18 +67,18 @@ def test_a_section_says_how_many_how_soon_and_how_far():
 def test_what_was_not_tried_stays_empty():
     other = copy.deepcopy(RECORD) | {"learner": "LSTM, 3 × 256", "trials": []}
     page = results.rendered("<!-- copy -->\n<!-- end -->\n", [other, RECORD])
-    assert "| | NTM, LSTM | LSTM, 3 × 256 |" in page  # machines first
+    assert "| length | NTM, LSTM | LSTM, 3 × 256 |" in page  # machines first
     assert "| 120 | 31.2 (0 to 31.2) |  |" in page
 
 
 def test_figures_show_every_seed():
-    figure = results.curves("copy", [RECORD])
+    figure = results.learning_curves("copy", [RECORD])
     (axes,) = figure.axes
     lines = [np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()]
     assert lines[:2] == [[0.4, 0.8, 1.2], [0.4, 0.8, 1.2, 1.6]]
     median = np.asarray(axes.get_lines()[2].get_ydata())
     np.testing.assert_allclose(median, [8.25, 4.0, 3.5, 0.0625])
-    (axes,) = results.carries("copy", [RECORD]).axes
+    (axes,) = results.generalization("copy", [RECORD]).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["20", "120"]
 
 

@@ -200,7 +200,7 @@ def test_more_to_keep_than_slots_is_refused(name):
     config = preset("default", name)
     evaluate.check_fits(config, None, length=config.num_slots)
     evaluate.check_fits(config, 500, length=500)
-    with pytest.raises(ValueError, match="num_slots: got 40, want at least 41, one"):
+    with pytest.raises(ValueError, match="num_slots: got 40, want at least 41 for"):
         evaluate.check_fits(config, 40, length=41)
     evaluate.check_fits(preset("default", name, "lstm"), None, length=10_000)
     packing = dataclasses.replace(config, num_slots=8)

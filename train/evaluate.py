@@ -246,14 +246,13 @@ def check_fits(
     if config.model == "lstm":
         return
     task = config.make_task()
-    kept = task.num_kept(task.ranges(**difficulty))
+    needed = task.min_slots(task.ranges(**difficulty))
     slots = slots_of(config, num_slots)
     check_count("num_slots", slots)
-    trained_to_pack = config.num_slots < task.num_kept(task.ranges())
-    if slots < kept and not trained_to_pack:
+    trained_to_pack = config.num_slots < task.min_slots(task.ranges())
+    if slots < needed and not trained_to_pack:
         raise ValueError(
-            f"num_slots: got {slots}, want at least {kept}, one for each thing to "
-            "keep in mind"
+            f"num_slots: got {slots}, want at least {needed} for sequences of this size"
         )
 
 

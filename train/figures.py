@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -65,8 +66,7 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
 
     Of several seeds, each is a thin line and their median a thick one.
     """
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = error_axes((6, 3.5))
     for colour, (kind, field, label) in enumerate(
         (
             ("train", "loss_bits", "loss, training"),
@@ -81,20 +81,27 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
         if config.num_seeds > 1:
             for steps, values in curves:
                 axes.plot(_thousands(steps, config), values, alpha=0.25, lw=0.5, **look)
-            steps, values = _median(curves)
+            steps, values = median_curve(curves)
             label = f"{label}, median"
         else:
             steps, values = curves[0]
         axes.plot(_thousands(steps, config), values, label=label, **look)
-    # Linear near zero, so that a solved task (no wrong bit) can be seen.
-    axes.set_yscale("symlog", linthresh=0.1, linscale=0.3)
-    axes.set_ylim(bottom=0)
     axes.set_xlabel("sequences seen (thousands)")
     axes.set_ylabel("bits per sequence")
     axes.set_title(f"Learning {config.title()}")
     axes.legend()
-    axes.grid(alpha=0.3)
     return figure
+
+
+def error_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure, inches wide and high, with axes for errors from 0 to many."""
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    # Linear near zero, so that a solved task (no wrong bit) can be seen.
+    axes.set_yscale("symlog", linthresh=0.1, linscale=0.3)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    return figure, axes
 
 
 def _curves(
@@ -111,8 +118,8 @@ def _curves(
     ]
 
 
-def _median(
-    curves: list[tuple[np.ndarray, np.ndarray]],
+def median_curve(
+    curves: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Over the seeds; one that has ended counts with its last value."""
     steps = np.unique(np.concatenate([steps for steps, _ in curves]))

@@ -13,7 +13,7 @@ import tasks
 from train.config import TrainConfig
 from train.curriculum import curriculum
 from train.health import Health
-from train.optimizer import clipped_fraction, make_optimizer
+from train.optimizer import clipped_fraction, make_optimizer, none_if_overflowed
 from train.population import for_each_seed, spread_seeds
 
 PyTree = Any
@@ -50,6 +50,7 @@ class Metrics(struct.PyTreeNode):
       loss_bits: cost of an answer, bits per sequence.
       wrong_bits: wrong bits per sequence.
       gradient_norm: before clipping.
+      overflowed: whether the gradient was beyond all numbers, and so counted as none.
       clipped_fraction: of the gradient's components, those that clipping changed.
       parameter_norm: after the update.
     """
@@ -57,6 +58,7 @@ class Metrics(struct.PyTreeNode):
     loss_bits: Array
     wrong_bits: Array
     gradient_norm: Array
+    overflowed: Array
     clipped_fraction: Array
     parameter_norm: Array
 
@@ -123,6 +125,7 @@ def _update(
     (loss, logits), gradient = jax.value_and_grad(_loss, has_aux=True)(
         state.params, batch, config
     )
+    gradient, overflowed = none_if_overflowed(gradient)
     updates, opt_state = make_optimizer(config).update(
         gradient, state.opt_state, state.params
     )
@@ -132,6 +135,7 @@ def _update(
         loss_bits=loss,
         wrong_bits=jnp.mean(tasks.wrong_bits(logits, batch).astype(jnp.float32)),
         gradient_norm=optax.tree.norm(gradient),
+        overflowed=overflowed.astype(jnp.float32),
         clipped_fraction=clipped_fraction(config, gradient),
         parameter_norm=optax.tree.norm(params),
     )

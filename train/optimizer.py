@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -56,6 +57,18 @@ def make_clip(config: TrainConfig) -> optax.GradientTransformation:
         "none": optax.identity,
     }
     return clips[config.clip]()
+
+
+def none_if_overflowed(gradient: PyTree) -> tuple[PyTree, Array]:
+    """The gradient, or zeros where its norm is no finite number; and whether it is so.
+
+    A machine whose focus spreads evenly over the slots may part with that balance by a
+    factor of three a step, and so its gradient over a hundred steps may overflow, with
+    every value of the answer finite. One such sequence must not end a run.
+    """
+    overflowed = ~jnp.isfinite(optax.tree.norm(gradient))
+    none = jax.tree.map(lambda g: jnp.where(overflowed, 0, g), gradient)
+    return none, overflowed
 
 
 def clipped_fraction(config: TrainConfig, gradient: PyTree) -> Array:
