@@ -30,7 +30,8 @@ PyTree = Any
 _EACH = ("errors", "perfect_fractions", "loss_bits")
 FOLDER = Path(__file__).parent / "records"
 
-# Difficulties, slots and sequences; slots are the paper's where not given.
+# Difficulties, slots and sequences. Where slots are not given, they are those of the
+# training, and at least the paper's.
 _PAPERS_SLOTS = 128
 TRIALS: dict[str, list[dict[str, int]]] = {
     "copy": [
@@ -44,8 +45,8 @@ TRIALS: dict[str, list[dict[str, int]]] = {
     ],
     "associative_recall": [
         *({"items": n, "num_sequences": 1000} for n in (6, 8, 10, 12, 15, 20)),
-        {"items": 50, "num_slots": 512, "num_sequences": 1000},
-        {"items": 100, "num_slots": 1024, "num_sequences": 1000},
+        {"items": 50, "num_slots": 512, "num_sequences": 100},
+        {"items": 100, "num_slots": 1024, "num_sequences": 100},
     ],
     "dynamic_ngrams": [{"length": 200, "num_sequences": 1000}],
     "priority_sort": [

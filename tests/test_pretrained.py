@@ -17,7 +17,7 @@ from train import evaluate, main, pretrained, ship
 from train.loop import init_states
 from train.population import member
 
-MADE = {"step": 3}
+MADE = {**dict.fromkeys(pretrained.TOLD), "step": 3}
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,18 @@ def test_a_foreign_file_is_named_and_runs_no_code(saved, tmp_path):
     save_file({"a": jnp.zeros(2)}, saved, {"config": TINY.to_json(), "made": "3"})
     with pytest.raises(ValueError, match="made: got other than a JSON object"):
         pretrained.load(saved)
+    save_file({"a": jnp.zeros(2)}, saved, {"config": TINY.to_json(), "made": "{}"})
+    with pytest.raises(ValueError, match="made: got no 'command'"):
+        pretrained.load(saved)
+
+
+def test_an_lstm_alone_is_no_machine_to_compose_with(tmp_path):
+    config = dataclasses.replace(TINY, model="lstm")
+    path = tmp_path / "lstm.safetensors"
+    pretrained.save(path, member(init_states(config).params, 0), config, MADE)
+    assert pretrained.load_run(path)[1] == config
+    with pytest.raises(ValueError, match="which is an LSTM alone, want a Neural"):
+        pretrained.load(path)
 
 
 def test_a_name_that_there_is_not():

@@ -110,7 +110,7 @@ def test_outcome_counts_seeds():
             "machine": machine,
             "length": length,
             "solved_at": solved_at,
-            "wrong_bits_per_sequence": wrong,
+            "error_per_sequence": wrong,
             "perfect_fraction": 1.0 if wrong == 0 else 0.5,
         }
 
@@ -127,5 +127,5 @@ def test_outcome_counts_seeds():
     assert of.perfect_fraction == 0.75
     assert (
         "3 of 4 seeds solved, after a median of 4,800 and at worst never"
-        in in_words(of)
+        in in_words(of, SMALL.make_task())
     )

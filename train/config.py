@@ -159,7 +159,7 @@ class TrainConfig:
         if self.repeat_code != "scalar" and self.task != "repeat_copy":
             raise ValueError(
                 f"repeat_code: got {self.repeat_code!r}, but {self.task} repeats "
-                "nothing"
+                "nothing; want 'scalar', or task repeat_copy"
             )
 
     def seeds(self) -> range:

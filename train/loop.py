@@ -174,9 +174,9 @@ def learning_rate_factor(config: TrainConfig, state: TrainState) -> Array:
     It falls from `solved_at` on, at the latest in the `falling` part of all updates.
     """
 
-    def rate(last: int | Array, falling: float) -> Array:
+    def rate(last: int | Array, updates: float) -> Array:
         left = jnp.asarray(last - state.step, jnp.float32)
-        return jnp.clip(left / max(falling, 1), 0, 1)
+        return jnp.clip(left / max(updates, 1), 0, 1)
 
     at_the_latest = rate(config.steps, config.falling * config.steps)
     polishing = rate(state.solved_at + config.polish_steps, config.polish_steps)

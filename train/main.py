@@ -67,9 +67,8 @@ def summarize(
     run: RunFolder, evaluation: list[dict[str, Any]], console: Console
 ) -> None:
     """Prints how well the machines do and where to look."""
-    batch = run.config.batch_size
-    names = list(run.config.make_task().difficulty)
-    task = run.config.make_task()
+    batch, task = run.config.batch_size, run.config.make_task()
+    names = list(task.difficulty)
     table = Table(
         "seed", "sequences", "solved after", *names, task.error_name, "perfect"
     )
@@ -85,7 +84,7 @@ def summarize(
         )
     console.print(table)
     if run.config.num_seeds > 1:
-        console.print(in_words(outcome(run.config, evaluation)))
+        console.print(in_words(outcome(run.config, evaluation), task))
     console.print(
         f"The {task.error_name} are means per sequence, of "
         f"{evaluation[0]['num_sequences']} fresh ones. Figures:"

@@ -68,8 +68,9 @@ class Machine(Model):
 class LSTMStack(nn.Module):
     """Layers of LSTM cells, each with the input too, all of them seen by the output.
 
-    These are the skip connections of Graves 2013 (arXiv:1308.0850, section 2). With a
-    learned initial state the parameters are as many as the paper of 2014 says.
+    These are the skip connections of Graves 2013 (arXiv:1308.0850, section 2). With
+    them and a learned initial state the parameters are as many as table 3 of the paper
+    of 2014 says, where its channels are known.
     """
 
     units: int
@@ -108,7 +109,7 @@ class LSTM(Model):
     def logits(
         self, params: PyTree, inputs: Array, num_slots: int | None = None
     ) -> Array:
-        """From a state of zeros."""
+        """From its learned initial state."""
         if num_slots is not None:
             raise ValueError(f"num_slots: got {num_slots}, but an LSTM has no memory")
         return self.module.apply({"params": params}, inputs)  # type: ignore[return-value]

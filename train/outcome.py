@@ -5,6 +5,7 @@ import math
 import statistics
 from typing import Any
 
+from tasks import Task
 from train.config import TrainConfig
 
 
@@ -14,10 +15,11 @@ class Outcome:
 
     Attributes:
       seeds: how many.
-      solved: those whose last validations were without a wrong bit.
+      solved: those whose last validations were within the task's tolerance.
       median_sequences: seen until solved; infinite if half of the seeds are not.
       worst_sequences: infinite if any seed is not.
-      perfect: those without a wrong bit in any evaluation beyond the training size.
+      perfect: those within it in every evaluation beyond the training size, or at it
+        where the task has none beyond.
       perfect_fraction: of the sequences of those evaluations, over all machines.
     """
 
@@ -43,9 +45,10 @@ class Outcome:
 
 def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
     """Of a complete run, from its `evaluation.json`."""
+    task = config.make_task()
     trained, *beyond = (
         [entry for entry in evaluation if trial.items() <= entry.items()]
-        for trial in config.make_task().trials()
+        for trial in task.trials()
     )
     sequences = [
         math.inf
@@ -60,7 +63,7 @@ def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
         median_sequences=statistics.median_high(sequences),
         worst_sequences=max(sequences),
         perfect=sum(
-            all(entry["wrong_bits_per_sequence"] == 0 for entry in of_one)
+            all(entry["error_per_sequence"] <= task.tolerance for entry in of_one)
             for of_one in zip(*harder, strict=True)
         ),
         perfect_fraction=statistics.mean(
@@ -69,12 +72,16 @@ def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
     )
 
 
-def in_words(of: Outcome) -> str:
+def in_words(of: Outcome, task: Task) -> str:
     """One line."""
+    within = "without a wrong bit"
+    if task.tolerance:
+        within = f"within {task.tolerance:g} {task.error_name}"
+    where = "beyond" if task.beyond else "on fresh sequences"
     return (
         f"{of.solved} of {of.seeds} seeds solved, after a median of "
         f"{readable(of.median_sequences)} and at worst {readable(of.worst_sequences)} "
-        f"sequences; {of.perfect} of {of.seeds} without a wrong bit beyond."
+        f"sequences; {of.perfect} of {of.seeds} {within} {where}."
     )
 
 

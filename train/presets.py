@@ -21,9 +21,11 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "steps": 8000,
     },
     # What is asked for is found by content, not by moving on from where heads wait. Few
-    # items would teach an LSTM to keep them in mind itself, and not to look them up.
+    # items would teach an LSTM to keep them in mind itself, and not to look them up; so
+    # most sequences have as many as there may be, nearly from the start.
     "associative_recall": {
-        "curriculum": "none",
+        "curriculum": "look_back",
+        "curriculum_steps": 50,
         "decay": 0.99,
         "initial_heads": "neutral",
         "head_scale": 1.0,

@@ -6,8 +6,8 @@
 >>> state = ntm_jax.initial_state(params, config, num_slots=1024)
 
 A file's metadata are `config`, the `config.json` of the run, and `made`, an object that
-tells how the machine was made and how well it does. One of a complete run becomes a
-file by
+tells how the machine was made and how well it does, at least with what TOLD names. One
+of a complete run becomes a file by
 
     python -m train.ship --workdir=runs/copy
 """
@@ -27,6 +27,15 @@ from train.config import TrainConfig
 
 PyTree = Any
 FOLDER = Path(__file__).parent.parent / "pretrained"
+TOLD = (
+    "command",
+    "seed",
+    "step",
+    "sequences",
+    "seconds",
+    "versions",
+    "evaluation",
+)
 
 
 def names() -> tuple[str, ...]:
@@ -41,9 +50,15 @@ def load(name: str | Path) -> tuple[PyTree, NTMConfig]:
       name: one of `names`, or the path of a file that `save` wrote.
 
     Raises:
-      ValueError: for a name that there is not, and for a file that holds no machine.
+      ValueError: for a name that there is not, and for a file that holds no machine,
+        or an LSTM alone.
     """
     params, config, _ = load_run(name)
+    if config.model != "ntm":
+        raise ValueError(
+            f"pretrained: got {str(name)!r}, which is an LSTM alone, want a Neural "
+            "Turing Machine; load_run opens both"
+        )
     return params, config.make_machine()
 
 
@@ -65,6 +80,8 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
         made = json.loads(metadata["made"])
         if not isinstance(made, dict):
             raise ValueError("made: got other than a JSON object")
+        if missing := [key for key in TOLD if key not in made]:
+            raise ValueError(f"made: got no {missing[0]!r}")
         check_arrays(arrays, config)
     except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: not a trained machine: {error}") from None
