@@ -219,7 +219,7 @@ _run.defvjp(_run_forward, _run_backward)
 
 def _step(config, weights, state, x):
     """The new state, the controller's output, and what a step back needs."""
-    carry, hidden, kept = _controller(config).step(
+    carry, hidden, residuals = _controller(config).step(
         weights["controller"], state.carry, x, state.reads
     )
     emitted = _dense(weights["heads"], hidden)
@@ -235,7 +235,7 @@ def _step(config, weights, state, x):
         reads=_sum_over_slots(reading, state.memory),
         carry=carry,
     )
-    return new_state, hidden, _Saved(state, inverse_lengths, cosine, emitted, kept)
+    return new_state, hidden, _Saved(state, inverse_lengths, cosine, emitted, residuals)
 
 
 def _step_back(config, turned, d_new, d_hidden, x, saved):
@@ -258,7 +258,7 @@ def _step_back(config, turned, d_new, d_hidden, x, saved):
     d_unit = _sum_over_slots(d_product, memory)
     d_length = jnp.sum(d_cosine * saved.cosine, axis=1) * inverse_lengths
     d_memory = d_new.memory
-    for factor in _kept(writing, controls.erase):
+    for factor in _erase_factors(writing, controls.erase):
         d_memory = d_memory * factor
     d_memory = d_memory - memory * inverse_lengths[:, None] * d_length[:, None]
     d_memory = d_memory + jnp.einsum(
@@ -299,7 +299,7 @@ class _AnyController:
         carry, hidden = controllers.apply(self.module, weights, carry, inputs)
         return carry, hidden, ()
 
-    def step_back(self, turned, kept, state, x, d_carry, d_hidden):
+    def step_back(self, turned, residuals, state, x, d_carry, d_hidden):
         """Gradients of the carry, of x and of the reads, and what `gradient` needs."""
         _, back = jax.vjp(
             lambda *inputs: self.step(turned, *inputs)[:2], state.carry, x, state.reads
@@ -438,7 +438,7 @@ def _focus(cosine, previous, strength, gate, shift, gamma):
 
 
 def _write(memory, writing, controls):
-    for factor in _kept(writing, controls.erase):
+    for factor in _erase_factors(writing, controls.erase):
         memory = memory * factor
     for h in range(writing.shape[1]):
         memory = memory + _outer(controls.add[:, h], writing[:, h])
@@ -450,7 +450,7 @@ def _write_back(d_new, memory, writing, controls):
     d_add = _sum_over_slots(writing, d_new)
     d_writing = _product_with_slots(controls.add, d_new)
     d_erase, erased = [], []
-    factors = _kept(writing, controls.erase)
+    factors = _erase_factors(writing, controls.erase)
     for h in range(writing.shape[1]):
         d_lost = d_new * memory
         for factor in factors[:h] + factors[h + 1 :]:
@@ -461,7 +461,7 @@ def _write_back(d_new, memory, writing, controls):
     return d_writing, jnp.concatenate(d_erase, axis=1), d_add
 
 
-def _kept(writing, erase):
+def _erase_factors(writing, erase):
     """1 - w e of each write head, `[B, M, N]`."""
     return [1 - _outer(erase[:, h], writing[:, h]) for h in range(erase.shape[1])]
 

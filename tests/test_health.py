@@ -32,7 +32,7 @@ def batch() -> tasks.Batch:
 
 def by_steps(params, batch):
     """Entropies `[T, B]` and memory norms of a plain loop over time, in NumPy."""
-    machine = TINY.make_machine()
+    machine = TINY.make_ntm_config()
     state = ntm_jax.initial_state(params, machine, batch_shape=(4,))
     entropies, norms = [], []
     for x in batch.inputs:
@@ -58,7 +58,7 @@ def test_padding_behind_the_answer_does_not_count():
 
 
 def test_health_is_what_a_loop_over_the_steps_finds(params, batch):
-    health = watch(params, batch, TINY.make_machine())
+    health = watch(params, batch, TINY.make_ntm_config())
     entropies, norms = by_steps(params, batch)
     counts = np.asarray(until_answered(batch.mask))
     for head, kind in enumerate(("read", "write")):
@@ -75,12 +75,12 @@ def test_health_sees_a_saturated_gate(params, batch):
     shut = jax.tree.map(lambda leaf: leaf, params)
     gate = TINY.slot_size + 1
     shut["read_heads"]["bias"] = params["read_heads"]["bias"].at[:, gate].set(-30)
-    health = watch(shut, batch, TINY.make_machine())
+    health = watch(shut, batch, TINY.make_ntm_config())
     assert health["read_gate_saturation"] == 1
     assert health["read_gate"] < 1e-6
     assert health["write_gate_saturation"] == 0
     shut["read_heads"]["bias"] = params["read_heads"]["bias"].at[:, gate].set(30)
-    assert watch(shut, batch, TINY.make_machine())["read_gate_saturation"] == 1
+    assert watch(shut, batch, TINY.make_ntm_config())["read_gate_saturation"] == 1
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def rewrite(path, **changed):
 def test_what_is_saved_is_loaded(params, saved):
     loaded, config = pretrained.load(saved)
     chex.assert_trees_all_equal(loaded, params)
-    assert config == TINY.make_machine()
+    assert config == TINY.make_ntm_config()
     assert pretrained.load_run(saved)[1:] == (TINY, MADE)
     state = ntm_jax.initial_state(loaded, config, num_slots=12)
     ntm_jax.step(loaded, state, jnp.zeros(9), config=config)

@@ -495,7 +495,7 @@ def test_solved_means_that_all_validations_since_were_within_the_tolerance():
 
 def test_flags_have_the_defaults_of_the_machine():
     machine = NTMConfig(output_size=8, controller=ntm_jax.lstm(100))
-    assert TrainConfig().make_machine() == machine
+    assert TrainConfig().make_ntm_config() == machine
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -21,7 +21,7 @@ from ntm_jax.config import (
     Order,
 )
 from tasks.repeat_copy import RepeatCode, RepeatCopy
-from train.model import LSTM, LSTMStack, Machine, Model
+from train.model import LSTM, NTM, LSTMStack, Model
 
 _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
     "lstm": lstm,
@@ -155,7 +155,7 @@ class TrainConfig:
                     f"{name}: got {getattr(self, name)}, want a multiple of "
                     f"steps_per_call = {self.steps_per_call}"
                 )
-        self.make_machine()  # checks the machine's own fields
+        self.make_ntm_config()  # checks the machine's own fields
         if self.repeat_code != "scalar" and self.task != "repeat_copy":
             raise ValueError(
                 f"repeat_code: got {self.repeat_code!r}, but {self.task} repeats "
@@ -186,7 +186,7 @@ class TrainConfig:
     def make_model(self) -> Model:
         """What is trained, as wide as the task asks."""
         if self.model == "ntm":
-            return Machine(self.make_machine())
+            return NTM(self.make_ntm_config())
         return LSTM(
             LSTMStack(
                 units=self.controller_units,
@@ -203,7 +203,7 @@ class TrainConfig:
             scale["input_scale"] = self.input_scale
         return make(self.controller_units, self.controller_layers, **scale)
 
-    def make_machine(self) -> NTMConfig:
+    def make_ntm_config(self) -> NTMConfig:
         """The machine's config, as wide as the task asks."""
         shared = {field.name for field in dataclasses.fields(NTMConfig)} & {
             field.name for field in dataclasses.fields(self)

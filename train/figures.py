@@ -17,7 +17,7 @@ import ntm_jax
 from ntm_jax import NTMState
 from train.config import TrainConfig
 from train.evaluate import evaluation_key, sample_each
-from train.model import Machine
+from train.model import NTM
 
 PyTree = Any
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "figure.dpi": 150}
@@ -51,7 +51,7 @@ def draw_run(
         outputs = np.asarray(jax.nn.sigmoid(logits))
         size = "_".join(str(value) for value in difficulty.values())
         figures[f"answer_{size}"] = answer(inputs, targets, outputs, mask)
-        if isinstance(model, Machine):
+        if isinstance(model, NTM):
             run = functools.partial(ntm_jax.trace, config=model.config)
             trace = jax.device_get(jax.jit(run)(params, inputs))
             figures[f"focus_{size}"] = focus(trace.states, inputs, outputs)

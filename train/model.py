@@ -42,7 +42,7 @@ class Model(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Machine(Model):
+class NTM(Model):
     """The Neural Turing Machine."""
 
     config: NTMConfig

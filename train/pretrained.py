@@ -59,7 +59,7 @@ def load(name: str | Path) -> tuple[PyTree, NTMConfig]:
             f"pretrained: got {str(name)!r}, which is an LSTM alone, want a Neural "
             "Turing Machine; load_run opens both"
         )
-    return params, config.make_machine()
+    return params, config.make_ntm_config()
 
 
 def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
