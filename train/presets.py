@@ -40,7 +40,7 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "decay": 0.99,
         "num_slots": 64,
         "curriculum_steps": 1000,
-        "steps": 12_000,
+        "steps": 20_000,
     },
 }
 # The paper's RMSProp is that of Graves 2013.
