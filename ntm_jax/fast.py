@@ -5,6 +5,7 @@ at every step, and it makes many passes over the memory. Here:
 
 * Weights. A step back gives only the cotangents of what the weights multiply into;
   their gradient is one product over all steps and sequences, made after the scan.
+* Padding. Steps at the end that are masked in all sequences are not made at all.
 * Memory. It is laid out `[B, M, N]`, slots last, where vectors of a CPU run along them,
   and all that touches it is derived by hand. The forward scan saves the memory and the
   focus that each step starts from, and what is small; the rest is computed again.
@@ -121,8 +122,10 @@ def unroll(
         return leaf.reshape(*leaf.shape[:before], *batch, *leaf.shape[before + 1 :])
 
     xs = merge(xs, 1)
+    num_steps = None
     if mask is not None:
         mask = merge(mask, 1)
+        num_steps = _most(_steps_to_make(mask))
         # Whatever stands in a masked step must not reach the gradient.
         xs = jnp.where(mask[..., None], xs, 0)
     start = _State(
@@ -140,7 +143,7 @@ def unroll(
             "bias": _side_by_side(params, "bias"),
         },
     }
-    end, hidden, reads = _run(config, weights, xs, start, mask)  # type: ignore[misc]
+    end, hidden, reads = _run(config, weights, xs, start, mask, num_steps)  # type: ignore[misc]
     ys = _dense(params["output"], jnp.concatenate([hidden, _flat(reads)], axis=-1))
     if mask is not None:
         ys = jnp.where(mask[..., None], ys, 0)
@@ -160,29 +163,34 @@ def unroll(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _run(
-    config: NTMConfig, weights: dict, xs: Array, state: _State, mask: Array | None
+    config: NTMConfig,
+    weights: dict,
+    xs: Array,
+    state: _State,
+    mask: Array | None,
+    num_steps: Array | None,
 ) -> tuple[_State, Array, Array]:
     """The last state, and hidden `[T, B, H]` and reads `[T, B, R, M]` of all steps."""
-    return _scan(config, weights, xs, state, mask)[0]
+    return _forward(config, weights, xs, state, mask, num_steps)[0]
 
 
-def _scan(config, weights, xs, state, mask, save=False):
+def _forward(config, weights, xs, state, mask, num_steps, save=False):
     def body(state, now):
         x, keep = now
         new, hidden, saved = _step(config, weights, state, x)
         return _select(keep, new, state), (hidden, new.reads, saved if save else ())
 
-    state, (hidden, reads, saved) = lax.scan(body, state, (xs, mask))
+    state, (hidden, reads, saved) = _scan(body, state, (xs, mask), num_steps)
     return (state, hidden, reads), saved
 
 
-def _run_forward(config, weights, xs, state, mask):
-    results, saved = _scan(config, weights, xs, state, mask, save=True)
-    return results, (weights, xs, mask, results[1], saved)
+def _run_forward(config, weights, xs, state, mask, num_steps):
+    results, saved = _forward(config, weights, xs, state, mask, num_steps, save=True)
+    return results, (weights, xs, state, mask, num_steps, results[1], saved)
 
 
 def _run_backward(config, residuals, cotangents):
-    weights, xs, mask, hidden, saved = residuals
+    weights, xs, start, mask, num_steps, hidden, saved = residuals
     controller = _controller(config)
     # Turned once, not at every step.
     turned = {
@@ -190,31 +198,86 @@ def _run_backward(config, residuals, cotangents):
         "heads": weights["heads"]["kernel"].T,
     }
 
-    def body(d_state, now):
+    def body(d_new, now):
         x, keep, d_hidden, d_reads, saved = now
-        zero = jax.tree.map(jnp.zeros_like, d_state)
-        d_new = _select(keep, d_state, zero)
-        d_new = d_new._replace(reads=d_new.reads + d_reads)
-        d_old, results = _step_back(config, turned, d_new, d_hidden, x, saved)
-        if keep is not None:
-            d_kept = _select(keep, zero, d_state)
-            d_old = jax.tree.map(jnp.add, d_old, d_kept)
-        return d_old, results
+        d_made = d_new._replace(reads=d_new.reads + d_reads)
+        d_old, results = _step_back(config, turned, d_made, d_hidden, x, saved)
+        nothing = jax.tree.map(jnp.zeros_like, results)
+        return _select(keep, d_old, d_new), _select(keep, results, nothing)
 
     d_state, d_hidden, d_reads = cotangents
-    d_state, (d_xs, d_emitted, d_controller) = lax.scan(
-        body, d_state, (xs, mask, d_hidden, d_reads, saved), reverse=True
+    d_state, (d_xs, d_emitted, d_controller) = _scan(
+        body, d_state, (xs, mask, d_hidden, d_reads, saved), num_steps, reverse=True
     )
+    states = _State(None, None, saved.state.reads, saved.state.carry)  # type: ignore[arg-type]
+    if num_steps is not None:
+        # Not the zeros of steps that were not made: a cell may not bear them.
+        made = jnp.arange(len(xs)) < num_steps
+        states = jax.tree.map(
+            lambda all_steps, first: jnp.where(
+                made.reshape(-1, *(1,) * first.ndim), all_steps, first
+            ),
+            states,
+            start._replace(memory=None, focus=None),
+        )
     d_weights = {
         "controller": controller.gradient(
-            weights["controller"], saved.state, xs, d_controller
+            weights["controller"], states, xs, d_controller
         ),
         "heads": _dense_gradient(hidden, d_emitted),
     }
-    return d_weights, d_xs, d_state, None
+    return d_weights, d_xs, d_state, None, None
 
 
 _run.defvjp(_run_forward, _run_backward)
+
+
+def _scan(body, carry, xs, num_steps, reverse=False):
+    """`lax.scan` over the first `num_steps` of `xs`, all if None; zeros beyond."""
+    if num_steps is None:
+        return lax.scan(body, carry, xs, reverse=reverse)
+
+    def at(i):
+        return jax.tree.map(
+            lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), xs
+        )
+
+    length = len(jax.tree.leaves(xs)[0])
+    collected = jax.tree.map(
+        lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype),
+        jax.eval_shape(lambda: body(carry, at(0))[1]),
+    )
+
+    def advance(i, so_far):
+        carry, collected = so_far
+        i = num_steps - 1 - i if reverse else i
+        carry, new = body(carry, at(i))
+        return carry, jax.tree.map(
+            lambda leaf, row: lax.dynamic_update_index_in_dim(leaf, row, i, 0),
+            collected,
+            new,
+        )
+
+    return lax.fori_loop(0, num_steps, advance, (carry, collected))
+
+
+def _steps_to_make(mask: Array) -> Array:
+    """One more than the last step that any sequence of `[T, B]` makes."""
+    made = jnp.any(mask, axis=1)
+    return jnp.max(jnp.where(made, jnp.arange(1, len(mask) + 1), 0))
+
+
+@jax.custom_batching.custom_vmap
+def _most(num_steps: Array) -> Array:
+    """The most that any sequence needs, so that one loop serves all under `vmap`."""
+    return num_steps
+
+
+@_most.def_vmap
+def _most_of_batch(axis_size, in_batched, num_steps):
+    del axis_size
+    (batched,) = in_batched
+    return _most(jnp.max(num_steps) if batched else num_steps), False
 
 
 def _step(config, weights, state, x):

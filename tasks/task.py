@@ -60,6 +60,11 @@ class Batch(struct.PyTreeNode):
     targets: Array
     mask: Array
 
+    @property
+    def steps(self) -> Array:
+        """Each sequence's steps up to its last answer, bool `[T, B]`."""
+        return jnp.flip(jnp.cumsum(jnp.flip(self.mask, 0), 0), 0) > 0
+
 
 class Task(abc.ABC):
     """A task: frozen, so that it can be a static argument under `jit`.

@@ -12,7 +12,7 @@ from tiny import TINY
 import ntm_jax
 import tasks
 from train import loop
-from train.health import entropy_bits, until_answered, watch
+from train.health import entropy_bits, watch
 from train.loop import init_states
 from train.optimizer import clipped_fraction, none_if_overflowed
 from train.population import member
@@ -49,18 +49,10 @@ def test_entropy_counts_bits():
     np.testing.assert_allclose(entropy_bits(weights), [0, 1, 2])
 
 
-def test_padding_behind_the_answer_does_not_count():
-    mask = jnp.asarray([[0, 0], [1, 0], [0, 1], [1, 0], [0, 0]], bool)
-    assert until_answered(mask).T.astype(int).tolist() == [
-        [1, 1, 1, 1, 0],
-        [1, 1, 1, 0, 0],
-    ]
-
-
 def test_health_is_what_a_loop_over_the_steps_finds(params, batch):
     health = watch(params, batch, TINY.make_ntm_config())
     entropies, norms = by_steps(params, batch)
-    counts = np.asarray(until_answered(batch.mask))
+    counts = np.asarray(batch.steps)
     for head, kind in enumerate(("read", "write")):
         np.testing.assert_allclose(
             health[f"{kind}_focus_entropy"], entropies[:, :, head][counts].mean(), 1e-4

@@ -4,7 +4,9 @@ import dataclasses
 import functools
 import json
 import pathlib
+from collections.abc import Callable
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -278,6 +280,18 @@ class TestMask:
             )
             assert_states_equal(take(state, b), alone, rtol=1e-4, atol=1e-6)
 
+    def test_steps_that_no_sequence_makes_at_the_end_are_not_made(self):
+        made = []
+        config = make_config(controller=Counting(made.append))
+        params = ntm_jax.init(jax.random.key(0), config, INPUT_SIZE)
+        mask = np.arange(9)[:, None] < np.array([2, 4, 3])
+        run = functools.partial(ntm_jax.unroll, config=config)
+        for run_padded in (run, jax.jit(run)):
+            made.clear()
+            jax.block_until_ready(run_padded(params, numpy_inputs(9, 3), mask=mask))
+            jax.effects_barrier()
+            assert len(made) == 4
+
     def test_garbage_in_masked_inputs_reaches_nothing(self):
         xs = numpy_inputs(4)
         mask = np.array([True, False, True, False])
@@ -290,6 +304,17 @@ class TestMask:
         to_xs = np.asarray(clean[1][1])
         np.testing.assert_array_equal(to_xs[~mask], np.zeros((2, INPUT_SIZE)))
         assert (to_xs[mask] != 0).any()
+
+
+class Counting(nn.Module):
+    """A controller that reports every step it makes."""
+
+    report: Callable
+
+    @nn.compact
+    def __call__(self, inputs):
+        jax.debug.callback(self.report, inputs[..., 0])
+        return nn.Dense(3)(inputs)
 
 
 @jax.jit

@@ -375,3 +375,9 @@ def test_logits_of_another_shape_are_refused(judge):
         ValueError, match=r"logits: got shape \[1, 1, 3\], want \[1, 1, 2\]"
     ):
         judge(jnp.zeros((1, 1, 3)), batch)
+
+
+def test_steps_go_up_to_the_last_answer():
+    mask = jnp.asarray([[0, 0], [1, 0], [0, 1], [1, 0], [0, 0]], bool)
+    batch = tasks.Batch(inputs=mask, targets=mask, mask=mask)
+    assert batch.steps.T.astype(int).tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 0, 0]]

@@ -87,6 +87,30 @@ class TestBatches:
             close(alone, np.asarray(batched)[:, b, 0])
             assert_close(alone_state, take(batched_state, (b, 0)))
 
+    def test_gradients_of_masked_sequences_equal_vmap_and_loop(self):
+        xs, state = numpy_inputs(4, 3), start((3,))
+        mask = np.arange(4)[:, None] < np.array([2, 3, 0])
+
+        def loss(params, xs, state, mask):
+            state, ys = ntm_jax.unroll(
+                params, xs, config=CONFIG, state=state, mask=mask
+            )
+            return jnp.sum(ys**2) + jnp.sum(state.memory**2)
+
+        gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
+        to_params, to_xs, to_state = gradient(PARAMS, xs, state, mask)
+        each = jax.jit(jax.vmap(gradient, in_axes=(None, 1, 0, 1), out_axes=(0, 1, 0)))(
+            PARAMS, xs, state, mask
+        )
+        assert_close(each[1:], (to_xs, to_state))
+        assert_close(
+            jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), each[0]), to_params
+        )
+        for b in range(3):
+            alone = gradient(PARAMS, xs[:, b], take(state, b), mask[:, b])
+            assert_close(alone[0], take(each[0], b))
+            close(alone[1], np.asarray(to_xs)[:, b])
+
     def test_initial_parameters_of_many_seeds_equal_each_seed_s(self):
         config = make_config(controller=ntm_jax.feed_forward(3))
         init = functools.partial(ntm_jax.init, config=config, input_size=INPUT_SIZE)
@@ -195,6 +219,8 @@ class TestGradients:
         ("mask", "fields"),
         [
             (None, {"num_read_heads": 2, "initial_memory": "random"}),
+            ([True, False, True, False], {"num_read_heads": 2, "num_write_heads": 2}),
+            ([False, True, False], {"controller": ntm_jax.gru(3)}),
             (
                 [True, False, True],
                 {
@@ -211,7 +237,7 @@ class TestGradients:
     def test_of_a_sequence_equal_finite_differences(self, mask, fields, x64):
         config = make_config(**fields)
         params = random_params(config, dtype=jnp.float64)
-        xs = random_inputs(3, dtype=jnp.float64)
+        xs = random_inputs(3 if mask is None else len(mask), dtype=jnp.float64)
         mask = None if mask is None else jnp.array(mask)
 
         @jax.jit

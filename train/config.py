@@ -57,6 +57,9 @@ class TrainConfig:
     """Part of these updates, the last, in which the learning rate falls to 0."""
     batch_size: int = 16
     """Sequences in one update."""
+    sort_updates: int = 1
+    """Updates whose sequences are drawn together, to be sorted by length: steps after a
+    batch's last answer are not made."""
     curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
     """The hardest sequences, all alike, a growing range, or mostly its hardest."""
     curriculum_steps: int = 200

@@ -29,7 +29,7 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
       and `memory_norm`, the Frobenius norm of the memory.
     """
     trace = ntm_jax.trace(params, batch.inputs, config=config)
-    counts = until_answered(batch.mask)
+    counts = batch.steps
 
     def counted(values: Array) -> Array:
         """Which of `[T, B, ...]` belong to a step that counts."""
@@ -58,11 +58,6 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
             f"{kind}_focus_entropy": mean(entropy_bits(weights)),
         }
     return health
-
-
-def until_answered(mask: Array) -> Array:
-    """The steps up to the last answer, from those with one: bool `[T, B]`."""
-    return jnp.flip(jnp.cumsum(jnp.flip(mask, 0), 0), 0) > 0
 
 
 def entropy_bits(weights: Array) -> Array:

@@ -153,7 +153,8 @@ def _loss(
     params: PyTree, batch: tasks.Batch, config: TrainConfig
 ) -> tuple[Array, Array]:
     """The mean cost of an answer, in bits, and the logits `[T, B, O]`."""
-    logits = config.make_model().logits(params, batch.inputs)
+    steps = batch.steps if config.sort_updates > 1 else None
+    logits = config.make_model().logits(params, batch.inputs, mask=steps)
     return jnp.mean(tasks.loss_bits(logits, batch)), logits
 
 
@@ -214,10 +215,22 @@ def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
 
     They depend on the seed and the update's number alone, so that a run that was broken
     off and goes on sees what it would have seen.
+
+    Those of `sort_updates` updates are drawn together and sorted by their lengths; each
+    update has one part of them, in random order.
     """
-    key = jax.random.fold_in(purpose_key(seed, "data"), step)
-    difficulty = curriculum(config, step)
-    return config.make_task().sample(key, config.batch_size, **difficulty)
+    size, together = config.batch_size, config.sort_updates
+    first, place = step - step % together, step % together
+    key = jax.random.fold_in(purpose_key(seed, "data"), first)
+    difficulty = curriculum(config, first)
+    batch = config.make_task().sample(key, size * together, **difficulty)
+    if together == 1:
+        return batch
+    order_key = jax.random.fold_in(key, 1)
+    part = jax.random.permutation(order_key, together)[place]
+    by_length = jnp.argsort(jnp.sum(batch.steps, axis=0))
+    own = jax.lax.dynamic_slice_in_dim(by_length, part * size, size)
+    return jax.tree.map(lambda leaf: jnp.take(leaf, own, axis=1), batch)
 
 
 def purpose_key(seed: int | Array, purpose: str) -> Array:

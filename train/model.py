@@ -28,9 +28,13 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def logits(
-        self, params: PyTree, inputs: Array, num_slots: int | None = None
+        self,
+        params: PyTree,
+        inputs: Array,
+        num_slots: int | None = None,
+        mask: Array | None = None,
     ) -> Array:
-        """Answers `[T, B, O]` to `[T, B, I]`.
+        """Answers `[T, B, O]` to `[T, B, I]`; any outside the mask `[T, B]`.
 
         Raises:
           ValueError: for a number of slots that the model cannot have.
@@ -52,13 +56,19 @@ class NTM(Model):
         return ntm_jax.init(key, self.config, input_size)
 
     def logits(
-        self, params: PyTree, inputs: Array, num_slots: int | None = None
+        self,
+        params: PyTree,
+        inputs: Array,
+        num_slots: int | None = None,
+        mask: Array | None = None,
     ) -> Array:
         """As `ntm_jax.unroll`, from the initial state of so many slots."""
         state = ntm_jax.initial_state(
             params, self.config, num_slots=num_slots, batch_shape=inputs.shape[1:-1]
         )
-        return ntm_jax.unroll(params, inputs, config=self.config, state=state)[1]
+        return ntm_jax.unroll(
+            params, inputs, config=self.config, state=state, mask=mask
+        )[1]
 
     def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
         """What `train.health` tells."""
@@ -107,9 +117,14 @@ class LSTM(Model):
         return jax.jit(initialise)(jnp.zeros((1, 1, input_size)))["params"]
 
     def logits(
-        self, params: PyTree, inputs: Array, num_slots: int | None = None
+        self,
+        params: PyTree,
+        inputs: Array,
+        num_slots: int | None = None,
+        mask: Array | None = None,
     ) -> Array:
         """From its learned initial state."""
+        del mask  # a step more is cheap
         if num_slots is not None:
             raise ValueError(f"num_slots: got {num_slots}, but an LSTM has no memory")
         return self.module.apply({"params": params}, inputs)  # type: ignore[return-value]
