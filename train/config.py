@@ -28,6 +28,8 @@ _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
     "gru": gru,
     "feed_forward": feed_forward,
 }
+# Fields that an older config may lack, with what was done before there were any.
+_BEFORE: dict[str, Any] = {"sort_updates": 1}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -245,6 +247,7 @@ class TrainConfig:
             fields = json.loads(text)
             if not isinstance(fields, dict):
                 raise ValueError(f"got {type(fields).__name__}, want a JSON object")
+            fields = {**_BEFORE, **fields}
             missing = {field.name for field in dataclasses.fields(cls)} - set(fields)
             if missing:
                 raise ValueError(f"{min(missing)}: got none, want a value")

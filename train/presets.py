@@ -19,6 +19,7 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "num_slots": 64,
         "decay": 0.99,
         "steps": 8000,
+        "sort_updates": 20,
     },
     # What is asked for is found by content, not by moving on from where heads wait. Few
     # items would teach an LSTM to keep them in mind itself, and not to look them up; so
@@ -32,7 +33,14 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "learning_rate": 6e-4,
         "polish_steps": 1000,
     },
-    "dynamic_ngrams": {"learning_rate": 4e-4, "decay": 0.99, "steps": 12_000},
+    # Counts belong where their context is found, not in the order in which they come.
+    "dynamic_ngrams": {
+        "decay": 0.99,
+        "initial_heads": "neutral",
+        "head_scale": 1.0,
+        "learning_rate": 4e-4,
+        "steps": 8000,
+    },
     # The second write head erases what was answered.
     "priority_sort": {
         "num_write_heads": 2,
