@@ -37,11 +37,14 @@ def test_seeds_are_spread_over_the_devices_that_divide_them():
     assert len(spread.sharding.device_set) == count
 
 
-def test_each_seed_learns_what_it_learns_alone():
-    together = init_states(THREE)
-    together, metrics, health = train(together, config=THREE, num_steps=4)
+@pytest.mark.parametrize("sort_updates", [1, 2])
+def test_each_seed_learns_what_it_learns_alone(sort_updates):
+    changed = {"sort_updates": sort_updates, "curriculum": "uniform"}
+    three = dataclasses.replace(THREE, **changed)
+    together = init_states(three)
+    together, metrics, health = train(together, config=three, num_steps=4)
     for i, seed in enumerate(THREE.seeds()):
-        config = dataclasses.replace(TINY, seed=seed)
+        config = dataclasses.replace(TINY, **changed, seed=seed)
         alone, own, inside = train(init_states(config), config=config, num_steps=4)
         for got, want in ((together, alone), (metrics, own), (health, inside)):
             chex.assert_trees_all_close(

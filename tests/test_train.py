@@ -1,6 +1,7 @@
 """The trainer: it learns, it goes on exactly where it was, and it loses nothing."""
 
 import dataclasses
+import itertools
 import json
 import shutil
 import signal
@@ -427,6 +428,46 @@ def test_a_curriculum_grows_to_the_task(name):
 def test_curricula_that_do_not_grow():
     assert set(lengths(0, curriculum="uniform")) == set(range(1, 21))
     assert set(lengths(0, curriculum="none")) == {20}
+
+
+def test_sorted_updates_share_out_what_is_drawn_for_all_of_them():
+    config = dataclasses.replace(TINY, curriculum="uniform", batch_size=3)
+    together = dataclasses.replace(config, sort_updates=4)
+    batches = [
+        jax.jit(_batch, static_argnums=0)(together, 0, step) for step in range(8, 12)
+    ]
+    key = jax.random.fold_in(purpose_key(0, "data"), 8)
+    drawn = config.make_task().sample(key, 12)
+
+    def sequences(batch):
+        leaves = [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(batch)]
+        each = np.concatenate([*leaves[:2], leaves[2][..., None]], axis=-1)
+        return [each[:, b].tobytes() for b in range(each.shape[1])]
+
+    shared = [sequence for batch in batches for sequence in sequences(batch)]
+    assert sorted(shared) == sorted(sequences(drawn))
+    # No batch reaches into another's lengths, and they do not come in their order.
+    spans = [np.asarray(batch.steps.sum(0)) for batch in batches]
+    in_order = sorted(spans, key=lambda span: (span.min(), span.max()))
+    for shorter, longer in itertools.pairwise(in_order):
+        assert shorter.max() <= longer.min()
+    orders = set()
+    for first in range(0, 80, 4):
+        longest = [
+            int(jax.jit(_batch, static_argnums=0)(together, 0, step).steps.sum(0).max())
+            for step in range(first, first + 4)
+        ]
+        orders.add(tuple(np.argsort(longest)))
+    assert len(orders) > 5
+
+
+def test_a_config_from_before_a_field_does_what_was_done_then():
+    fields = json.loads(TINY.to_json())
+    assert fields.pop("sort_updates") == 1
+    assert TrainConfig.from_text(json.dumps(fields)) == TINY
+    fields.pop("momentum")
+    with pytest.raises(ValueError, match="momentum: got none"):
+        TrainConfig.from_text(json.dumps(fields))
 
 
 def test_a_task_of_one_difficulty_is_learned_from_its_easiest_on():
