@@ -110,11 +110,23 @@ def joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         trials.append({**of_all[0], **each})
     return {
         **records[0],
-        "commands": [name for record in records for name in record["commands"]],
+        "command": for_each_seed(records),
         "seconds": sum(record["seconds"] for record in records),
         "machines": [one for record in records for one in record["machines"]],
         "trials": trials,
     }
+
+
+def for_each_seed(records: Sequence[dict[str, Any]]) -> str:
+    """What to type for the runs of these records, which differ in their seeds."""
+    first = records[0]
+    if len(records) == 1:
+        return first["command"]
+    seeds = [record["config"]["seed"] for record in records]
+    each = first["command"].replace(f"--seed={seeds[0]}", "--seed=$seed")
+    workdir = f"runs/{default_name(first)}_$seed"
+    listed = " ".join(map(str, seeds))
+    return f"for seed in {listed}; do {each} --workdir={workdir}; done"
 
 
 def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
@@ -124,7 +136,7 @@ def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
         "task": config.task,
         "learner": learner(config),
         "config": dataclasses.asdict(config),
-        "commands": [command(config)],
+        "command": command(config),
         "versions": versions(),
         "seconds": max(run.seconds(seed) for seed in config.seeds()),
         "machines": list(machines(run, evaluation)),
@@ -140,7 +152,7 @@ def of_pretrained(name: str) -> dict[str, Any]:
         "task": config.task,
         "learner": f"{learner(config)}, as shipped (seed {made['seed']})",
         "config": dataclasses.asdict(config),
-        "commands": [made["command"]],
+        "command": made["command"],
         "versions": made["versions"],
         "seconds": made["seconds"],
         "machines": [

@@ -80,7 +80,7 @@ def section(task: str, records: Sequence[Record]) -> Iterator[str]:
         return
     trained = list(filter(shows_learning, records))
     yield "```sh"
-    yield from dict.fromkeys(line for record in records for line in record["commands"])
+    yield from dict.fromkeys(record["command"] for record in records)
     yield "```"
     yield ""
     if trained:
@@ -91,6 +91,9 @@ def section(task: str, records: Sequence[Record]) -> Iterator[str]:
     yield ""
     yield from beyond(task, records)
     yield ""
+    if hasattr(tasks.get(task), "optimal_logits"):
+        yield from costs(records)
+        yield ""
     if trained:
         yield f"![Learning curves](images/learning_{task}.png)"
         yield ""
@@ -131,6 +134,18 @@ def beyond(task: str, records: Sequence[Record]) -> Iterator[str]:
     for size in all_sizes(tried):
         cells = " | ".join(cell(of_one.get(size, [])) for of_one in tried)
         yield f"| {' × '.join(map(str, size))} | {cells} |"
+
+
+def costs(records: Sequence[Record]) -> Iterator[str]:
+    """What answers cost beside what the best possible ones cost, medians in bits."""
+    yield "| bits per sequence | learned | best possible |"
+    yield "| --- | --- | --- |"
+    for record in records:
+        for trial in record["trials"]:
+            each = zip(trial["loss_bits"], trial["errors"])
+            best = statistics.median(loss - error for loss, error in each)
+            learned = statistics.median_high(trial["loss_bits"])
+            yield f"| {record['learner']} | {learned:.2f} | {best:.2f} |"
 
 
 def trials(task: str, record: Record) -> dict[tuple[int, ...], list[float]]:

@@ -16,7 +16,7 @@ from train import main
 RECORD = {
     "task": "copy",
     "learner": "NTM, LSTM",
-    "commands": ["python -m train.main --task=copy --seed=3"],
+    "command": "python -m train.main --task=copy --seed=3",
     "seconds": 90,
     "machines": [
         {
@@ -57,7 +57,7 @@ def test_a_section_says_how_many_how_soon_and_how_far():
     lines = results.rendered(page, [RECORD]).splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
     assert "old" not in lines
-    assert RECORD["commands"][0] in lines
+    assert RECORD["command"] in lines
     assert "| NTM, LSTM | 2 | 1 of 2 | never | never | 1,600 | 2 |" in lines
     assert lines.index("| 20 | 0.5 (0 to 0.5) |") + 1 == lines.index(
         "| 120 | 31.2 (0 to 31.2) |"
@@ -116,7 +116,9 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
     assert record.main(["--workdir", *map(str, runs), "--name=both"]) == 0
     both = json.loads((tmp_path / "records" / "both.json").read_text())
     assert [machine["seed"] for machine in both["machines"]] == [0, 1]
-    assert [line.split("--seed=")[1][0] for line in both["commands"]] == ["0", "1"]
+    command = "python -m train.main --task=copy --seed=$seed"
+    assert both["command"].startswith(f"for seed in 0 1; do {command} ")
+    assert both["command"].endswith(" --workdir=runs/copy_ntm_lstm_$seed; done")
     for i, run in enumerate(runs):
         assert record.main([f"--workdir={run}", "--name=one"]) == 0
         one = json.loads((tmp_path / "records" / "one.json").read_text())
@@ -125,3 +127,15 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         record.main(["--workdir", str(runs[0]), str(runs[0])])
     assert "seed 0 twice" in capsys.readouterr().err
+
+
+def test_costs_stand_beside_those_of_the_best_predictor():
+    trial = {
+        "length": 200,
+        "num_sequences": 10,
+        "errors": [0.5, 0.25, 1.0],
+        "loss_bits": [128.5, 128.25, 129.0],
+    }
+    own = RECORD | {"task": "dynamic_ngrams", "trials": [trial]}
+    page = results.rendered("<!-- dynamic_ngrams -->\n<!-- end -->\n", [own])
+    assert "| NTM, LSTM | 128.50 | 128.00 |" in page
