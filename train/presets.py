@@ -33,12 +33,15 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "learning_rate": 6e-4,
         "polish_steps": 1000,
     },
-    # Counts belong where their context is found, not in the order in which they come.
+    # Counts belong where their context is found, not in the order in which they come:
+    # in a slot for each, which the memory may offer from the beginning.
     "dynamic_ngrams": {
         "decay": 0.99,
         "initial_heads": "neutral",
+        "initial_memory": "learned",
         "head_scale": 1.0,
         "learning_rate": 4e-4,
+        "num_slots": 64,
         "steps": 8000,
     },
     # The second write head erases what was answered.
