@@ -30,8 +30,7 @@ PyTree = Any
 _EACH = ("errors", "perfect_fractions", "loss_bits")
 FOLDER = Path(__file__).parent / "records"
 
-# Difficulties, slots and sequences. Where slots are not given, they are those of the
-# training, and at least the paper's.
+# Difficulties, slots and sequences. Where slots are not given, see `slots_for`.
 _PAPERS_SLOTS = 128
 TRIALS: dict[str, list[dict[str, int]]] = {
     "copy": [
@@ -205,6 +204,13 @@ def machines(
         }
 
 
+def slots_for(config: TrainConfig) -> int:
+    """Those of the training, and at least the paper's where the machine may choose."""
+    if "learned" in (config.initial_memory, config.initial_focus):
+        return config.num_slots
+    return max(config.num_slots, _PAPERS_SLOTS)
+
+
 def trials(
     params: PyTree, config: TrainConfig, hardest: int
 ) -> Iterator[dict[str, Any]]:
@@ -215,7 +221,7 @@ def trials(
             continue
         slots = None
         if config.model == "ntm":
-            slots = trial.get("num_slots", max(config.num_slots, _PAPERS_SLOTS))
+            slots = trial.get("num_slots", slots_for(config))
         results = evaluate(
             params,
             config,

@@ -234,7 +234,8 @@ _run.defvjp(_run_forward, _run_backward)
 
 def _scan(body, carry, xs, num_steps, reverse=False):
     """`lax.scan` over the first `num_steps` of `xs`, all if None; zeros beyond."""
-    if num_steps is None:
+    length = len(jax.tree.leaves(xs)[0])
+    if num_steps is None or length == 0:
         return lax.scan(body, carry, xs, reverse=reverse)
 
     def at(i):
@@ -242,12 +243,12 @@ def _scan(body, carry, xs, num_steps, reverse=False):
             lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), xs
         )
 
-    length = len(jax.tree.leaves(xs)[0])
     collected = jax.tree.map(
         lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype),
         jax.eval_shape(lambda: body(carry, at(0))[1]),
     )
 
+    # Not a `scan` of `cond`, which copies the memory at every step.
     def advance(i, so_far):
         carry, collected = so_far
         i = num_steps - 1 - i if reverse else i
@@ -264,7 +265,7 @@ def _scan(body, carry, xs, num_steps, reverse=False):
 def _steps_to_make(mask: Array) -> Array:
     """One more than the last step that any sequence of `[T, B]` makes."""
     made = jnp.any(mask, axis=1)
-    return jnp.max(jnp.where(made, jnp.arange(1, len(mask) + 1), 0))
+    return jnp.max(jnp.where(made, jnp.arange(1, len(mask) + 1), 0), initial=0)
 
 
 @jax.custom_batching.custom_vmap
@@ -275,9 +276,8 @@ def _most(num_steps: Array) -> Array:
 
 @_most.def_vmap
 def _most_of_batch(axis_size, in_batched, num_steps):
-    del axis_size
-    (batched,) = in_batched
-    return _most(jnp.max(num_steps) if batched else num_steps), False
+    del axis_size, in_batched
+    return _most(jnp.max(num_steps)), False
 
 
 def _step(config, weights, state, x):

@@ -305,7 +305,9 @@ def unroll(
 
     The backward pass computes most of each step again instead of keeping it, so that
     memory grows with T by little more than the states. Where it applies, it is that of
-    `ntm_jax.fast`, which knows reverse mode alone: for `jax.jvp`, scan `step` yourself.
+    `ntm_jax.fast`, which knows reverse mode alone, and with a mask first derivatives
+    alone: for `jax.jvp`, and for second ones, scan `step` yourself. Steps at the end that
+    no sequence makes cost nothing there.
     Batch axes of `xs` cost less than `jax.vmap` over sequences.
 
     Args:

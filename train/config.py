@@ -60,8 +60,8 @@ class TrainConfig:
     batch_size: int = 16
     """Sequences in one update."""
     sort_updates: int = 1
-    """Updates whose sequences are drawn together, to be sorted by length: steps after a
-    batch's last answer are not made."""
+    """Updates whose sequences are drawn together and sorted by length; an NTM of order
+    read_first then makes no steps after a batch's last answer."""
     curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
     """The hardest sequences, all alike, a growing range, or mostly its hardest."""
     curriculum_steps: int = 200

@@ -153,6 +153,7 @@ def _loss(
     params: PyTree, batch: tasks.Batch, config: TrainConfig
 ) -> tuple[Array, Array]:
     """The mean cost of an answer, in bits, and the logits `[T, B, O]`."""
+    # A mask costs a pass over the memory at every step: worth it where it saves steps.
     steps = batch.steps if config.sort_updates > 1 else None
     logits = config.make_model().logits(params, batch.inputs, mask=steps)
     return jnp.mean(tasks.loss_bits(logits, batch)), logits
@@ -216,8 +217,8 @@ def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
     They depend on the seed and the update's number alone, so that a run that was broken
     off and goes on sees what it would have seen.
 
-    Those of `sort_updates` updates are drawn together and sorted by their lengths; each
-    update has one part of them, in random order.
+    Those of `sort_updates` updates are drawn together, as hard as the first of these
+    asks, and sorted by their lengths; each update has one part of them, in random order.
     """
     size, together = config.batch_size, config.sort_updates
     first, place = step - step % together, step % together
@@ -226,7 +227,7 @@ def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
     batch = config.make_task().sample(key, size * together, **difficulty)
     if together == 1:
         return batch
-    order_key = jax.random.fold_in(key, 1)
+    order_key = jax.random.fold_in(purpose_key(seed, "order"), first)
     part = jax.random.permutation(order_key, together)[place]
     by_length = jnp.argsort(jnp.sum(batch.steps, axis=0))
     own = jax.lax.dynamic_slice_in_dim(by_length, part * size, size)
@@ -235,5 +236,5 @@ def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
 
 def purpose_key(seed: int | Array, purpose: str) -> Array:
     """The key for a purpose: independent streams from one seed."""
-    purposes = ("params", "data", "validation", "evaluation")
+    purposes = ("params", "data", "validation", "evaluation", "order")
     return jax.random.fold_in(jax.random.key(seed), purposes.index(purpose))

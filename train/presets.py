@@ -119,7 +119,10 @@ def preset(
         "num_write_heads": heads,
     }
     # An LSTM alone is only a baseline in the paper's size.
-    default = {**_DEFAULT[task], **(size if model == "lstm" else {})}
+    default = dict(_DEFAULT[task])
+    if model == "lstm":
+        default |= size
+        default.pop("sort_updates", None)  # it makes all steps anyway
     fields = papers if name == "paper" else default
     return TrainConfig(task=task, model=model, controller=controller, **fields)  # type: ignore[arg-type]
 
