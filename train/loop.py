@@ -218,7 +218,8 @@ def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
     off and goes on sees what it would have seen.
 
     Those of `sort_updates` updates are drawn together, as hard as the first of these
-    asks, and sorted by their lengths; each update has one part of them, in random order.
+    asks, and sorted by their lengths; each update has one part of them, in random
+    order.
     """
     size, together = config.batch_size, config.sort_updates
     first, place = step - step % together, step % together

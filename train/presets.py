@@ -20,6 +20,7 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "decay": 0.99,
         "steps": 8000,
         "sort_updates": 20,
+        "polish_steps": 2000,
     },
     # What is asked for is found by content, not by moving on from where heads wait. Few
     # items would teach an LSTM to keep them in mind itself, and not to look them up; so
