@@ -92,7 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check_alike(configs: Sequence[TrainConfig]) -> None:
     """Raises a `ValueError` unless the runs differ in their seeds, and only there."""
-    if len({config.for_any_seed() for config in configs}) > 1:
+    alike = {(config.for_any_seed(), config.num_seeds) for config in configs}
+    if len(alike) > 1:
         raise ValueError("workdir: got runs of other settings, want the same for all")
     seeds = [seed for config in configs for seed in config.seeds()]
     if twice := [seed for seed in seeds if seeds.count(seed) > 1]:

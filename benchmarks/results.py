@@ -144,8 +144,8 @@ def costs(records: Sequence[Record]) -> Iterator[str]:
         for trial in record["trials"]:
             each = zip(trial["loss_bits"], trial["errors"])
             best = statistics.median(loss - error for loss, error in each)
-            learned = statistics.median_high(trial["loss_bits"])
-            yield f"| {record['learner']} | {learned:.2f} | {best:.2f} |"
+            own = statistics.median_high(trial["loss_bits"])
+            yield f"| {record['learner']} | {own:.2f} | {best:.2f} |"
 
 
 def trials(task: str, record: Record) -> dict[tuple[int, ...], list[float]]:
@@ -196,7 +196,7 @@ def learning_curves(task: str, records: Sequence[Record]) -> Figure:
         axes.plot(*median_curve(curves), lw=2, color=f"C{i}", label=label)
     axes.set_xlabel("sequences seen (thousands)")
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
-    axes.set_title(f"Learning {task.replace('_', ' ')}: 1,000 validation sequences")
+    axes.set_title(f"Learning {task.replace('_', ' ')}: validations of each seed")
     axes.legend()
     return figure
 

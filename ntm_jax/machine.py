@@ -305,10 +305,10 @@ def unroll(
 
     The backward pass computes most of each step again instead of keeping it, so that
     memory grows with T by little more than the states. Where it applies, it is that of
-    `ntm_jax.fast`, which knows reverse mode alone, and with a mask first derivatives
-    alone: for `jax.jvp`, and for second ones, scan `step` yourself. Steps at the end that
-    no sequence makes cost nothing there.
-    Batch axes of `xs` cost less than `jax.vmap` over sequences.
+    `ntm_jax.fast`: there, steps at the end that the mask leaves out in all sequences
+    cost nothing, but it knows reverse mode alone, and with a mask only first
+    derivatives; for others scan `step` yourself. Batch axes of `xs` cost less than
+    `jax.vmap` over sequences.
 
     Args:
       params: of `init`.

@@ -223,8 +223,9 @@ class TestUnroll:
         np.testing.assert_allclose(ys, expected_ys, rtol=1e-6)
         assert_states_equal(state, expected, rtol=1e-6)
 
-    def test_no_steps_leave_the_state_as_it_was_and_give_no_outputs(self):
-        state, ys = unroll(numpy_inputs(0), state=start())
+    @pytest.mark.parametrize("mask", [None, np.zeros(0, bool)])
+    def test_no_steps_leave_the_state_as_it_was_and_give_no_outputs(self, mask):
+        state, ys = unroll(numpy_inputs(0), state=start(), mask=mask)
         assert ys.shape == (0, 2)
         assert_states_equal(state, start(), rtol=0)
 
@@ -291,6 +292,15 @@ class TestMask:
             jax.block_until_ready(run_padded(params, numpy_inputs(9, 3), mask=mask))
             jax.effects_barrier()
             assert len(made) == 4
+        made.clear()
+
+        def loss(xs):
+            return jnp.sum(run(params, xs, mask=mask)[1])
+
+        jax.block_until_ready(jax.jit(jax.grad(loss))(numpy_inputs(9, 3)))
+        jax.effects_barrier()
+        # Once more on the way back, and all of them together for the weights.
+        assert len(made) == 4 + 4 + 1
 
     def test_garbage_in_masked_inputs_reaches_nothing(self):
         xs = numpy_inputs(4)

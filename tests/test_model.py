@@ -11,7 +11,8 @@ import pytest
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
-from train import main
+from benchmarks import results
+from train import cli, main, pretrained
 from train.config import TrainConfig
 from train.model import LSTM
 from train.presets import PRESETS, command, preset
@@ -160,8 +161,31 @@ def test_the_page_of_results_tells_the_sizes(task):
 @pytest.mark.parametrize("model", ["ntm", "lstm"])
 def test_a_command_asks_for_its_config(name, task, model):
     config = preset(name, task, model)
-    asked = [word for word in command(config).split() if word.startswith("--")]
-    assert f"--task={task}" in asked
+    asked = command(config).split()
+    assert asked_for(command(config)) == config
     assert ("--model=lstm" in asked) == (model == "lstm")
     if name == "default":
-        assert len(asked) == 2 + (model == "lstm")
+        assert len(asked) == 5 + (model == "lstm")
+
+
+@pytest.mark.parametrize("own", results.load(), ids=lambda own: own["command"][-50:])
+def test_a_recorded_command_asks_for_its_config(own):
+    line = own["command"]
+    if line.startswith("for seed in"):
+        seed = str(own["config"]["seed"])
+        line = line.split("do ")[1].split("; done")[0].replace("$seed", seed)
+    assert dataclasses.asdict(asked_for(line)) == own["config"]
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_the_command_of_a_shipped_machine_asks_for_its_config(name):
+    _, config, made = pretrained.load_run(name)
+    assert asked_for(made["command"]).for_any_seed() == config.for_any_seed()
+
+
+def asked_for(command: str) -> TrainConfig:
+    """The config that a command line asks for."""
+    program = "python -m train.main "
+    assert command.startswith(program)
+    words = command.removeprefix(program).split()
+    return cli.parse_from_preset(main.Flags, words, prog="train.main").config

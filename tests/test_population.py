@@ -16,6 +16,8 @@ from train.population import for_each_seed, member, mesh_for, spread_seeds
 from train.run import RunFolder
 
 THREE = dataclasses.replace(TINY, num_seeds=3, steps=20)
+# Two on each of three devices.
+SIX = dataclasses.replace(THREE, num_seeds=6)
 
 
 @pytest.mark.parametrize("num_seeds", [2, 3, 8])
@@ -40,10 +42,11 @@ def test_seeds_are_spread_over_the_devices_that_divide_them():
 @pytest.mark.parametrize("sort_updates", [1, 2])
 def test_each_seed_learns_what_it_learns_alone(sort_updates):
     changed = {"sort_updates": sort_updates, "curriculum": "uniform"}
-    three = dataclasses.replace(THREE, **changed)
-    together = init_states(three)
-    together, metrics, health = train(together, config=three, num_steps=4)
-    for i, seed in enumerate(THREE.seeds()):
+    all_six = dataclasses.replace(SIX, **changed)
+    assert mesh_for(all_six.num_seeds).size == 3
+    together = init_states(all_six)
+    together, metrics, health = train(together, config=all_six, num_steps=4)
+    for i, seed in enumerate(all_six.seeds()):
         config = dataclasses.replace(TINY, **changed, seed=seed)
         alone, own, inside = train(init_states(config), config=config, num_steps=4)
         for got, want in ((together, alone), (metrics, own), (health, inside)):

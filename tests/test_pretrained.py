@@ -13,11 +13,16 @@ from safetensors.flax import save_file
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
+import tasks
 from train import evaluate, main, pretrained, ship
 from train.loop import init_states
 from train.population import member
 
-MADE = {**dict.fromkeys(pretrained.TOLD), "step": 3}
+MADE = {
+    **dict.fromkeys(pretrained.TOLD, "told"),
+    "step": 3,
+    "evaluation": [{"solved_at": None}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,11 @@ def test_a_foreign_file_is_named_and_runs_no_code(saved, tmp_path):
     save_file({"a": jnp.zeros(2)}, saved, {"config": TINY.to_json(), "made": "{}"})
     with pytest.raises(ValueError, match="made: got no 'command'"):
         pretrained.load(saved)
+    for evaluation in ("good", [], [3], [{}]):
+        made = json.dumps({**MADE, "evaluation": evaluation})
+        save_file({"a": jnp.zeros(2)}, saved, {"config": TINY.to_json(), "made": made})
+        with pytest.raises(ValueError, match="made: got an 'evaluation' that is not"):
+            pretrained.load(saved)
 
 
 def test_an_lstm_alone_is_no_machine_to_compose_with(tmp_path):
@@ -155,18 +165,25 @@ def test_evaluate_wants_one_source(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_machine_ships_for_every_task():
+    assert set(pretrained.names()) >= set(tasks.names())
+
+
 @pytest.mark.parametrize("name", pretrained.names())
 def test_a_shipped_machine_does_what_is_recorded_of_it(name):
     params, config, made = pretrained.load_run(name)
     check = made["check"]
-    assert config.task == name
+    assert name.startswith(config.task)
     result = evaluate.evaluate(
         jax.tree.map(lambda leaf: leaf[None], params),
         config,
         keys=evaluate.evaluation_key(check["seed"])[None],
         num_sequences=check["num_sequences"],
     )[0]
-    assert result["wrong_bits_per_sequence"] == check["wrong_bits_per_sequence"]
+    # Where some are wrong, another processor may have one more or less.
+    np.testing.assert_allclose(
+        result["wrong_bits_per_sequence"], check["wrong_bits_per_sequence"], rtol=0.2
+    )
     np.testing.assert_allclose(
         result["loss_bits_per_sequence"], check["loss_bits_per_sequence"], rtol=1e-2
     )

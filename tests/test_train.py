@@ -431,13 +431,14 @@ def test_curricula_that_do_not_grow():
 
 
 def test_sorted_updates_share_out_what_is_drawn_for_all_of_them():
-    config = dataclasses.replace(TINY, curriculum="uniform", batch_size=3)
+    # A curriculum that grows on among the four.
+    config = dataclasses.replace(TINY, curriculum_steps=20, batch_size=3)
     together = dataclasses.replace(config, sort_updates=4)
     batches = [
         jax.jit(_batch, static_argnums=0)(together, 0, step) for step in range(8, 12)
     ]
     key = jax.random.fold_in(purpose_key(0, "data"), 8)
-    drawn = config.make_task().sample(key, 12)
+    drawn = config.make_task().sample(key, 12, **curriculum(config, 8))
 
     def sequences(batch):
         leaves = [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(batch)]

@@ -266,7 +266,6 @@ def check_fits(
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Of several machines: the means, the worst, and how many made no mistake."""
-    wrongs = [result["wrong_bits_per_sequence"] for result in results]
 
     def mean(name: str) -> float:
         return float(np.mean([result[name] for result in results]))
@@ -279,7 +278,9 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "error_per_sequence": mean("error_per_sequence"),
         "loss_bits_per_sequence": mean("loss_bits_per_sequence"),
         "machines": len(results),
-        "perfect_machines": wrongs.count(0),
+        "perfect_machines": sum(
+            result["wrong_bits_per_sequence"] == 0 for result in results
+        ),
     }
 
 

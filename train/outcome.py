@@ -74,15 +74,23 @@ def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
 
 def in_words(of: Outcome, task: Task) -> str:
     """One line."""
-    within = "without a wrong bit"
-    if task.tolerance:
-        within = f"within {task.tolerance:g} {task.error_name}"
-    where = "beyond" if task.beyond else "on fresh sequences"
     return (
         f"{of.solved} of {of.seeds} seeds solved, after a median of "
         f"{readable(of.median_sequences)} and at worst {readable(of.worst_sequences)} "
-        f"sequences; {of.perfect} of {of.seeds} {within} {where}."
+        f"sequences; {of.perfect} of {of.seeds} {within(task)} {tried_on(task)}."
     )
+
+
+def within(task: Task) -> str:
+    """What is asked of a machine's answers."""
+    if not task.tolerance:
+        return "without a wrong bit"
+    return f"within {task.tolerance:g} {task.error_name}"
+
+
+def tried_on(task: Task) -> str:
+    """What `Outcome.perfect` is judged on."""
+    return "beyond" if task.beyond else "on fresh sequences"
 
 
 def readable(sequences: float) -> str:

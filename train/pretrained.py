@@ -5,9 +5,9 @@
 >>> params, config = pretrained.load("copy")
 >>> state = ntm_jax.initial_state(params, config, num_slots=1024)
 
-A file's metadata are `config`, the `config.json` of the run, and `made`, an object that
-tells how the machine was made and how well it does, at least with what TOLD names. One
-of a complete run becomes a file by
+A file's metadata are `config`, that of a run of this machine alone, and `made`, an
+object that tells how it was made and how well it does, at least with what TOLD names.
+One of a complete run becomes a file by
 
     python -m train.ship --workdir=runs/copy
 """
@@ -80,12 +80,22 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
         made = json.loads(metadata["made"])
         if not isinstance(made, dict):
             raise ValueError("made: got other than a JSON object")
-        if missing := [key for key in TOLD if key not in made]:
+        if missing := [key for key in TOLD if made.get(key) is None]:
             raise ValueError(f"made: got no {missing[0]!r}")
+        check_evaluation(made["evaluation"])
         check_arrays(arrays, config)
     except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: not a trained machine: {error}") from None
     return unflatten_dict(arrays, sep="/"), config, made
+
+
+def check_evaluation(evaluation: Any) -> None:
+    """Raises a `ValueError` unless it holds entries as of a run's `evaluation.json`."""
+    entries = evaluation if isinstance(evaluation, list) else []
+    if not entries or not all(
+        isinstance(entry, dict) and "solved_at" in entry for entry in entries
+    ):
+        raise ValueError("made: got an 'evaluation' that is not that of a run")
 
 
 def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) -> None:

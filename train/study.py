@@ -19,7 +19,7 @@ from rich.console import Console
 from train import cli
 from train.config import TrainConfig
 from train.learn import DivergedError, run_to_the_end
-from train.outcome import Outcome, outcome, readable
+from train.outcome import Outcome, outcome, readable, tried_on, within
 from train.population import use_all_cores
 from train.run import RunFolder, check_free, write_whole
 
@@ -135,8 +135,7 @@ def try_choice(run: RunFolder, console: Console) -> Outcome:
 def table(outcomes: dict[str, Outcome]) -> str:
     """A Markdown table, a row for each choice."""
     lines = [
-        "| choice | solved | median sequences | worst | perfect beyond | "
-        "sequences perfect beyond |",
+        "| choice | solved | median sequences | worst | perfect | sequences perfect |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for choice, of in outcomes.items():
@@ -149,14 +148,15 @@ def table(outcomes: dict[str, Outcome]) -> str:
 
 
 def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
-    """Bars: seeds solved, seeds perfect beyond, and sequences until solved."""
+    """Bars: seeds solved, seeds perfect too, and sequences until solved."""
+    task = config.make_task()
     figure = Figure(figsize=(9, 1.2 + 0.5 * len(outcomes)), layout="constrained")
     seeds_axes, time_axes = figure.subplots(1, 2, sharey=True)
     rows = np.arange(len(outcomes))
     of_all = list(outcomes.values())
     for offset, name, label in (
         (-0.2, "solved", "solved"),
-        (0.2, "perfect", "no wrong bit beyond"),
+        (0.2, "perfect", f"{within(task)} {tried_on(task)}"),
     ):
         part = [getattr(of, name) / of.seeds for of in of_all]
         bars = seeds_axes.barh(rows + offset, part, 0.38, label=label)
