@@ -41,8 +41,7 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "initial_heads": "neutral",
         "initial_memory": "learned",
         "head_scale": 1.0,
-        "learning_rate": 4e-4,
-        "num_slots": 64,
+        "learning_rate": 6e-4,
         "steps": 8000,
     },
     # The second write head erases what was answered.
