@@ -65,6 +65,8 @@ class Flags:
     """Instead of it, the name of a trained machine."""
     name: str | None = None
     """Of the record; that of the task and of what learned it unless given."""
+    add: bool = False
+    """Add to the record of that name, whose machines have other seeds."""
     hardest: int = 10_000
     """The longest sequences, or most items, to evaluate."""
 
@@ -76,28 +78,34 @@ def main(arguments: list[str] | None = None) -> int:
         opened = [
             open_machines(path, flags.pretrained) for path in flags.workdir or (None,)
         ]
-        check_alike([config for _, config, _ in opened])
         records = [of_run(*open_complete(path)) for path in flags.workdir]
         records = records or [of_pretrained(str(flags.pretrained))]
+        path = FOLDER / f"{flags.name or default_name(records[0])}.json"
+        kept = [json.loads(path.read_text())] if flags.add else []
+        check_alike([*kept, *records])
         for record, (params, config, _) in zip(records, opened):
             for trial in trials(params, config, flags.hardest):
                 record["trials"].append(trial)
                 print(json.dumps(trial), flush=True)
-        path = FOLDER / f"{flags.name or default_name(records[0])}.json"
         FOLDER.mkdir(exist_ok=True)
-        write_whole(path, json.dumps(joined(records), indent=1) + "\n")
+        write_whole(path, json.dumps(joined([*kept, *records]), indent=1) + "\n")
         print(f"Wrote {path}.")
     return 0
 
 
-def check_alike(configs: Sequence[TrainConfig]) -> None:
+def check_alike(records: Sequence[dict[str, Any]]) -> None:
     """Raises a `ValueError` unless the runs differ in their seeds, and only there."""
-    alike = {(config.for_any_seed(), config.num_seeds) for config in configs}
-    if len(alike) > 1:
+    configs = [TrainConfig(**record["config"]) for record in records]
+    if len({dataclasses.replace(config, seed=0) for config in configs}) > 1:
         raise ValueError("workdir: got runs of other settings, want the same for all")
-    seeds = [seed for config in configs for seed in config.seeds()]
+    seeds = seeds_of(records)
     if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
         raise ValueError(f"workdir: got seed {twice[0]} twice, want each once")
+
+
+def seeds_of(records: Sequence[dict[str, Any]]) -> list[int]:
+    """Of all their machines."""
+    return [machine["seed"] for record in records for machine in record["machines"]]
 
 
 def joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -119,13 +127,12 @@ def joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def for_each_seed(records: Sequence[dict[str, Any]]) -> str:
     """What to type for the runs of these records, which differ in their seeds."""
-    first = records[0]
     if len(records) == 1:
-        return first["command"]
-    seeds = [record["config"]["seed"] for record in records]
-    each = first["command"].replace(f"--seed={seeds[0]}", "--seed=$seed")
-    workdir = f"runs/{default_name(first)}_$seed"
-    listed = " ".join(map(str, seeds))
+        return records[0]["command"]
+    config = TrainConfig(**records[0]["config"])
+    each = command(config).replace(f"--seed={config.seed}", "--seed=$seed")
+    workdir = f"runs/{default_name(records[0])}_$seed"
+    listed = " ".join(map(str, seeds_of(records)[:: config.num_seeds]))
     return f"for seed in {listed}; do {each} --workdir={workdir}; done"
 
 

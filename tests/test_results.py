@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
 from benchmarks import record, results
@@ -124,9 +124,19 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
         one = json.loads((tmp_path / "records" / "one.json").read_text())
         assert one["machines"] == both["machines"][i : i + 1]
         assert one["trials"][0]["errors"] == both["trials"][0]["errors"][i : i + 1]
-    with pytest.raises(SystemExit, match="2"):
-        record.main(["--workdir", str(runs[0]), str(runs[0])])
-    assert "seed 0 twice" in capsys.readouterr().err
+    assert record.main([f"--workdir={runs[0]}", "--name=one"]) == 0
+    assert record.main([f"--workdir={runs[1]}", "--name=one", "--add"]) == 0
+    assert json.loads((tmp_path / "records" / "one.json").read_text()) == both
+    before = listing(tmp_path)
+    for arguments, message in (
+        (["--workdir", *map(str, runs[:1] * 2)], "got seed 0 twice"),
+        ([f"--workdir={runs[1]}", "--name=one", "--add"], "got seed 1 twice"),
+        ([f"--workdir={runs[1]}", "--name=none", "--add"], "No such file"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            record.main(arguments)
+        assert message in capsys.readouterr().err
+    assert listing(tmp_path) == before
 
 
 def test_costs_stand_beside_those_of_the_best_predictor():
