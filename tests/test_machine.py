@@ -285,11 +285,11 @@ class TestMask:
         made = []
         config = make_config(controller=Counting(made.append))
         params = ntm_jax.init(jax.random.key(0), config, INPUT_SIZE)
-        mask = np.arange(9)[:, None] < np.array([2, 4, 3])
+        mask = jnp.arange(9)[:, None] < jnp.array([2, 4, 3])
         run = functools.partial(ntm_jax.unroll, config=config)
         for run_padded in (run, jax.jit(run)):
             made.clear()
-            jax.block_until_ready(run_padded(params, numpy_inputs(9, 3), mask=mask))
+            jax.block_until_ready(run_padded(params, random_inputs(9, 3), mask=mask))
             jax.effects_barrier()
             assert len(made) == 4
         made.clear()
@@ -297,7 +297,7 @@ class TestMask:
         def loss(xs):
             return jnp.sum(run(params, xs, mask=mask)[1])
 
-        jax.block_until_ready(jax.jit(jax.grad(loss))(numpy_inputs(9, 3)))
+        jax.block_until_ready(jax.jit(jax.grad(loss))(random_inputs(9, 3)))
         jax.effects_barrier()
         # Once more on the way back, and all of them together for the weights.
         assert len(made) == 4 + 4 + 1

@@ -438,7 +438,7 @@ def test_sorted_updates_share_out_what_is_drawn_for_all_of_them():
         jax.jit(_batch, static_argnums=0)(together, 0, step) for step in range(8, 12)
     ]
     key = jax.random.fold_in(purpose_key(0, "data"), 8)
-    drawn = config.make_task().sample(key, 12, **curriculum(config, 8))
+    drawn = config.make_task().sample(key, 12, **curriculum(config, jnp.asarray(8)))
 
     def sequences(batch):
         leaves = [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(batch)]
