@@ -209,10 +209,12 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
     sizes = all_sizes(tried)
     for i, (record, of_one) in enumerate(zip(records, tried)):
         shift = (i - (len(records) - 1) / 2) * 0.2
-        places = [sizes.index(size) + shift for size in of_one]
-        medians = list(map(statistics.median_high, of_one.values()))
+        tried_at = [size for size in sizes if size in of_one]
+        places = [sizes.index(size) + shift for size in tried_at]
+        medians = [statistics.median_high(of_one[size]) for size in tried_at]
         axes.plot(places, medians, "o-", color=f"C{i}", label=record["learner"])
-        for place, errors in zip(places, of_one.values()):
+        for place, size in zip(places, tried_at):
+            errors = of_one[size]
             axes.plot([place] * len(errors), errors, "_", color=f"C{i}")
     axes.set_xticks(range(len(sizes)), [" × ".join(map(str, size)) for size in sizes])
     axes.set_xlabel(" × ".join(tasks.get(task).difficulty))

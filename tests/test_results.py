@@ -74,11 +74,16 @@ def test_what_was_not_tried_stays_empty():
 def test_figures_show_every_seed():
     figure = results.learning_curves("copy", [RECORD])
     (axes,) = figure.axes
-    lines = [np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()]
+    curves = [line for line in axes.get_lines() if line.get_visible()]
+    lines = [np.asarray(line.get_xdata()).tolist() for line in curves]
     assert lines[:2] == [[0.4, 0.8, 1.2], [0.4, 0.8, 1.2, 1.6]]
-    median = np.asarray(axes.get_lines()[2].get_ydata())
+    median = np.asarray(curves[2].get_ydata())
     np.testing.assert_allclose(median, [8.25, 4.0, 3.5, 0.0625])
+    assert axes.get_ylim() == pytest.approx((0, 9))
     (axes,) = results.generalization("copy", [RECORD]).axes
+    assert axes.get_ylim() == pytest.approx((0, 31.25))
+    (curve, *_) = [line for line in axes.get_lines() if line.get_visible()]
+    assert list(curve.get_xdata()) == [0, 1]  # the easiest first
     assert [label.get_text() for label in axes.get_xticklabels()] == ["20", "120"]
 
 

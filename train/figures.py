@@ -99,7 +99,9 @@ def error_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     # Linear near zero, so that a solved task (no wrong bit) can be seen.
     axes.set_yscale("symlog", linthresh=0.1, linscale=0.3)
-    axes.set_ylim(bottom=0)
+    # From zero up to whatever is drawn: limits set now would not follow the curves.
+    axes.axhline(0, visible=False)
+    axes.set_ymargin(0)
     axes.grid(alpha=0.3)
     return figure, axes
 
