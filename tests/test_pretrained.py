@@ -25,6 +25,12 @@ MADE = {
 }
 
 
+def texts(config=None, made=None, **fields):
+    """A file's metadata, of a config with these fields unless given as text."""
+    own = dataclasses.replace(TINY, **fields).to_json()
+    return {"config": config or own, "made": made or json.dumps(MADE)}
+
+
 @pytest.fixture(scope="module")
 def params():
     """Of a tiny machine, as it starts."""
@@ -66,9 +72,11 @@ def test_what_is_saved_is_loaded(params, saved):
     [
         ({"output__bias": None}, "got no array 'output/bias'"),
         ({"extra": jnp.zeros(1)}, "got an unknown array 'extra'"),
-        ({"output__bias": jnp.zeros(9)}, "output/bias: got float32[9], want float32"),
-        ({"output__bias": jnp.zeros(8, jnp.float16)}, "output/bias: got float16[8]"),
+        ({"output__bias": jnp.zeros(9)}, "output/bias: got F32[9], want F32[8]"),
+        ({"output__bias": jnp.zeros(8, jnp.float16)}, "output/bias: got F16[8]"),
+        ({"output__bias": jnp.zeros(8, jnp.float8_e4m3fn)}, "output/bias: got F8_E4M3"),
         ({"output__bias": jnp.full(8, jnp.nan)}, "output/bias: got numbers that are"),
+        ({"output__bias": jnp.full(8, 3e38)}, "not finite, or beyond 1e18"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(saved, changed, message):
@@ -76,6 +84,31 @@ def test_arrays_that_do_not_fit_are_named(saved, changed, message):
     with pytest.raises(ValueError, match=r"machine\.safetensors: not a t") as error:
         pretrained.load(saved)
     assert message in str(error.value)
+
+
+def test_numbers_of_other_widths_are_not_narrowed(saved, x64):
+    rewrite(saved, output__bias=jnp.zeros(8, jnp.float64))
+    with pytest.raises(ValueError, match=r"output/bias: got F64\[8\], want F32"):
+        pretrained.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (texts(config="[" * 200_000), "nested too deeply"),
+        (texts(made="[" * 200_000), "nested too deeply"),
+        (
+            texts(TINY.to_json().replace('_layers": 1,', '_layers": 100000000,')),
+            "controller_layers: got 100000000, want at most",
+        ),
+        (texts(num_read_heads=10**9), "num_read_heads: got 1000000000, but only"),
+        (texts(num_seeds=3), "num_seeds: got 3, want 1"),
+    ],
+)
+def test_what_a_file_says_is_checked_before_it_is_built(saved, metadata, message):
+    save_file({"output/bias": jnp.zeros(8)}, saved, metadata)
+    with pytest.raises(ValueError, match=message):
+        pretrained.load(saved)
 
 
 @pytest.mark.parametrize("size", [0, 4, 100, -1])

@@ -28,6 +28,8 @@ _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
     "gru": gru,
     "feed_forward": feed_forward,
 }
+# Each makes the compiled program longer.
+_MOST_LAYERS = 100
 # Fields that an older config may lack, with what was done before there were any.
 _BEFORE: dict[str, Any] = {"sort_updates": 1}
 
@@ -153,6 +155,11 @@ class TrainConfig:
                 raise ValueError(f"{name}: got {getattr(self, name)}, want less than 1")
         if self.falling > 1:
             raise ValueError(f"falling: got {self.falling}, want at most 1")
+        if self.controller_layers > _MOST_LAYERS:
+            raise ValueError(
+                f"controller_layers: got {self.controller_layers}, want at most "
+                f"{_MOST_LAYERS}"
+            )
         # All that a run does between two updates, it does between two calls.
         for name in ("validate_every", "checkpoint_every", "polish_steps"):
             if getattr(self, name) % self.steps_per_call:
@@ -244,7 +251,7 @@ class TrainConfig:
           ValueError: if the text is not that of one.
         """
         try:
-            fields = json.loads(text)
+            fields = read_json(text)
             if not isinstance(fields, dict):
                 raise ValueError(f"got {type(fields).__name__}, want a JSON object")
             fields = {**_BEFORE, **fields}
@@ -254,6 +261,14 @@ class TrainConfig:
             return cls(**fields)
         except (TypeError, ValueError) as error:
             raise ValueError(f"not the config of a run: {error}") from None
+
+
+def read_json(text: str) -> Any:
+    """What the text says, or a `ValueError`, be it ever so deeply nested."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("got JSON that is nested too deeply") from None
 
 
 def check_seed(seed: Any) -> None:

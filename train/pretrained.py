@@ -13,6 +13,7 @@ One of a complete run becomes a file by
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.flax import save_file
 
 from ntm_jax import NTMConfig
-from train.config import TrainConfig
+from train.config import TrainConfig, read_json
 
 PyTree = Any
 FOLDER = Path(__file__).parent.parent / "pretrained"
@@ -36,6 +37,15 @@ TOLD = (
     "versions",
     "evaluation",
 )
+# Fields that are sizes of arrays, or less.
+_IN_A_SHAPE = (
+    "controller_units",
+    "num_read_heads",
+    "num_write_heads",
+    "slot_size",
+    "shift_range",
+)
+_LARGEST = 1e18
 
 
 def names() -> tuple[str, ...]:
@@ -71,31 +81,37 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     path = find(name)
     try:
         with safetensors.safe_open(path, framework="flax") as file:
-            metadata = file.metadata() or {}
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        for key in ("config", "made"):
-            if key not in metadata:
-                raise ValueError(f"got no metadata {key!r}")
-        config = TrainConfig.from_text(metadata["config"])
-        made = json.loads(metadata["made"])
-        if not isinstance(made, dict):
-            raise ValueError("made: got other than a JSON object")
-        if missing := [key for key in TOLD if made.get(key) is None]:
-            raise ValueError(f"made: got no {missing[0]!r}")
-        check_evaluation(made["evaluation"])
-        check_arrays(arrays, config)
+            config, made = read_metadata(file.metadata() or {})
+            names = list(file.keys())
+            headers = {name: file.get_slice(name) for name in names}
+            check_headers(headers, config)
+            arrays = {name: file.get_tensor(name) for name in names}
+        check_numbers(arrays)
     except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: not a trained machine: {error}") from None
     return unflatten_dict(arrays, sep="/"), config, made
 
 
-def check_evaluation(evaluation: Any) -> None:
-    """Raises a `ValueError` unless it holds entries as of a run's `evaluation.json`."""
+def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]]:
+    """The config of a file and what was made of it, or a `ValueError`."""
+    for key in ("config", "made"):
+        if key not in metadata:
+            raise ValueError(f"got no metadata {key!r}")
+    config = TrainConfig.from_text(metadata["config"])
+    if config.num_seeds > 1:
+        raise ValueError(f"num_seeds: got {config.num_seeds}, want 1")
+    made = read_json(metadata["made"])
+    if not isinstance(made, dict):
+        raise ValueError("made: got other than a JSON object")
+    if missing := [key for key in TOLD if made.get(key) is None]:
+        raise ValueError(f"made: got no {missing[0]!r}")
+    evaluation = made["evaluation"]
     entries = evaluation if isinstance(evaluation, list) else []
     if not entries or not all(
         isinstance(entry, dict) and "solved_at" in entry for entry in entries
     ):
         raise ValueError("made: got an 'evaluation' that is not that of a run")
+    return config, made
 
 
 def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) -> None:
@@ -114,7 +130,7 @@ def find(name: str | Path) -> Path:
     Raises:
       ValueError: if there is none.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.suffix != ".safetensors":
         path = FOLDER / f"{name}.safetensors"
     if not path.is_file():
@@ -125,22 +141,36 @@ def find(name: str | Path) -> Path:
     return path
 
 
-def check_arrays(arrays: dict[str, Any], config: TrainConfig) -> None:
-    """Raises a `ValueError` unless these are the parameters of that config's model."""
+def check_headers(headers: dict[str, Any], config: TrainConfig) -> None:
+    """Raises a `ValueError` unless names, shapes and dtypes are those of the config.
+
+    Args:
+      headers: of each array, safetensors' slice, of which nothing is read.
+      config: of the machine.
+    """
+    # Before anything is built that is as large as these say.
+    numbers = sum(math.prod(header.get_shape()) for header in headers.values())
+    for field in _IN_A_SHAPE:
+        if (size := getattr(config, field)) > numbers:
+            raise ValueError(f"{field}: got {size}, but only {numbers} numbers in all")
     input_size = config.make_task().input_size
     wanted: dict[str, Any] = flatten_dict(
         jax.eval_shape(lambda: config.make_model().init(jax.random.key(0), input_size)),
         sep="/",
     )
-    if missing := sorted(set(wanted) ^ set(arrays)):
+    if missing := sorted(set(wanted) ^ set(headers)):
         verb = "no" if missing[0] in wanted else "an unknown"
         raise ValueError(f"got {verb} array {missing[0]!r}")
     for name, want in wanted.items():
-        got = arrays[name]
-        if (got.shape, got.dtype) != (want.shape, want.dtype):
+        dtype, shape = headers[name].get_dtype(), headers[name].get_shape()
+        if dtype != "F32" or tuple(shape) != want.shape:
             raise ValueError(
-                f"{name}: got {got.dtype}{list(got.shape)}, want "
-                f"{want.dtype}{list(want.shape)}"
+                f"{name}: got {dtype}{list(shape)}, want F32{list(want.shape)}"
             )
-        if not jnp.isfinite(got).all():
-            raise ValueError(f"{name}: got numbers that are not finite")
+
+
+def check_numbers(arrays: dict[str, Any]) -> None:
+    """Raises a `ValueError` for numbers with which no machine is sure to be finite."""
+    for name, array in arrays.items():
+        if not (jnp.abs(array) <= _LARGEST).all():
+            raise ValueError(f"{name}: got numbers that are not finite, or beyond 1e18")

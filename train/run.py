@@ -19,7 +19,7 @@ import jax
 from tensorboardX import SummaryWriter
 
 from train.checkpoint import Checkpoints
-from train.config import TrainConfig
+from train.config import TrainConfig, read_json
 from train.loop import TrainState, init_states
 from train.population import spread_seeds
 
@@ -139,8 +139,8 @@ class RunFolder:
             return []
         entries = []
         for line in self._metrics.read_text(errors="replace").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                entry = json.loads(line)
+            with contextlib.suppress(ValueError):
+                entry = read_json(line)
                 if isinstance(entry, dict) and set(entry) >= {"step", "kind", "seed"}:
                     entries.append(entry)
         return entries
@@ -148,7 +148,7 @@ class RunFolder:
     def seconds(self, seed: int) -> int:
         """That the calls took in which that seed learned."""
         calls = (
-            entry["seconds"]
+            entry.get("seconds", 0)
             for entry in self.metrics()
             if entry["kind"] == "train" and entry["seed"] == seed
         )
@@ -169,7 +169,7 @@ class RunFolder:
         if not self._evaluation.exists():
             return None
         try:
-            entries = json.loads(self._evaluation.read_text())
+            entries = read_json(self._evaluation.read_text())
             found = Counter(
                 entry["machine"] if set(entry) >= _WANTED else None for entry in entries
             )
