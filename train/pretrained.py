@@ -45,6 +45,7 @@ _IN_A_SHAPE = (
     "slot_size",
     "shift_range",
 )
+# Up to here ntm_jax promises finite results.
 _LARGEST = 1e18
 
 
@@ -82,10 +83,9 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     try:
         with safetensors.safe_open(path, framework="flax") as file:
             config, made = read_metadata(file.metadata() or {})
-            names = list(file.keys())
-            headers = {name: file.get_slice(name) for name in names}
+            headers = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
             check_headers(headers, config)
-            arrays = {name: file.get_tensor(name) for name in names}
+            arrays = {key: file.get_tensor(key) for key in headers}
         check_numbers(arrays)
     except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: not a trained machine: {error}") from None
