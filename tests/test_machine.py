@@ -14,6 +14,8 @@ import pytest
 import reference
 from machines import (
     INPUT_SIZE,
+    LEARNED,
+    MACHINES,
     as_numpy,
     make_config,
     param_shapes,
@@ -26,53 +28,6 @@ from machines import (
 import ntm_jax
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "unroll.json"
-LEARNED = {
-    "initial_memory": "learned",
-    "initial_focus": "learned",
-    "initial_read": "learned",
-    "initial_carry": "learned",
-}
-MACHINES = {
-    "default": {},
-    "read_first_2_3": {"num_read_heads": 2, "num_write_heads": 3},
-    "write_first_2_2": {
-        "order": "write_first",
-        "num_read_heads": 2,
-        "num_write_heads": 2,
-    },
-    "interleaved_3_2": {
-        "order": "interleaved",
-        "num_read_heads": 3,
-        "num_write_heads": 2,
-    },
-    "interleaved_1_2": {"order": "interleaved", "num_write_heads": 2},
-    "no_shift_sigmoid_key_identity_add": {
-        "shift_range": 0,
-        "key_activation": "sigmoid",
-        "add_activation": "identity",
-    },
-    "wide_shift_identity_key_sigmoid_add": {
-        "shift_range": 2,
-        "key_activation": "identity",
-        "add_activation": "sigmoid",
-    },
-    "clip": {"head_clip": 0.5, "num_write_heads": 2},
-    "random_memory_uniform_focus": {
-        "initial_memory": "random",
-        "initial_focus": "uniform",
-    },
-    "no_focus": {"initial_focus": "none", "num_read_heads": 2},
-    "learned_lstm": LEARNED | {"num_read_heads": 2, "num_write_heads": 2},
-    "learned_gru": LEARNED | {"controller": ntm_jax.gru(4)},
-    "two_lstm_layers": {
-        "controller": ntm_jax.lstm(3, num_layers=2),
-        "initial_carry": "learned",
-    },
-    "learned_two_layers": LEARNED
-    | {"controller": ntm_jax.feed_forward(4, num_layers=2)},
-}
-
-
 def reference_state(params, config, num_slots=None):
     n = config.num_slots if num_slots is None else num_slots
     random_memory = ntm_jax.initial_memory(n, config.slot_size, "random", jnp.float64)
