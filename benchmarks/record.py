@@ -18,7 +18,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from train import cli
-from train.config import TrainConfig
+from train.config import TrainConfig, read_json
 from train.evaluate import evaluate, evaluation_key, open_machines
 from train.presets import command
 from train.pretrained import load_run
@@ -28,6 +28,7 @@ from train.ship import versions
 PyTree = Any
 # What a trial has of each machine.
 _EACH = ("errors", "perfect_fractions", "loss_bits")
+_WANTED = {"task", "learner", "config", "command", "seconds", "machines", "trials"}
 FOLDER = Path(__file__).parent / "records"
 
 # Difficulties, slots and sequences. Where slots are not given, see `slots_for`.
@@ -80,22 +81,42 @@ def main(arguments: list[str] | None = None) -> int:
         ]
         records = [of_run(*open_complete(path)) for path in flags.workdir]
         records = records or [of_pretrained(str(flags.pretrained))]
-        path = FOLDER / f"{flags.name or default_name(records[0])}.json"
-        kept = [json.loads(path.read_text())] if flags.add else []
+        name = cli.check_name(flags.name or default_name(records[0]))
+        path = FOLDER / f"{name}.json"
+        kept = [read(path)] if flags.add else []
         check_alike([*kept, *records])
+        due = trials_up_to(flags.hardest, opened[0][1])
+        if any(list(map(setting, record["trials"])) != due for record in kept):
+            raise ValueError(
+                f"name: got {path}, which has other trials, want the same for all"
+            )
         for record, (params, config, _) in zip(records, opened):
-            for trial in trials(params, config, flags.hardest):
-                record["trials"].append(trial)
-                print(json.dumps(trial), flush=True)
+            for trial in due:
+                record["trials"].append(tried(params, config, trial))
+                print(json.dumps(record["trials"][-1]), flush=True)
         FOLDER.mkdir(exist_ok=True)
         write_whole(path, json.dumps(joined([*kept, *records]), indent=1) + "\n")
         print(f"Wrote {path}.")
     return 0
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The record in that file.
+
+    Raises:
+      ValueError: if it holds none.
+    """
+    record = read_json(path.read_text())
+    if not isinstance(record, dict) or not set(record) >= _WANTED:
+        raise ValueError(f"name: got {path}, which is not a record")
+    return record
+
+
 def check_alike(records: Sequence[dict[str, Any]]) -> None:
     """Raises a `ValueError` unless the runs differ in their seeds, and only there."""
-    configs = [TrainConfig(**record["config"]) for record in records]
+    configs = [
+        TrainConfig.from_text(json.dumps(record["config"])) for record in records
+    ]
     if len({dataclasses.replace(config, seed=0) for config in configs}) > 1:
         raise ValueError("workdir: got runs of other settings, want the same for all")
     seeds = seeds_of(records)
@@ -115,7 +136,7 @@ def joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         each = {
             name: [value for trial in of_all for value in trial[name]] for name in _EACH
         }
-        trials.append({**of_all[0], **each})
+        trials.append({**setting(of_all[0]), **each})
     return {
         **records[0],
         "command": for_each_seed(records),
@@ -219,33 +240,46 @@ def slots_for(config: TrainConfig) -> int:
     return max(config.num_slots, _PAPERS_SLOTS)
 
 
-def trials(
-    params: PyTree, config: TrainConfig, hardest: int
-) -> Iterator[dict[str, Any]]:
-    """What comes of each of the task's trials: the errors of every machine."""
-    for trial in TRIALS[config.task]:
-        difficulty = {name: trial[name] for name in config.make_task().difficulty}
-        if max(difficulty.values()) > hardest:
-            continue
-        slots = None
-        if config.model == "ntm":
-            slots = trial.get("num_slots", slots_for(config))
-        results = evaluate(
-            params,
-            config,
-            keys=jnp.broadcast_to(evaluation_key(0), (config.num_seeds,)),
-            num_sequences=trial["num_sequences"],
-            num_slots=slots,
-            **difficulty,
-        )
-        yield {
-            **difficulty,
-            **({} if slots is None else {"num_slots": slots}),
-            "num_sequences": trial["num_sequences"],
-            "errors": [result["error_per_sequence"] for result in results],
-            "perfect_fractions": [result["perfect_fraction"] for result in results],
-            "loss_bits": [result["loss_bits_per_sequence"] for result in results],
-        }
+def trials_up_to(hardest: int, config: TrainConfig) -> list[dict[str, int]]:
+    """The task's trials that are not harder, with the slots of this machine.
+
+    Raises:
+      ValueError: if all are harder.
+    """
+    difficulty = config.make_task().difficulty
+    sizes = [max(trial[name] for name in difficulty) for trial in TRIALS[config.task]]
+    if hardest < min(sizes):
+        raise ValueError(f"hardest: got {hardest}, want at least {min(sizes)}")
+    due = [
+        {"num_slots": slots_for(config), **trial}
+        for size, trial in zip(sizes, TRIALS[config.task])
+        if size <= hardest
+    ]
+    if config.model == "lstm":
+        for trial in due:
+            del trial["num_slots"]  # it has none
+    return due
+
+
+def setting(trial: dict[str, Any]) -> dict[str, int]:
+    """Of what was tried, without what came of it."""
+    return {name: value for name, value in trial.items() if name not in _EACH}
+
+
+def tried(params: PyTree, config: TrainConfig, trial: dict[str, int]) -> dict[str, Any]:
+    """What comes of a trial: the errors of every machine."""
+    results = evaluate(
+        params,
+        config,
+        keys=jnp.broadcast_to(evaluation_key(0), (config.num_seeds,)),
+        **trial,
+    )
+    return {
+        **trial,
+        "errors": [result["error_per_sequence"] for result in results],
+        "perfect_fractions": [result["perfect_fraction"] for result in results],
+        "loss_bits": [result["loss_bits_per_sequence"] for result in results],
+    }
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Text in docs/RESULTS.md stays as it is; what stands between `<!-- TASK -->` and
 `<!-- end -->` is made anew of the records in benchmarks/records.
 """
 
-import json
+import dataclasses
 import math
 import re
 import statistics
@@ -20,7 +20,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
-from benchmarks.record import FOLDER
+from benchmarks.record import FOLDER, read
+from train import cli
 from train.figures import error_axes, median_curve
 from train.outcome import readable
 from train.run import write_whole
@@ -32,30 +33,44 @@ _BLOCK = re.compile(r"(<!-- (?P<task>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _STYLE: dict[Any, Any] = {"font.size": 9, "figure.dpi": 150}
 
 
-def main() -> int:
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """Writes docs/RESULTS.md and its figures anew from the records."""
+
+
+def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    records = load()
+    cli.parse(Flags, arguments, prog="python -m benchmarks.results")
+    with cli.readable_errors():
+        records = load()
+        page, figures = rendered(PAGE.read_text(), records), drawn(records)
+        for name, figure in figures.items():
+            figure.savefig(DOCS / "images" / name)
+        write_whole(PAGE, page)
+    return 0
+
+
+def drawn(records: Sequence[Record]) -> dict[str, Figure]:
+    """The figures, by the names of their files."""
+    figures = {}
     for task in tasks.names():
         own = of_task(records, task)
-        trained = list(filter(shows_learning, own))
-        folder = DOCS / "images"
-        if trained:
-            learning_curves(task, trained).savefig(folder / f"learning_{task}.png")
+        if trained := list(filter(shows_learning, own)):
+            figures[f"learning_{task}.png"] = learning_curves(task, trained)
         if own:
-            generalization(task, own).savefig(folder / f"beyond_{task}.png")
-    write_whole(PAGE, rendered(PAGE.read_text(), records))
-    return 0
+            figures[f"beyond_{task}.png"] = generalization(task, own)
+    return figures
 
 
 def load() -> list[Record]:
     """All records, by the names of their files."""
-    return [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
+    return [read(path) for path in sorted(FOLDER.glob("*.json"))]
 
 
 def of_task(records: Iterable[Record], task: str) -> list[Record]:
     """Those of a task: machines with a memory first."""
     own = [record for record in records if record["task"] == task]
-    kinds = ("NTM, LSTM", "NTM", "")
+    kinds = ("NTM, LSTM", "NTM")
     return sorted(
         own,
         key=lambda record: [record["learner"].startswith(kind) for kind in kinds],
@@ -192,7 +207,7 @@ def learning_curves(task: str, records: Sequence[Record]) -> Figure:
         ]
         for sequences, errors in curves:
             axes.plot(sequences, errors, alpha=0.3, lw=0.6, color=f"C{i}")
-        label = f"{record['learner']} ({len(curves)} seeds)"
+        label = f"{record['learner']} ({len(curves)} seed{'s' * (len(curves) > 1)})"
         axes.plot(*median_curve(curves), lw=2, color=f"C{i}", label=label)
     axes.set_xlabel("sequences seen (thousands)")
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")

@@ -23,8 +23,9 @@ ACTIVATIONS = {
     "tanh": jnp.tanh,
 }
 
-# Biases, in logits, by which heads move as on a tape before they have learned.
-_GATE, _STAY, _MOVE = -2.0, 2.0, 4.0
+# Biases, in logits, of heads that have not learned: for content, or against it; to stay
+# where they are, or to move on.
+_GATE, _STAY, _MOVE = 2.0, 2.0, 4.0
 
 
 class Addressing(NamedTuple):
@@ -104,18 +105,50 @@ def like_a_tape(
     Heads that stay are those that a task may send elsewhere by content; with the bias
     `strength` they notice any from the beginning.
     """
+    is_moving = jnp.arange(len(params["bias"])) < num_moving
+    stays = _inclined(slot_size, shift_range, gate=-_GATE, strength=strength)
+    moves = _inclined(slot_size, shift_range, gate=-_GATE, moves=True)
+    return _biased(params, jnp.where(is_moving[:, None], moves, stays))
+
+
+def by_content(
+    params: dict[str, Array], slot_size: int, shift_range: int, *, strength: float
+) -> dict[str, Array]:
+    """The parameters, with biases by which heads at first look for content.
+
+    With little regard to where they looked before, they go to the slots that are most
+    like their keys, with the strength β of about `strength`, and stay there. A key is
+    a function of what the controller has seen; so where the slots differ from the
+    beginning, an untrained machine writes and reads in another place for every context,
+    as in a hash table. It has but to learn which contexts are to share a place.
+    """
+    return _biased(
+        params, _inclined(slot_size, shift_range, gate=_GATE, strength=strength)
+    )
+
+
+def _inclined(
+    slot_size: int,
+    shift_range: int,
+    *,
+    gate: float,
+    strength: float = 0.0,
+    moves: bool = False,
+) -> Array:
+    """What a head is to emit for its addressing before it has learned."""
     sizes = _addressing_sizes(slot_size, shift_range)
+    key, beta, _, shift, gamma = (jnp.zeros(size) for size in sizes)
+    if moves:
+        shift = shift.at[shift_range + min(1, shift_range)].set(_MOVE)
+    else:
+        shift = shift.at[shift_range].set(_STAY)
+    return jnp.concatenate([key, beta + strength, jnp.array([gate]), shift, gamma])
+
+
+def _biased(params: dict[str, Array], addressing: Array) -> dict[str, Array]:
+    """The parameters, with that `[P]`, or `[H, P]`, added to what the heads emit."""
     bias = params["bias"]
-    for head in range(len(bias)):
-        key, beta, gate, shift, gamma = (jnp.zeros(size) for size in sizes)
-        if head < num_moving:
-            shift = shift.at[shift_range + min(1, shift_range)].set(_MOVE)
-        else:
-            shift = shift.at[shift_range].set(_STAY)
-            beta = beta + strength
-        tape = jnp.concatenate([key, beta, gate + _GATE, shift, gamma])
-        bias = bias.at[head, : tape.size].add(tape)
-    return {**params, "bias": bias}
+    return {**params, "bias": bias.at[:, : addressing.shape[-1]].add(addressing)}
 
 
 def emit(params: dict[str, Array], hidden: Array, clip: float | None = None) -> Array:

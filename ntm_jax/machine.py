@@ -105,15 +105,21 @@ def init(
             "bias": jnp.zeros(config.output_size),
         },
     }
-    if config.initial_heads == "tape":
-        for name, num_moving in (("read_heads", 0), ("write_heads", 1)):
-            params[name] = heads.like_a_tape(
-                params[name],
-                m,
-                config.shift_range,
-                num_moving=num_moving,
-                strength=config.initial_strength,
-            )
+    strength = config.initial_strength
+    for name, num_moving in (("read_heads", 0), ("write_heads", 1)):
+        match config.initial_heads:
+            case "tape":
+                params[name] = heads.like_a_tape(
+                    params[name],
+                    m,
+                    config.shift_range,
+                    num_moving=num_moving,
+                    strength=strength,
+                )
+            case "content":
+                params[name] = heads.by_content(
+                    params[name], m, config.shift_range, strength=strength
+                )
     initial = {}
     if config.initial_memory == "learned":
         initial["memory"] = initial_memory(n, m, "random")

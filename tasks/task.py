@@ -141,13 +141,27 @@ class Task(abc.ABC):
             given.
 
         Raises:
-          TypeError, ValueError: for sizes that are not whole and positive, and for a
-            difficulty that the task does not have.
+          TypeError, ValueError: for sizes that are not whole and positive, or more than
+            an array can have, and for a difficulty that the task does not have.
         """
         check_count("batch_size", batch_size)
-        if not jnp.issubdtype(getattr(key, "dtype", float), jax.dtypes.prng_key):
-            raise TypeError(f"key: got {key!r}, want one of jax.random.key(seed)")
-        return self.make(key, batch_size, self.ranges(**difficulty))
+        dtype = getattr(key, "dtype", None)
+        typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+        if not typed or key.shape:
+            got = f"{dtype}{list(key.shape)}" if typed else repr(key)
+            raise TypeError(f"key: got {got}, want one key of jax.random.key(seed)")
+        ranges = self.ranges(**difficulty)
+        try:
+            batch = self.make(key, batch_size, ranges)
+        except OverflowError:
+            batch = None
+        if batch is None or len(batch.mask) >= 2**31:
+            limits = {name: range_.limit for name, range_ in ranges.items()}
+            got = ", ".join(map(str, limits.values()))
+            raise ValueError(
+                f"{', '.join(limits)}: got {got}, want less than 2**31 steps in all"
+            )
+        return batch
 
     def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
         """The range of every difficulty: the given one, or else the task's.

@@ -164,6 +164,41 @@ def test_heads_like_a_tape_move_before_they_learn(shift_range):
             np.testing.assert_allclose(likely, expected, atol=0.1)
 
 
+@pytest.mark.parametrize("shift_range", [0, 1, 2])
+def test_heads_by_content_find_what_is_like_their_keys(shift_range):
+    config = ntm_jax.NTMConfig(
+        output_size=2,
+        shift_range=shift_range,
+        num_read_heads=2,
+        num_write_heads=2,
+        initial_heads="content",
+        initial_strength=8.0,
+        initial_memory="random",
+        initial_focus="none",
+    )
+    params = ntm_jax.init(jax.random.key(0), config, input_size=3)
+    state = ntm_jax.initial_state(params, config)
+    xs = jax.random.normal(jax.random.key(1), (1, 3))
+    trace = ntm_jax.trace(params, xs, config=config, state=state)
+    for told, weights in (
+        (trace.read, trace.states.read_weights),
+        (trace.write, trace.states.write_weights),
+    ):
+        np.testing.assert_allclose(told.strength, 8.0, atol=0.5)
+        np.testing.assert_allclose(told.gate, 1 / (1 + math.exp(-2)), atol=0.05)
+        np.testing.assert_allclose(
+            told.shift[..., shift_range],
+            math.exp(2) / (math.exp(2) + 2 * shift_range),
+            atol=0.1,
+        )
+        content = ntm_jax.content_weights(
+            state.memory, told.key[0], 20 * told.strength[0]
+        )
+        np.testing.assert_array_equal(
+            np.asarray(weights)[0].argmax(-1), np.asarray(content).argmax(-1)
+        )
+
+
 def test_neutral_heads_prefer_nothing():
     config = ntm_jax.NTMConfig(output_size=2, initial_heads="neutral")
     params = ntm_jax.init(jax.random.key(0), config, input_size=3)

@@ -28,6 +28,8 @@ from machines import (
 import ntm_jax
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "unroll.json"
+
+
 def reference_state(params, config, num_slots=None):
     n = config.num_slots if num_slots is None else num_slots
     random_memory = ntm_jax.initial_memory(n, config.slot_size, "random", jnp.float64)

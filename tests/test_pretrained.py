@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.flax import save_file
-from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
 import tasks
@@ -169,6 +169,18 @@ def test_a_run_becomes_a_file_that_evaluates_alike(tmp_path, monkeypatch, capsys
     assert main.main([f"--workdir={workdir}", *flags(config)]) == 0
     assert ship.main([f"--workdir={workdir}", "--seed=1", "--name=mine"]) == 0
     assert pretrained.names() == ("mine",)
+    before = listing(tmp_path)
+    for flag, message in (
+        ("--name=mine", "name: got 'mine', want another or --overwrite"),
+        ("--name=../mine", "name: got '../mine', want letters"),
+        ("--seed=2", "seed: got 2, want one of the run's"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            ship.main([f"--workdir={workdir}", flag])
+        assert message in capsys.readouterr().err
+    assert listing(tmp_path) == before
+    over = [f"--workdir={workdir}", "--seed=1", "--name=mine", "--overwrite"]
+    assert ship.main(over) == 0
     capsys.readouterr()
     asked = ["--num_sequences=3", "--length=5", "--num_slots=9"]
     assert evaluate.main([f"--workdir={workdir}", *asked]) == 0

@@ -12,6 +12,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 import tasks
 from benchmarks import record, results
 from train import main
+from train.config import TrainConfig
 
 RECORD = {
     "task": "copy",
@@ -62,6 +63,34 @@ def test_a_section_says_how_many_how_soon_and_how_far():
     assert lines.index("| 20 | 0.5 (0 to 0.5) |") + 1 == lines.index(
         "| 120 | 31.2 (0 to 31.2) |"
     )
+
+
+@pytest.mark.parametrize("own", results.load(), ids=lambda own: own["learner"])
+def test_what_was_tried_can_be_tried_again(own):
+    config = TrainConfig(**own["config"])
+    due = record.trials_up_to(10_000, config)
+    assert list(map(record.setting, own["trials"])) == due[: len(own["trials"])]
+
+
+def test_help_writes_nothing(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(results, "DOCS", tmp_path)
+    monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
+    with pytest.raises(SystemExit, match="0"):
+        results.main(["--help"])
+    assert "docs/RESULTS.md" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_and_its_figures_are_made_together(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "DOCS", tmp_path)
+    monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(results, "load", lambda: [RECORD])
+    (tmp_path / "images").mkdir()
+    results.PAGE.write_text("<!-- copy -->\n<!-- end -->\n")
+    assert results.main([]) == 0
+    made = {path.name for path in (tmp_path / "images").iterdir()}
+    assert made == {"learning_copy.png", "beyond_copy.png"}
+    assert "(images/learning_copy.png)" in results.PAGE.read_text()
 
 
 def test_what_was_not_tried_stays_empty():
@@ -132,11 +161,25 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
     assert record.main([f"--workdir={runs[0]}", "--name=one"]) == 0
     assert record.main([f"--workdir={runs[1]}", "--name=one", "--add"]) == 0
     assert json.loads((tmp_path / "records" / "one.json").read_text()) == both
+    other = copy.deepcopy(both)
+    other["machines"].pop()
+    other["trials"][0]["num_sequences"] = 4
+    for name, text in (
+        ("other", json.dumps(other)),
+        ("list", "[]"),
+        ("text", "of another kind"),
+    ):
+        (tmp_path / "records" / f"{name}.json").write_text(text)
     before = listing(tmp_path)
     for arguments, message in (
         (["--workdir", *map(str, runs[:1] * 2)], "got seed 0 twice"),
         ([f"--workdir={runs[1]}", "--name=one", "--add"], "got seed 1 twice"),
         ([f"--workdir={runs[1]}", "--name=none", "--add"], "No such file"),
+        ([f"--workdir={runs[1]}", "--name=../one"], "name: got '../one', want letters"),
+        ([f"--workdir={runs[1]}", "--hardest=4"], "hardest: got 4, want at least 5"),
+        ([f"--workdir={runs[1]}", "--name=other", "--add"], "has other trials"),
+        ([f"--workdir={runs[1]}", "--name=list", "--add"], "not a record"),
+        ([f"--workdir={runs[1]}", "--name=text", "--add"], "Expecting value"),
     ):
         with pytest.raises(SystemExit, match="2"):
             record.main(arguments)

@@ -154,6 +154,15 @@ def recalled(inputs: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, in
     return targets, mask, len(items)
 
 
+def test_the_paper_s_numbers_of_repeats_have_mean_0_and_variance_1():
+    task = tasks.get("repeat_copy")
+    batch = draw(task, 0, 200, length=1)
+    said = np.unique(np.asarray(batch.inputs[1, :, -1]))
+    assert len(said) == 10
+    np.testing.assert_allclose([np.mean(said), np.var(said)], [0, 1], atol=1e-6)
+    np.testing.assert_allclose(np.diff(said), np.diff(said)[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("items", [2, 5, (2, 6), (10, 20)])
 def test_recall_asks_for_the_item_after_the_query(items):
     task = tasks.AssociativeRecall(num_bits=12)  # no two items alike
@@ -221,6 +230,60 @@ def test_the_optimal_prediction_is_brute_force_counting():
             expected = np.log(probability / (1 - probability))
             np.testing.assert_allclose(logits[step, b], expected, atol=1e-5)
         assert targets.shape == (59, 1)
+
+
+def test_ngrams_cost_what_the_optimum_does_not():
+    task = tasks.DynamicNGrams(order=3)
+    batch = draw(task, 5, 8, length=30)
+    best = task.optimal_logits(batch)
+    np.testing.assert_allclose(task.errors(best, batch), np.zeros(8), atol=1e-5)
+    coin = task.errors(jnp.zeros_like(best), batch)
+    expected = np.asarray(batch.mask).sum(0) - np.asarray(tasks.loss_bits(best, batch))
+    np.testing.assert_allclose(coin, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [3, 5])
+def test_every_context_of_ngrams_has_a_chance_of_its_own(order):
+    task = tasks.DynamicNGrams(order=order)
+    batch = draw(task, 2, 40, length=1500)
+    spreads = []
+    for inputs, targets, mask in sequences(batch):
+        bits = inputs[:, 0].astype(int)
+        counts = np.zeros((2 ** (order - 1), 2))
+        for step in np.flatnonzero(mask):
+            context = int("".join(map(str, bits[step - order + 2 : step + 1])), 2)
+            counts[context, int(targets[step, 0])] += 1
+        seen = counts[counts.sum(1) > 50]
+        spreads.append(np.ptp(seen[:, 1] / seen.sum(1)) if len(seen) > 1 else 0)
+    # Chances of Beta(1/2, 1/2) lie far from each other.
+    assert np.median(spreads) > 0.5
+
+
+def test_the_first_context_of_ngrams_is_of_fair_bits():
+    batch = draw(tasks.DynamicNGrams(order=6), 3, 4000, length=7)
+    first = np.asarray(batch.inputs[:5, :, 0])
+    # Ten standard deviations of the binomial, for each place and each pair of places.
+    assert np.abs(first.mean(1) - 0.5).max() < 0.08
+    assert np.abs(np.corrcoef(first) - np.eye(5)).max() < 0.16
+
+
+def test_what_each_task_is_judged_by():
+    told = {
+        name: (tasks.get(name).tolerance, tasks.get(name).beyond)
+        for name in tasks.names()
+    }
+    assert told == {
+        "copy": (0, ({"length": 120},)),
+        "repeat_copy": (
+            0,
+            ({"length": 20, "repeats": 10}, {"length": 10, "repeats": 20}),
+        ),
+        "associative_recall": (0, ({"items": 12}, {"items": 20})),
+        "dynamic_ngrams": (0.5, ()),
+        "priority_sort": (1, ({"length": 30, "answers": 24},)),
+    }
+    recall = tasks.get("associative_recall")
+    assert recall.min_slots(recall.ranges(items=(2, 9))) == 9
 
 
 def sorted_answer(inputs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -324,6 +387,7 @@ def test_no_answer_at_all_is_wrong():
     ("call", "error", "message"),
     [
         (lambda t: tasks.get("copi"), ValueError, "task: got 'copi', want one of copy"),
+        (lambda t: tasks.get(cast(str, ["copy"])), ValueError, "task: got "),
         (lambda t: tasks.Copy(num_bits=0), ValueError, "num_bits: got 0"),
         (lambda t: tasks.Copy(num_bits=cast(int, 2.0)), TypeError, "num_bits: got 2.0"),
         (lambda t: t.sample(jax.random.key(0), 0), ValueError, "batch_size: got 0"),
@@ -366,6 +430,31 @@ def test_bad_input_is_named(call, error, message):
 def test_what_a_task_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "difficulty"),
+    [
+        ("copy", {"length": 2**30}),
+        ("copy", {"length": 2**31 - 1}),
+        ("repeat_copy", {"length": 2**16, "repeats": 2**16}),
+        ("associative_recall", {"items": 2**29}),
+        ("dynamic_ngrams", {"length": 2**31 - 1}),
+        ("priority_sort", {"length": 2**30, "answers": 2**30}),
+    ],
+)
+def test_sequences_longer_than_any_array_are_refused(name, difficulty):
+    sample = functools.partial(tasks.get(name).sample, batch_size=1, **difficulty)
+    with pytest.raises(
+        ValueError, match=f"{next(iter(difficulty))}.*: got .*2\\*\\*31"
+    ):
+        jax.eval_shape(sample, jax.random.key(0))
+
+
+def test_a_task_wants_one_key():
+    keys = jax.random.split(jax.random.key(0), 2)
+    with pytest.raises(TypeError, match=r"key: got key<fry>\[2\], want one key"):
+        tasks.get("copy").sample(keys, 1)
 
 
 @pytest.mark.parametrize("judge", [tasks.loss_bits, tasks.wrong_bits])

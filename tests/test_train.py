@@ -138,6 +138,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
         ("--seed=2147483647 --num_seeds=2", "num_seeds - 1: got 2147483648, want less"),
         ("--polish_steps=3000000000", "polish_steps: got 3000000000, want less than"),
         ("--validate_every=120", "validate_every: got 120, want a multiple of"),
+        ("--sort_updates=134217728", "batch_size * sort_updates: got 2147483648, want"),
         ("--controller=transformer", "transformer"),
         ("--controler=lstm", "--controler"),
         ("--head_clip=-1", "head_clip: got -1.0, want a positive number"),
@@ -150,6 +151,19 @@ def test_bad_flags_are_named_and_nothing_is_written(flag, message, tmp_path, cap
     assert message in " ".join((captured.out + captured.err).split())
     assert "Traceback" not in captured.out + captured.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_device_without_memory_left_is_told_in_words(tmp_path, monkeypatch, capsys):
+    def no_memory(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 1 byte")
+
+    monkeypatch.setattr(main, "run_to_the_end", no_memory)
+    assert main.main([f"--workdir={tmp_path / 'run'}", *flags(TINY)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "error: there is not memory enough; ask for fewer or shorter"
+    )
+    assert "Traceback" not in told
 
 
 def test_help_tells_every_flag(capsys):

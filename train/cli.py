@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -56,11 +57,22 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, TypeError, ValueError, jax.errors.JaxRuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_words(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         sys.exit(130)
+
+
+def check_name(name: str) -> str:
+    """The name, if a file may have it.
+
+    Raises:
+      ValueError: if not.
+    """
+    if not re.fullmatch(r"[\w-]+", name, re.ASCII):
+        raise ValueError(f"name: got {name!r}, want letters, digits, - and _")
+    return name
 
 
 def make_console() -> Console:
@@ -73,8 +85,8 @@ def attempt(
 ) -> int:
     """Does work that can be gone on with; its exit status.
 
-    0 if it came to its end, 130 if it was stopped, and 1 for one of the `errors`, which
-    is printed.
+    0 if it came to its end, 130 if it was stopped, and 1 for one of the `errors` or of
+    JAX's own, which is printed.
     """
     try:
         work()
@@ -83,7 +95,17 @@ def attempt(
             "Stopped. The same command goes on from the last checkpoint, if any."
         )
         return 130
-    except errors as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (*errors, jax.errors.JaxRuntimeError) as error:
+        print(f"error: {in_words(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def in_words(error: Exception) -> str:
+    """What to tell a person of an error: JAX does not say what needs so much memory."""
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        return str(error)
+    return (
+        "there is not memory enough; ask for fewer or shorter sequences at once, fewer "
+        f"slots or fewer seeds. JAX says: {error}"
+    )

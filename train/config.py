@@ -134,7 +134,7 @@ class TrainConfig:
     initial_heads: InitialHeads = NTMConfig.initial_heads
     """How heads move that have learned nothing yet."""
     initial_strength: float = NTMConfig.initial_strength
-    """Bias of the strength of the heads that stay, where heads start as on a tape."""
+    """Bias of the strength of heads that stay as on a tape, or go by content."""
     head_scale: float = NTMConfig.head_scale
     """Scale of the heads' initial kernels, times Glorot-uniform."""
 
@@ -150,6 +150,7 @@ class TrainConfig:
             ),
         )
         check_count("seed + num_seeds - 1", self.seed + self.num_seeds - 1, 0)
+        check_count("batch_size * sort_updates", self.batch_size * self.sort_updates)
         for name in ("momentum", "decay"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, want less than 1")

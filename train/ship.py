@@ -31,6 +31,8 @@ class Flags:
     """The machine's; the run's first unless given."""
     name: str | None = None
     """Of the file, pretrained/NAME.safetensors; the task's unless given."""
+    overwrite: bool = False
+    """Put the machine in the place of the one that has the name."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
         machines = run.restore().params
         alone = jax.tree.map(lambda leaf: leaf[index : index + 1], machines)
         config = dataclasses.replace(run.config, seed=seed, num_seeds=1)
-        path = pretrained.FOLDER / f"{flags.name or config.task}.safetensors"
+        name = cli.check_name(flags.name or config.task)
+        path = pretrained.FOLDER / f"{name}.safetensors"
+        if path.exists() and not flags.overwrite:
+            raise ValueError(
+                f"name: got {name!r}, want another or --overwrite: there is a {path}"
+            )
         made = how_made(run, evaluation, seed)
         check = evaluate(
             alone, config, keys=evaluation_key(0)[None], num_sequences=_CHECKED
