@@ -172,7 +172,7 @@ def test_heads_by_content_find_what_is_like_their_keys(shift_range):
         num_read_heads=2,
         num_write_heads=2,
         initial_heads="content",
-        initial_strength=8.0,
+        initial_strength=50.0,
         initial_memory="random",
         initial_focus="none",
     )
@@ -184,16 +184,14 @@ def test_heads_by_content_find_what_is_like_their_keys(shift_range):
         (trace.read, trace.states.read_weights),
         (trace.write, trace.states.write_weights),
     ):
-        np.testing.assert_allclose(told.strength, 8.0, atol=0.5)
+        np.testing.assert_allclose(told.strength, 50.0, atol=0.5)
         np.testing.assert_allclose(told.gate, 1 / (1 + math.exp(-2)), atol=0.05)
         np.testing.assert_allclose(
             told.shift[..., shift_range],
             math.exp(2) / (math.exp(2) + 2 * shift_range),
             atol=0.1,
         )
-        content = ntm_jax.content_weights(
-            state.memory, told.key[0], 20 * told.strength[0]
-        )
+        content = ntm_jax.content_weights(state.memory, told.key[0], told.strength[0])
         np.testing.assert_array_equal(
             np.asarray(weights)[0].argmax(-1), np.asarray(content).argmax(-1)
         )
