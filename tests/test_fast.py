@@ -88,3 +88,23 @@ def test_values_and_gradients_are_those_of_a_scan_of_step(name):
         both(params, xs, state, ntm_jax.unroll),
         both(params, xs, state, scan_of_step),
     )
+
+
+@pytest.mark.usefixtures("quick_compilations")
+def test_slots_whose_squares_are_beyond_float32_are_found_all_the_same():
+    config = make_config(num_slots=7)
+    params = random_params(config)
+    state = random_state(params, config, batch_shape=(2,))
+    state = state.replace(memory=1e18 * state.memory)
+    squares = jnp.sum(state.memory**2, axis=-1)
+    assert (squares > fast._MANY).any()
+    assert (squares < fast._MANY).any()
+    xs, mask = random_inputs(1, 2), np.ones((1, 2), bool)
+    ended, _ = jax.jit(functools.partial(ntm_jax.unroll, config=config))(
+        params, xs, state=state, mask=mask
+    )
+    expected, _ = scan_of_step(params, xs, config=config, state=state, mask=mask)
+    for name in ("read_weights", "write_weights"):
+        np.testing.assert_allclose(
+            getattr(ended, name), getattr(expected, name), rtol=1e-4, atol=1e-6
+        )

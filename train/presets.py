@@ -38,11 +38,12 @@ _DEFAULT: dict[str, dict[str, Any]] = {
     # in a slot for each, which the memory may offer from the beginning.
     "dynamic_ngrams": {
         "decay": 0.99,
-        "initial_heads": "neutral",
+        "initial_heads": "content",
+        "initial_strength": 8.0,
         "initial_memory": "learned",
         "head_scale": 1.0,
         "learning_rate": 6e-4,
-        "steps": 8000,
+        "steps": 6000,
     },
     # The second write head erases what was answered.
     "priority_sort": {
