@@ -255,10 +255,15 @@ def check_range(name: str, difficulty: Any) -> Range:
       TypeError, ValueError: for other than whole numbers, 1 <= lowest <= highest.
     """
     if isinstance(difficulty, Range):
-        if isinstance(difficulty.highest, Array):  # traced: known on the device alone
-            check_count(name, difficulty.limit)
-        elif not check_range(name, difficulty[:2]).highest <= difficulty.limit:
-            raise ValueError(f"{name}: got {difficulty}, want highest <= limit")
+        # Traced ones are known on the device alone.
+        known = [v for v in difficulty[:2] if not isinstance(v, Array)]
+        ordered = [check_count(name, value) for value in (*known, difficulty.limit)]
+        if ordered != sorted(ordered):
+            raise ValueError(
+                f"{name}: got {difficulty}, want lowest <= highest <= limit"
+            )
+        if not 0 <= difficulty.at_highest <= 1:
+            raise ValueError(f"{name}: got {difficulty}, want at_highest from 0 to 1")
         return difficulty
     if not isinstance(difficulty, tuple | list):
         difficulty = (difficulty, difficulty)
