@@ -399,15 +399,21 @@ def test_no_answer_at_all_is_wrong():
         (lambda t: t.ranges(length=(5, 2)), ValueError, r"length: got \(5, 2\)"),
         (lambda t: t.ranges(length=(1, 2, 3)), ValueError, r"length: got \(1, 2, 3\)"),
         *(
-            (lambda t, bad=bad: t.ranges(length=tasks.Range(*bad)), ValueError, message)
+            (lambda t, bad=bad: t.ranges(length=bad), ValueError, message)
             for bad, message in (
-                ((0, 2, 3), "length: got 0"),
-                ((3, 2, 3), "length: got .*want lowest <= highest <= limit"),
-                ((1, 4, 3), "length: got .*want lowest <= highest <= limit"),
-                ((1, 2, 0), "length: got 0"),
-                ((1, 2, 3, 1.5), "length: got .*want at_highest from 0 to 1"),
-                ((0, jnp.int32(2), 3), "length: got 0"),
-                ((4, jnp.int32(4), 3), "length: got .*want lowest <= highest <= limit"),
+                (tasks.Range(0, 2, 3), "length: got 0"),
+                (tasks.Range(3, 2, 3), "length: got .*want lowest <= highest <= limit"),
+                (tasks.Range(1, 4, 3), "length: got .*want lowest <= highest <= limit"),
+                (tasks.Range(1, 2, 0), "length: got 0"),
+                (
+                    tasks.Range(1, 2, 3, 1.5),
+                    "length: got .*want at_highest from 0 to 1",
+                ),
+                (tasks.Range(0, jnp.int32(2), 3), "length: got 0"),
+                (
+                    tasks.Range(4, jnp.int32(4), 3),
+                    "length: got .*want lowest <= highest <= limit",
+                ),
             )
         ),
         (

@@ -1,0 +1,97 @@
+"""Seconds from the start of a process to a machine that has solved copy, seed by seed.
+
+    python -m benchmarks.solve
+
+Each seed is one run of `python -m train.main --task=copy` in a process and a folder of
+its own: imports, compilation, training, the evaluations at length 20 and 120 and the
+figures are all counted. One runs after the other.
+
+The last line is one JSON object.
+"""
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ntm_jax.checks import check_count
+from train import cli
+from train.run import open_complete
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Trains copy from the start of a process to its end, once for each seed."""
+
+    seed: int = 0
+    """The first seed."""
+    num_seeds: int = 10
+    """How many."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    flags = cli.parse(Flags, arguments, prog="python -m benchmarks.solve")
+    with cli.readable_errors():
+        check_count("seed", flags.seed, 0)
+        check_count("num_seeds", flags.num_seeds)
+        with tempfile.TemporaryDirectory() as folder:
+            runs = []
+            for seed in range(flags.seed, flags.seed + flags.num_seeds):
+                runs.append(solve(seed, Path(folder) / str(seed)))
+                print(json.dumps(runs[-1]), flush=True)
+        cli.make_console().print(table(runs))
+        times = [run["seconds"] for run in runs]
+        told = {
+            "median_s": statistics.median(times),
+            "worst_s": max(times),
+            "without_a_wrong_bit": sum(not any(run["wrong_bits"]) for run in runs),
+        }
+        print(json.dumps(told | {"runs": runs}))
+    return 0
+
+
+def solve(seed: int, workdir: Path) -> dict[str, Any]:
+    """One run: its seconds, and the wrong bits per sequence of each evaluation.
+
+    Raises:
+      ValueError: if the run does not come to its end.
+    """
+    command = ["train.main", "--task=copy", f"--seed={seed}", f"--workdir={workdir}"]
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True
+    )
+    took = time.perf_counter() - started
+    if done.returncode:
+        raise ValueError(f"seed: got {seed}, whose run failed: {done.stderr}")
+    run, evaluation = open_complete(workdir)
+    return {
+        "seed": seed,
+        "seconds": round(took, 1),
+        "training_s": run.seconds(seed),
+        "sequences": evaluation[0]["step"] * run.config.batch_size,
+        "lengths": [entry["length"] for entry in evaluation],
+        "wrong_bits": [entry["wrong_bits_per_sequence"] for entry in evaluation],
+    }
+
+
+def table(runs: list[dict[str, Any]]) -> Table:
+    """For a person."""
+    lengths = [f"wrong bits at {length}" for length in runs[0]["lengths"]]
+    made = Table("seed", "seconds", "of them training", "sequences", *lengths)
+    for run in runs:
+        columns = [run[name] for name in ("seed", "seconds", "training_s", "sequences")]
+        made.add_row(*map(str, [*columns, *run["wrong_bits"]]))
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())
