@@ -68,6 +68,8 @@ class Flags:
     """Of the record; that of the task and of what learned it unless given."""
     add: bool = False
     """Add to the record of that name, whose machines have other seeds."""
+    overwrite: bool = False
+    """Put the record in the place of the one that has the name."""
     hardest: int = 10_000
     """The longest sequences, or most items, to evaluate."""
 
@@ -83,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         records = records or [of_pretrained(str(flags.pretrained))]
         name = cli.check_name(flags.name or default_name(records[0]))
         path = FOLDER / f"{name}.json"
+        cli.check_free_name(path, free=flags.add or flags.overwrite)
         kept = [read(path)] if flags.add else []
         check_alike([*kept, *records])
         due = trials_up_to(flags.hardest, opened[0][1])
@@ -139,14 +142,14 @@ def joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         trials.append({**setting(of_all[0]), **each})
     return {
         **records[0],
-        "command": for_each_seed(records),
+        "command": command_for_all(records),
         "seconds": sum(record["seconds"] for record in records),
         "machines": [one for record in records for one in record["machines"]],
         "trials": trials,
     }
 
 
-def for_each_seed(records: Sequence[dict[str, Any]]) -> str:
+def command_for_all(records: Sequence[dict[str, Any]]) -> str:
     """What to type for the runs of these records, which differ in their seeds."""
     if len(records) == 1:
         return records[0]["command"]

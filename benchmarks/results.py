@@ -1,9 +1,9 @@
-"""Writes docs/RESULTS.md and its figures from the records.
+"""Writes docs/RESULTS.md, its figures and README's table of tasks from the records.
 
     python -m benchmarks.results
 
-Text in docs/RESULTS.md stays as it is; what stands between `<!-- TASK -->` and
-`<!-- end -->` is made anew of the records in benchmarks/records.
+Text on the pages stays as it is; what stands between `<!-- TASK -->`, or in README
+`<!-- tasks -->`, and `<!-- end -->` is made anew of the records in benchmarks/records.
 """
 
 import dataclasses
@@ -22,20 +22,43 @@ from matplotlib.figure import Figure
 import tasks
 from benchmarks.record import FOLDER, read
 from train import cli
+from train.config import TrainConfig
 from train.figures import error_axes, median_curve
 from train.outcome import readable
+from train.presets import preset
 from train.run import write_whole
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE = DOCS / "RESULTS.md"
+ROOT = Path(__file__).parent.parent
+IMAGES = ROOT / "docs" / "images"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "RESULTS.md")
 Record = dict[str, Any]
 _BLOCK = re.compile(r"(<!-- (?P<task>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _STYLE: dict[Any, Any] = {"font.size": 9, "figure.dpi": 150}
+# What README says of each task: what to do, and how hard it is in training.
+_TASKS = {
+    "copy": ("give back a sequence of vectors", "1 to 20 vectors"),
+    "repeat_copy": (
+        "give it back several times, then say that this was the end",
+        "1 to 10 vectors, 1 to 10 times",
+    ),
+    "associative_recall": (
+        "of a list of items, give back the one after the one asked for",
+        "2 to 6 items of three vectors",
+    ),
+    "dynamic_ngrams": (
+        "predict the next bit, from a table of chances that is another every time",
+        "200 bits, chances by the last five",
+    ),
+    "priority_sort": (
+        "give back the vectors of highest priority, in order",
+        "16 of 20 vectors",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """Writes docs/RESULTS.md and its figures anew from the records."""
+    """Writes docs/RESULTS.md, its figures and README's table anew from the records."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,10 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     cli.parse(Flags, arguments, prog="python -m benchmarks.results")
     with cli.readable_errors():
         records = load()
-        page, figures = rendered(PAGE.read_text(), records), drawn(records)
-        for name, figure in figures.items():
-            figure.savefig(DOCS / "images" / name)
-        write_whole(PAGE, page)
+        pages = {path: rendered(path.read_text(), records) for path in PAGES}
+        for name, figure in drawn(records).items():
+            figure.savefig(IMAGES / name)
+        for path, text in pages.items():
+            write_whole(path, text)
     return 0
 
 
@@ -83,9 +107,46 @@ def rendered(page: str, records: Sequence[Record]) -> str:
 
     def block(match: re.Match[str]) -> str:
         task = match["task"]
-        return match[1] + "\n".join(section(task, of_task(records, task))) + match[3]
+        lines = (
+            overview(records)
+            if task == "tasks"
+            else section(task, of_task(records, task))
+        )
+        return match[1] + "\n".join(lines) + match[3]
 
     return _BLOCK.sub(block, page)
+
+
+def overview(records: Sequence[Record]) -> Iterator[str]:
+    """README's table: a row for each task, of the machine that its preset trains."""
+    yield (
+        "| `--task` | what to do | how hard, in training | seeds solved | "
+        "sequences it takes | minutes | error per sequence then |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for task, (what, how_hard) in _TASKS.items():
+        own = next((r for r in of_task(records, task) if is_preset_s(r)), None)
+        if own is None:
+            yield f"| `{task}` | {what} | {how_hard} | | | | |"
+            continue
+        machines = own["machines"]
+        seen = sorted(machine["sequences"] for machine in machines)
+        solved = sum(machine["solved_after"] is not None for machine in machines)
+        size = tuple(tasks.get(task).trials()[0].values())
+        errors = trials(task, own)[size]
+        yield (
+            f"| `{task}` | {what} | {how_hard} | {solved} of {len(machines)} | "
+            f"{seen[0]:,} to {seen[-1]:,} | "
+            f"{own['seconds'] / len(machines) / 60:.1f} | "
+            f"{cell(errors)} {tasks.get(task).error_name} |"
+        )
+    yield ""
+
+
+def is_preset_s(record: Record) -> bool:
+    """Whether it is of runs of the task's preset, without any other flag."""
+    config = TrainConfig(**record["config"])
+    return config.for_any_seed() == preset("default", config.task).for_any_seed()
 
 
 def section(task: str, records: Sequence[Record]) -> Iterator[str]:
@@ -104,10 +165,14 @@ def section(task: str, records: Sequence[Record]) -> Iterator[str]:
     error = tasks.get(task).error_name
     yield f"{error[0].upper() + error[1:]} per sequence:"
     yield ""
-    yield from beyond(task, records)
+    yield from beyond(task, records, "errors")
+    yield ""
+    yield "What the answer costs, in bits per sequence (its cross-entropy):"
+    yield ""
+    yield from beyond(task, records, "loss_bits")
     yield ""
     if hasattr(tasks.get(task), "optimal_logits"):
-        yield from costs(records)
+        yield f"The best possible predictor's cost: {optimum(records[0]):.2f}."
         yield ""
     if trained:
         yield f"![Learning curves](images/learning_{task}.png)"
@@ -140,35 +205,30 @@ def shows_learning(record: Record) -> bool:
     return any(machine["validated_after"] for machine in record["machines"])
 
 
-def beyond(task: str, records: Sequence[Record]) -> Iterator[str]:
-    """A row for each trial: the median machine's error, and the best and the worst."""
+def beyond(task: str, records: Sequence[Record], what: str) -> Iterator[str]:
+    """A row for each trial: that of the median machine, of the best and the worst."""
     names = " × ".join(tasks.get(task).difficulty)
     yield f"| {names} | " + " | ".join(record["learner"] for record in records) + " |"
     yield "| --- |" + " --- |" * len(records)
-    tried = [trials(task, record) for record in records]
+    tried = [trials(task, record, what) for record in records]
     for size in all_sizes(tried):
         cells = " | ".join(cell(of_one.get(size, [])) for of_one in tried)
         yield f"| {' × '.join(map(str, size))} | {cells} |"
 
 
-def costs(records: Sequence[Record]) -> Iterator[str]:
-    """What answers cost beside what the best possible ones cost, medians in bits."""
-    yield "| bits per sequence | learned | best possible |"
-    yield "| --- | --- | --- |"
-    for record in records:
-        for trial in record["trials"]:
-            each = zip(trial["loss_bits"], trial["errors"])
-            best = statistics.median(loss - error for loss, error in each)
-            own = statistics.median_high(trial["loss_bits"])
-            yield f"| {record['learner']} | {own:.2f} | {best:.2f} |"
+def optimum(record: Record) -> float:
+    """What the best possible answers to a record's trial cost, in bits."""
+    (trial,) = record["trials"]
+    return trial["loss_bits"][0] - trial["errors"][0]
 
 
-def trials(task: str, record: Record) -> dict[tuple[int, ...], list[float]]:
-    """The errors of all machines at each size that was tried."""
+def trials(
+    task: str, record: Record, what: str = "errors"
+) -> dict[tuple[int, ...], list[float]]:
+    """The errors, or what else there is, of all machines at each size tried."""
     names = tasks.get(task).difficulty
     return {
-        tuple(trial[name] for name in names): trial["errors"]
-        for trial in record["trials"]
+        tuple(trial[name] for name in names): trial[what] for trial in record["trials"]
     }
 
 

@@ -11,6 +11,7 @@ The last line is one JSON object.
 
 import dataclasses
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -48,11 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
                 runs.append(solve(seed, Path(folder) / str(seed)))
                 print(json.dumps(runs[-1]), flush=True)
         cli.make_console().print(table(runs))
-        times = [run["seconds"] for run in runs]
+        times = [run["seconds"] if run["solved"] else math.inf for run in runs]
         told = {
-            "median_s": statistics.median(times),
-            "worst_s": max(times),
-            "without_a_wrong_bit": sum(not any(run["wrong_bits"]) for run in runs),
+            "solved": sum(run["solved"] for run in runs),
+            "median_s": finite(statistics.median_high(times)),
+            "worst_s": finite(max(times)),
         }
         print(json.dumps(told | {"runs": runs}))
     return 0
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def solve(seed: int, workdir: Path) -> dict[str, Any]:
     """One run: its seconds, and the wrong bits per sequence of each evaluation.
+
+    It is solved if it says so itself and no evaluation has a wrong bit.
 
     Raises:
       ValueError: if the run does not come to its end.
@@ -73,14 +76,21 @@ def solve(seed: int, workdir: Path) -> dict[str, Any]:
     if done.returncode:
         raise ValueError(f"seed: got {seed}, whose run failed: {done.stderr}")
     run, evaluation = open_complete(workdir)
+    wrong = [entry["wrong_bits_per_sequence"] for entry in evaluation]
     return {
         "seed": seed,
+        "solved": evaluation[0]["solved_at"] is not None and not any(wrong),
         "seconds": round(took, 1),
         "training_s": run.seconds(seed),
         "sequences": evaluation[0]["step"] * run.config.batch_size,
         "lengths": [entry["length"] for entry in evaluation],
-        "wrong_bits": [entry["wrong_bits_per_sequence"] for entry in evaluation],
+        "wrong_bits": wrong,
     }
+
+
+def finite(seconds: float) -> float | None:
+    """For JSON, which has no infinity."""
+    return seconds if math.isfinite(seconds) else None
 
 
 def table(runs: list[dict[str, Any]]) -> Table:

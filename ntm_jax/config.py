@@ -47,7 +47,9 @@ class NTMConfig:
       initial_heads: how `init` makes heads move that have learned nothing yet:
         `"tape"`, the first write head to the next slot at every step while all others
         stay, with little regard to content; `"content"`, to the slots most like their
-        keys; or `"neutral"`, without a preference.
+        keys, which wants slots that differ (an `initial_memory` other than constant)
+        and an `initial_strength` of some size, such as 8; or `"neutral"`, without a
+        preference.
       initial_strength: bias of the strength of those heads that stay as on a tape, so
         that they notice content early, or of all that go by content.
       head_scale: of the heads' kernels that `init` makes, times Glorot-uniform.

@@ -117,10 +117,11 @@ def by_content(
     """The parameters, with biases by which heads at first look for content.
 
     With little regard to where they looked before, they go to the slots that are most
-    like their keys, with the strength β of about `strength`, and stay there. A key is
-    a function of what the controller has seen; so where the slots differ from the
-    beginning, an untrained machine writes and reads in another place for every context,
-    as in a hash table. It has but to learn which contexts are to share a place.
+    like their keys, with β = softplus(`strength`), and stay there. A key is a function
+    of what the controller has seen; so where the slots differ from the beginning, an
+    untrained machine writes and reads in another place for every context, as in a hash
+    table. It has but to learn which contexts are to share a place. Slots that are all
+    alike it would make more alike still.
     """
     return _biased(
         params, _inclined(slot_size, shift_range, gate=_GATE, strength=strength)

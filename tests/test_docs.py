@@ -2,6 +2,7 @@
 
 import functools
 import re
+import shlex
 from pathlib import Path
 
 import jax
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 import ntm_jax
+from benchmarks import record, solve, step
+from train import cli, evaluate, main, ship, study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,6 +40,36 @@ def test_links_within_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith(("http:", "https:", "mailto:")):
             assert (page.parent / target).stat().st_size > 0, target
+
+
+COMMANDS = {
+    "train.main": (main.Flags, {}),
+    "train.study": (study.Flags, {"num_seeds": 10}),
+    "train.evaluate": (evaluate.Flags, None),
+    "train.ship": (ship.Flags, None),
+    "benchmarks.record": (record.Flags, None),
+    "benchmarks.step": (step.Flags, None),
+    "benchmarks.solve": (solve.Flags, None),
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_have_the_flags_that_they_are_shown_with(page):
+    shown = [
+        re.split(r"; done|&&", line)[0].replace("$seed", "1")
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+    ]
+    for line in shown:
+        found = re.search(r"python -m (\w+\.\w+) ?(.*)", line)
+        if found and found[1] in COMMANDS:
+            flags, changed = COMMANDS[found[1]]
+            words = shlex.split(found[2])
+            prog = f"python -m {found[1]}"
+            if changed is None:
+                cli.parse(flags, words, prog=prog)
+            else:
+                cli.parse_from_preset(flags, words, prog=prog, **changed)
 
 
 def test_readme_tests_as_ci_does():

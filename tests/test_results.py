@@ -11,8 +11,9 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
 from benchmarks import record, results
-from train import main
+from train import main, pretrained
 from train.config import TrainConfig
+from train.presets import preset
 
 RECORD = {
     "task": "copy",
@@ -36,21 +37,60 @@ RECORD = {
         },
     ],
     "trials": [
-        {"length": 120, "num_sequences": 10, "errors": [0.0, 31.25]},
-        {"length": 20, "num_sequences": 10, "errors": [0.0, 0.5]},
+        {
+            "length": length,
+            "num_sequences": 10,
+            "errors": errors,
+            "loss_bits": [2 * error for error in errors],
+        }
+        for length, errors in ((120, [0.0, 31.25]), (20, [0.0, 0.5]))
     ],
 }
 
 
 def test_the_page_is_what_the_records_say():
     """The command was run after the last record was made."""
-    page = results.PAGE.read_text()
-    assert results.rendered(page, results.load()) == page
+    for path in results.PAGES:
+        page = path.read_text()
+        assert results.rendered(page, results.load()) == page
 
 
 def test_every_task_has_a_block_on_the_page():
-    found = re.findall(r"<!-- (\w+) -->", results.PAGE.read_text())
-    assert sorted({*found} - {"end"}) == sorted(tasks.names())
+    readme, page = (
+        re.findall(r"<!-- (\w+) -->", path.read_text()) for path in results.PAGES
+    )
+    assert readme == ["tasks", "end"]
+    assert sorted({*page} - {"end"}) == sorted(tasks.names())
+
+
+def test_the_table_of_tasks_is_of_the_presets_machines():
+    own = RECORD | {"config": dataclasses.asdict(preset("default", "copy"))}
+    changed = own | {"config": own["config"] | {"steps": 3}}
+    page = "<!-- tasks -->\n<!-- end -->\n"
+    lines = results.rendered(page, [changed, own]).splitlines()
+    (row,) = [line for line in lines if line.startswith("| `copy` |")]
+    assert row.endswith("| 1 of 2 | 1,200 to 1,600 | 0.8 | 0.5 (0 to 0.5) wrong bits |")
+    assert results.rendered(page, [changed]).count("| | | | |") == len(tasks.names())
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_what_ships_is_recorded(name):
+    _, config, made = pretrained.load_run(name)
+    shipped = {
+        tuple(entry[n] for n in config.make_task().difficulty): entry
+        for entry in made["evaluation"]
+    }
+    size = tuple(config.make_task().trials()[0].values())
+    found = [
+        results.trials(config.task, own)[size][seeds.index(made["seed"])]
+        for own in results.load()
+        if TrainConfig(**own["config"]).for_any_seed() == config.for_any_seed()
+        and made["seed"] in (seeds := [one["seed"] for one in own["machines"]])
+    ]
+    assert any(
+        error == pytest.approx(shipped[size]["error_per_sequence"], rel=1e-2, abs=1e-2)
+        for error in found
+    )
 
 
 def test_a_section_says_how_many_how_soon_and_how_far():
@@ -60,37 +100,46 @@ def test_a_section_says_how_many_how_soon_and_how_far():
     assert "old" not in lines
     assert RECORD["command"] in lines
     assert "| NTM, LSTM | 2 | 1 of 2 | never | never | 1,600 | 2 |" in lines
-    assert lines.index("| 20 | 0.5 (0 to 0.5) |") + 1 == lines.index(
-        "| 120 | 31.2 (0 to 31.2) |"
-    )
+    for wrong, cost in (("0.5 (0 to 0.5)", "31.2 (0 to 31.2)"), ("1 (0 to 1)", "62.5")):
+        at = lines.index(f"| 20 | {wrong} |")
+        assert lines[at + 1].startswith(f"| 120 | {cost}")
 
 
 @pytest.mark.parametrize("own", results.load(), ids=lambda own: own["learner"])
 def test_what_was_tried_can_be_tried_again(own):
     config = TrainConfig(**own["config"])
     due = record.trials_up_to(10_000, config)
+    assert own["trials"]
     assert list(map(record.setting, own["trials"])) == due[: len(own["trials"])]
+    seeds = [machine["seed"] for machine in own["machines"]]
+    assert len(set(seeds)) == len(seeds)
+    for trial in own["trials"]:
+        assert {len(trial[name]) for name in record._EACH} == {len(seeds)}
 
 
-def test_help_writes_nothing(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(results, "DOCS", tmp_path)
-    monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
+@pytest.fixture
+def page(monkeypatch, tmp_path):
+    """A page and a folder of figures that the command may write."""
+    monkeypatch.setattr(results, "IMAGES", tmp_path)
+    monkeypatch.setattr(results, "PAGES", (tmp_path / "RESULTS.md",))
+    monkeypatch.setattr(results, "load", lambda: [RECORD])
+    (tmp_path / "RESULTS.md").write_text("<!-- copy -->\n<!-- end -->\n")
+    return tmp_path / "RESULTS.md"
+
+
+def test_help_writes_nothing(page, capsys):
+    before = listing(page.parent)
     with pytest.raises(SystemExit, match="0"):
         results.main(["--help"])
     assert "docs/RESULTS.md" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
+    assert listing(page.parent) == before
 
 
-def test_the_page_and_its_figures_are_made_together(monkeypatch, tmp_path):
-    monkeypatch.setattr(results, "DOCS", tmp_path)
-    monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
-    monkeypatch.setattr(results, "load", lambda: [RECORD])
-    (tmp_path / "images").mkdir()
-    results.PAGE.write_text("<!-- copy -->\n<!-- end -->\n")
+def test_the_page_and_its_figures_are_made_together(page):
     assert results.main([]) == 0
-    made = {path.name for path in (tmp_path / "images").iterdir()}
+    made = {path.name for path in page.parent.iterdir()} - {page.name}
     assert made == {"learning_copy.png", "beyond_copy.png"}
-    assert "(images/learning_copy.png)" in results.PAGE.read_text()
+    assert "(images/learning_copy.png)" in page.read_text()
 
 
 def test_what_was_not_tried_stays_empty():
@@ -196,4 +245,6 @@ def test_costs_stand_beside_those_of_the_best_predictor():
     }
     own = RECORD | {"task": "dynamic_ngrams", "trials": [trial]}
     page = results.rendered("<!-- dynamic_ngrams -->\n<!-- end -->\n", [own])
-    assert "| NTM, LSTM | 128.50 | 128.00 |" in page
+    assert "| 200 | 0.5 (0.25 to 1) |" in page
+    assert "| 200 | 128 (128 to 129) |" in page
+    assert "best possible predictor's cost: 128.00." in page

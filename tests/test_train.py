@@ -175,6 +175,22 @@ def test_help_tells_every_flag(capsys):
     assert "--workdir" in printed
 
 
+def test_overflow_in_every_update_is_told(tmp_path, monkeypatch, capsys):
+    config = dataclasses.replace(TINY, steps=4, validate_every=4)
+    monkeypatch.setattr(
+        "train.loop.none_if_overflowed",
+        lambda gradient: (
+            jax.tree.map(jnp.zeros_like, gradient),
+            jnp.asarray(True),
+        ),
+    )
+    # Another function of the same arguments: nothing compiled of it may be used.
+    jax.clear_caches()
+    assert main.main([f"--workdir={tmp_path / 'run'}", *flags(config)]) == 0
+    jax.clear_caches()
+    assert "the gradient overflowed in all of the last 2" in capsys.readouterr().out
+
+
 def test_evaluate_prints_one_json_object_last(finished, capsys):
     arguments = [f"--workdir={finished}", "--length=7", "--num_sequences=3"]
     assert evaluate.main([*arguments, "--num_slots=20", "--seed=5"]) == 0
@@ -476,9 +492,8 @@ def test_sorted_updates_share_out_what_is_drawn_for_all_of_them():
     assert len(orders) > 5
 
 
-def test_a_config_from_before_a_field_does_what_was_done_then():
+def test_a_config_that_lacks_a_field_is_refused():
     fields = json.loads(TINY.to_json())
-    assert fields.pop("sort_updates") == 1
     assert TrainConfig.from_text(json.dumps(fields)) == TINY
     fields.pop("momentum")
     with pytest.raises(ValueError, match="momentum: got none"):
@@ -552,6 +567,32 @@ def test_solved_means_that_all_validations_since_were_within_the_tolerance():
 def test_flags_have_the_defaults_of_the_machine():
     machine = NTMConfig(output_size=8, controller=ntm_jax.lstm(100))
     assert TrainConfig().make_ntm_config() == machine
+
+
+@pytest.mark.parametrize(
+    ("task", "rates"),
+    [
+        ("copy", (1e-4, 1e-4, 3e-5)),
+        ("repeat_copy", (1e-4, 1e-4, 3e-5)),
+        ("associative_recall", (1e-4, 1e-4, 1e-4)),
+        ("dynamic_ngrams", (3e-5, 3e-5, 1e-4)),
+        ("priority_sort", (3e-5, 3e-5, 3e-5)),
+    ],
+)
+def test_the_paper_s_preset_has_the_paper_s_settings(task, rates):
+    configs = (
+        preset("paper", task, controller="feed_forward"),
+        preset("paper", task, controller="lstm"),
+        preset("paper", task, model="lstm"),
+    )
+    for config, rate in zip(configs, rates):
+        assert config.learning_rate == rate
+        assert (config.optimizer, config.momentum) == ("graves_rmsprop", 0.9)
+        assert (config.clip, config.clip_at) == ("value", 10.0)
+        assert (config.batch_size, config.falling) == (1, 0)
+        assert (config.num_slots, config.slot_size) == (128, 20)
+        validated = config.steps // config.validate_every * config.validation_sequences
+        assert validated <= config.steps * config.batch_size
 
 
 @pytest.mark.parametrize("name", PRESETS)

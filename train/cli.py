@@ -6,6 +6,7 @@ import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -73,6 +74,14 @@ def check_name(name: str) -> str:
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
         raise ValueError(f"name: got {name!r}, want letters, digits, - and _")
     return name
+
+
+def check_free_name(path: Path, *, free: bool) -> None:
+    """Raises a `ValueError` if there is such a file, unless it may be replaced."""
+    if path.exists() and not free:
+        raise ValueError(
+            f"name: got {path.stem!r}, want another or --overwrite: there is a {path}"
+        )
 
 
 def make_console() -> Console:

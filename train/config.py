@@ -30,8 +30,6 @@ _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
 }
 # Each makes the compiled program longer.
 _MOST_LAYERS = 100
-# Fields that an older config may lack, with what was done before there were any.
-_BEFORE: dict[str, Any] = {"sort_updates": 1}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -255,7 +253,6 @@ class TrainConfig:
             fields = read_json(text)
             if not isinstance(fields, dict):
                 raise ValueError(f"got {type(fields).__name__}, want a JSON object")
-            fields = {**_BEFORE, **fields}
             missing = {field.name for field in dataclasses.fields(cls)} - set(fields)
             if missing:
                 raise ValueError(f"{min(missing)}: got none, want a value")
@@ -270,8 +267,3 @@ def read_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("got JSON that is nested too deeply") from None
-
-
-def check_seed(seed: Any) -> None:
-    """Raises unless `seed` is a whole number, not negative."""
-    check_count("seed", seed, 0)

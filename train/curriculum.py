@@ -18,8 +18,9 @@ def curriculum(config: TrainConfig, step: Array) -> dict[str, tasks.Range]:
     * `growing`: from the task's easiest, both the lowest and the highest rise evenly to
       the task's own within `curriculum_steps` updates. Short sequences teach the
       mechanism (write here, move on, come back), which carries over to longer ones.
-    * `look_back`: the same, but nine of ten sequences take the highest so far, and only
-      the tenth looks back at what was before, as in the code of Collier and Beel 2018.
+    * `look_back`: the same, but of each difficulty nine of ten sequences take the
+      highest so far, and only the tenth looks back at what was before, as in the code
+      of Collier and Beel 2018.
     """
     task = config.make_task()
     ranges = task.ranges()

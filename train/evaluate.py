@@ -21,7 +21,7 @@ from jax import Array
 import tasks
 from ntm_jax.checks import check_count
 from train import cli
-from train.config import TrainConfig, check_seed
+from train.config import TrainConfig
 from train.loop import purpose_key
 from train.population import for_each_seed, member, spread_seeds, use_all_cores
 from train.pretrained import load_run
@@ -150,7 +150,7 @@ def evaluation_key(seed: int) -> Array:
     Raises:
       TypeError, ValueError: for a seed that is not whole, or negative.
     """
-    check_seed(seed)
+    check_count("seed", seed, 0)
     return purpose_key(seed, "evaluation")
 
 

@@ -14,6 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 import ntm_jax
+import tasks
 from ntm_jax import NTMState
 from train.config import TrainConfig
 from train.evaluate import evaluation_key, sample_each
@@ -50,7 +51,8 @@ def draw_run(
         logits = answer_to(params, batch.inputs)[:, 0]
         outputs = np.asarray(jax.nn.sigmoid(logits))
         size = "_".join(str(value) for value in difficulty.values())
-        figures[f"answer_{size}"] = answer(inputs, targets, outputs, mask)
+        wrong = int(tasks.wrong_bits(logits[:, None], batch)[0])
+        figures[f"answer_{size}"] = answer(inputs, targets, outputs, mask, wrong)
         if isinstance(model, NTM):
             run = functools.partial(ntm_jax.trace, config=model.config)
             trace = jax.device_get(jax.jit(run)(params, inputs))
@@ -140,7 +142,11 @@ def _thousands(steps: np.ndarray, config: TrainConfig) -> np.ndarray:
 
 @mpl.rc_context(_STYLE)
 def answer(
-    inputs: np.ndarray, targets: np.ndarray, outputs: np.ndarray, mask: np.ndarray
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    outputs: np.ndarray,
+    mask: np.ndarray,
+    wrong: int,
 ) -> Figure:
     """Input, target, output and error of one sequence, side by side over time.
 
@@ -149,9 +155,9 @@ def answer(
       targets: `[T, O]`.
       outputs: `[T, O]`, after the sigmoid.
       mask: `[T]`, where an answer is due; the rest of the answer is left out (blue).
+      wrong: bits of the answer.
     """
     due = mask[:, None]
-    wrong = int(np.sum(due & ((outputs > 0.5) != (targets > 0.5))))
     rows = {
         "input": inputs,
         "target": np.where(due, targets, np.nan),

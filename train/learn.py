@@ -87,6 +87,7 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             rate = int(made.sum()) * config.batch_size / seconds
             means = report(run, step, made, metrics, health, rate, seconds)
             tell_diverged(run, learning, states, metrics, console)
+            tell_overflowed(run, made, metrics, console)
             ended = ~np.asarray(is_learning(config, states))
             due = learning & (ended | (step % config.validate_every == 0))
             due &= np.asarray(states.diverged_at) == NEVER
@@ -139,8 +140,9 @@ def report(
         run.record(
             step, "train", seed=seed, **mean, sequences_per_second=rate, seconds=seconds
         )
-        inside = {name: float(values[i]) for name, values in health.items()}
-        run.record(step, "health", seed=seed, **inside)
+        if health:  # an LSTM alone has none
+            inside = {name: float(values[i]) for name, values in health.items()}
+            run.record(step, "health", seed=seed, **inside)
     names = vars(metrics) if means else ()
     return {name: float(np.mean([mean[name] for mean in means])) for name in names}
 
@@ -166,6 +168,19 @@ def tell_diverged(
             f"{diverged_at[i]}, want a finite number. The machine stays as it was "
             f"before that update, and is kept in {run.path / 'checkpoints'}."
         )
+
+
+def tell_overflowed(
+    run: RunFolder, made: np.ndarray, metrics: Metrics, console: Console
+) -> None:
+    """Says of each seed that no update of a call had a gradient to follow."""
+    for i in np.flatnonzero(made):
+        if metrics.overflowed[i, : made[i]].all():
+            console.print(
+                f"Seed {run.config.seeds()[i]}: the gradient overflowed in all of the "
+                f"last {made[i]} updates, which changed little; if it stays so, try a "
+                "lower --learning_rate, in another --workdir"
+            )
 
 
 def all_finite(metrics: Metrics) -> np.ndarray:

@@ -49,7 +49,7 @@ class Metrics(struct.PyTreeNode):
     Attributes:
       loss_bits: cost of an answer, bits per sequence.
       wrong_bits: wrong bits per sequence.
-      gradient_norm: before clipping.
+      gradient_norm: before clipping; 0 where it overflowed.
       overflowed: whether the gradient was beyond all numbers, and so counted as none.
       clipped_fraction: of the gradient's components, those that clipping changed.
       parameter_norm: after the update.

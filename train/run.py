@@ -25,9 +25,8 @@ from train.population import spread_seeds
 
 # What a run that was killed as it started may have left.
 _UNFINISHED = {"config.json.tmp"}
-# What is read of every entry of an evaluation, beside its difficulty.
+# What is read of every entry of an evaluation, beside its machine and difficulty.
 _WANTED = {
-    "machine",
     "step",
     "solved_at",
     "diverged_at",
@@ -168,15 +167,23 @@ class RunFolder:
         """
         if not self._evaluation.exists():
             return None
+        task = self.config.make_task()
+        wanted = [
+            (seed, *(trial[name] for name in task.difficulty))
+            for seed in self.config.seeds()
+            for trial in task.trials()
+        ]
         try:
             entries = read_json(self._evaluation.read_text())
-            found = Counter(
-                entry["machine"] if set(entry) >= _WANTED else None for entry in entries
-            )
-        except (TypeError, ValueError):
-            entries, found = [], Counter()
-        each = found[self.config.seed]
-        if not each or found != dict.fromkeys(self.config.seeds(), each):
+            found = [
+                (entry["machine"], *(entry[name] for name in task.difficulty))
+                for entry in entries
+                if set(entry) >= _WANTED
+            ]
+            whole = Counter(found) == Counter(wanted) and len(found) == len(entries)
+        except (KeyError, TypeError, ValueError):
+            entries, whole = [], False
+        if not whole:
             raise ValueError(
                 f"workdir: got {self._evaluation}, which is damaged; without it, the "
                 "same command evaluates again"

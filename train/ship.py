@@ -52,10 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = dataclasses.replace(run.config, seed=seed, num_seeds=1)
         name = cli.check_name(flags.name or config.task)
         path = pretrained.FOLDER / f"{name}.safetensors"
-        if path.exists() and not flags.overwrite:
-            raise ValueError(
-                f"name: got {name!r}, want another or --overwrite: there is a {path}"
-            )
+        cli.check_free_name(path, free=flags.overwrite)
         made = how_made(run, evaluation, seed)
         check = evaluate(
             alone, config, keys=evaluation_key(0)[None], num_sequences=_CHECKED

@@ -24,6 +24,8 @@ from train.population import use_all_cores
 from train.run import RunFolder, check_free, write_whole
 
 PRESET = "preset"
+# What is compared is compared on these; and another model has another preset.
+_OF_ALL = ("task", "model", "seed", "num_seeds")
 # Each leaves the preset in one way.
 CHOICES = (
     PRESET,
@@ -112,6 +114,10 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
         if name not in fields or not equals:
             raise ValueError(
                 f"choices: got {choice!r}, want FIELD=VALUE with a field of the config"
+            )
+        if name in _OF_ALL:
+            raise ValueError(
+                f"choices: got {choice!r}, want --{name}, the same for all choices"
             )
     return cli.parse(
         TrainConfig,
