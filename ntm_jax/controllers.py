@@ -183,11 +183,14 @@ def initial_carry(
 def apply(
     controller: nn.Module, params: dict, carry: PyTree, inputs: Array
 ) -> tuple[PyTree, Array]:
-    """One step of the controller: the new carry and its output `[..., H]`."""
-    variables = {"params": params}
-    if is_recurrent(controller):
-        return controller.apply(variables, carry, inputs)  # type: ignore[return-value]
-    return carry, controller.apply(variables, inputs)  # type: ignore[return-value]
+    """One step of the controller: the new carry and its output `[..., H]`.
+
+    The output has the dtype of the inputs, whatever dtype the module computes in.
+    """
+    arguments = (carry, inputs) if is_recurrent(controller) else (inputs,)
+    result: Any = controller.apply({"params": params}, *arguments)
+    carry, output = result if is_recurrent(controller) else (carry, result)
+    return carry, output.astype(inputs.dtype)
 
 
 def fitting_input_size(

@@ -360,8 +360,7 @@ class _AnyController:
         """The new carry, the output, and what `step_back` needs beside the state."""
         inputs = jnp.concatenate([x, _flat(reads)], axis=-1)
         carry, hidden = controllers.apply(self.module, weights, carry, inputs)
-        # A module may compute in a dtype of its own.
-        return carry, hidden.astype(x.dtype), ()
+        return carry, hidden, ()
 
     def step_back(self, turned, residuals, state, x, d_carry, d_hidden):
         """Gradients of the carry, of x and of the reads, and what `gradient` needs."""

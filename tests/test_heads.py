@@ -186,6 +186,7 @@ def test_heads_by_content_find_what_is_like_their_keys(shift_range):
     ):
         np.testing.assert_allclose(told.strength, 50.0, atol=0.5)
         np.testing.assert_allclose(told.gate, 1 / (1 + math.exp(-2)), atol=0.05)
+        np.testing.assert_allclose(told.gamma, 1 + math.log1p(math.exp(-3)), atol=0.02)
         np.testing.assert_allclose(
             told.shift[..., shift_range],
             math.exp(2) / (math.exp(2) + 2 * shift_range),

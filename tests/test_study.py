@@ -90,6 +90,7 @@ def test_no_choice_is_named(tmp_path, capsys):
     [
         ("colour=red", "choices: got 'colour=red', want FIELD=VALUE"),
         ("order", "choices: got 'order', want FIELD=VALUE"),
+        ("task=copy", "choices: got 'task=copy', want --task, the same for all"),
         ("order=backwards", "order"),
         ("num_slots=0", "num_slots: got 0"),
     ],
