@@ -41,9 +41,10 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "initial_heads": "content",
         "initial_strength": 8.0,
         "initial_memory": "learned",
+        "input_scale": 2.0,
         "head_scale": 1.0,
         "learning_rate": 6e-4,
-        "steps": 6000,
+        "steps": 8000,
     },
     # The second write head erases what was answered.
     "priority_sort": {
