@@ -19,7 +19,8 @@ import jax.numpy as jnp
 
 from train import cli
 from train.config import TrainConfig, read_json
-from train.evaluate import evaluate, evaluation_key, open_machines
+from train.evaluate import open_machines
+from train.measure import evaluate, evaluation_key
 from train.presets import command
 from train.pretrained import load_run
 from train.run import RunFolder, open_complete, write_whole

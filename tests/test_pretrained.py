@@ -14,7 +14,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
 import tasks
-from train import evaluate, main, pretrained, ship
+from train import evaluate, main, measure, pretrained, ship
 from train.loop import init_states
 from train.population import member
 
@@ -219,10 +219,10 @@ def test_a_shipped_machine_does_what_is_recorded_of_it(name):
     params, config, made = pretrained.load_run(name)
     check = made["check"]
     assert name.startswith(config.task)
-    result = evaluate.evaluate(
+    result = measure.evaluate(
         jax.tree.map(lambda leaf: leaf[None], params),
         config,
-        keys=evaluate.evaluation_key(check["seed"])[None],
+        keys=measure.evaluation_key(check["seed"])[None],
         num_sequences=check["num_sequences"],
     )[0]
     # Where some are wrong, another processor may have one more or less.

@@ -21,7 +21,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 import ntm_jax
 import tasks
 from ntm_jax import NTMConfig
-from train import evaluate, main
+from train import evaluate, main, measure
 from train.checkpoint import Checkpoints
 from train.config import TrainConfig
 from train.curriculum import curriculum
@@ -191,6 +191,12 @@ def test_overflow_in_every_update_is_told(tmp_path, monkeypatch, capsys):
     assert "the gradient overflowed in all of the last 2" in capsys.readouterr().out
 
 
+def test_every_difficulty_is_a_flag_of_evaluate():
+    sizes = {name for task in tasks.names() for name in tasks.get(task).difficulty}
+    assert set(evaluate._SIZES) == sizes
+    assert sizes <= {field.name for field in dataclasses.fields(evaluate.Flags)}
+
+
 def test_evaluate_prints_one_json_object_last(finished, capsys):
     arguments = [f"--workdir={finished}", "--length=7", "--num_sequences=3"]
     assert evaluate.main([*arguments, "--num_slots=20", "--seed=5"]) == 0
@@ -279,10 +285,10 @@ def test_a_damaged_checkpoint_is_named(finished, tmp_path, capsys):
 
 def test_evaluation_does_not_depend_on_how_it_is_batched(monkeypatch):
     params = init_states(TINY).params
-    keys = evaluate.evaluation_key(0)[None]
+    keys = measure.evaluation_key(0)[None]
 
     def results():
-        return evaluate.evaluate(params, TINY, keys=keys, num_sequences=5, length=4)[0]
+        return measure.evaluate(params, TINY, keys=keys, num_sequences=5, length=4)[0]
 
     together = results()
     monkeypatch.setattr(evaluate, "_MEMORY_NUMBERS", 2 * 8 * 4)

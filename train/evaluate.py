@@ -6,7 +6,6 @@ The last line printed is one JSON object.
 """
 
 import dataclasses
-import functools
 import json
 import sys
 import time
@@ -16,20 +15,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 import tasks
 from ntm_jax.checks import check_count
 from train import cli
 from train.config import TrainConfig
-from train.loop import purpose_key
-from train.population import for_each_seed, member, spread_seeds, use_all_cores
+from train.measure import evaluate, evaluation_key, slots_of
+from train.population import use_all_cores
 from train.pretrained import load_run
 from train.run import RunFolder
 
 PyTree = Any
-# Numbers in the memories of the sequences that are evaluated together.
-_MEMORY_NUMBERS = 2**18
 # The flags that are difficulties of some task.
 _SIZES = ("length", "repeats", "items", "answers")
 
@@ -60,134 +56,6 @@ class Flags:
     """Sequences to evaluate on."""
     seed: int = 0
     """Of the sequences; every machine of the run gets the same."""
-
-
-def evaluate(
-    params: PyTree,
-    config: TrainConfig,
-    *,
-    keys: Array,
-    num_sequences: int,
-    num_slots: int | None = None,
-    **difficulty: tasks.Difficulty,
-) -> list[dict[str, Any]]:
-    """Wrong bits, perfect answers and cost of every machine, on fresh sequences.
-
-    Sequence i of a machine depends on its key, i and the difficulty alone.
-
-    Args:
-      params: of the machines of `config`, `[S, ...]`.
-      config: of the run.
-      keys: of the sequences, `[S]`.
-      num_sequences: how many for each machine.
-      num_slots: of the memory, instead of the config's.
-      **difficulty: of the task's `sample`; as in training where not given.
-
-    Returns:
-      For each machine what was evaluated, and means over the sequences, ready for JSON.
-
-    Raises:
-      TypeError, ValueError: for sizes that are not whole and positive, or that the
-        machine cannot have.
-    """
-    check_count("num_sequences", num_sequences)
-    task = config.make_task()
-    difficulty = {**task.difficulty, **difficulty}
-    # Checks the sizes before anything is compiled.
-    task.ranges(**difficulty)
-    jax.eval_shape(
-        lambda params, inputs: config.make_model().logits(params, inputs, num_slots),
-        member(params, 0),
-        jax.ShapeDtypeStruct((1, 1, task.input_size), jnp.float32),
-    )
-    slots = slots_of(config, num_slots)
-    at_once = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
-    at_once = min(at_once, num_sequences)
-    params, keys = spread_seeds((params, keys))
-    same_for_all = config.for_any_seed()
-    parts = []
-    for first in range(0, num_sequences, at_once):
-        part = _evaluate_together(
-            params,
-            keys,
-            first,
-            config=same_for_all,
-            num_sequences=at_once,
-            num_slots=num_slots,
-            difficulty=tuple(sorted(difficulty.items())),
-        )
-        parts.append(part)
-    loss, wrong, error = (
-        np.concatenate(of_one, axis=1)[:, :num_sequences] for of_one in zip(*parts)
-    )
-    return [
-        {
-            "task": config.task,
-            **difficulty,
-            **({} if config.model == "lstm" else {"num_slots": slots}),
-            "num_sequences": num_sequences,
-            "wrong_bits_per_sequence": float(np.mean(wrong[i])),
-            "worst_wrong_bits": int(np.max(wrong[i])),
-            "perfect_fraction": float(np.mean(wrong[i] == 0)),
-            "error_per_sequence": float(np.mean(error[i])),
-            "loss_bits_per_sequence": float(np.mean(loss[i])),
-            **optimum(task, float(np.mean(loss[i])), float(np.mean(error[i]))),
-        }
-        for i in range(len(wrong))
-    ]
-
-
-def optimum(task: tasks.Task, loss: float, error: float) -> dict[str, float]:
-    """What the best possible predictor's answers cost, for a task that has one."""
-    if not hasattr(task, "optimal_logits"):
-        return {}
-    return {"optimal_bits_per_sequence": loss - error}
-
-
-def evaluation_key(seed: int) -> Array:
-    """The key of an evaluation's sequences: others than any training's.
-
-    Raises:
-      TypeError, ValueError: for a seed that is not whole, or negative.
-    """
-    check_count("seed", seed, 0)
-    return purpose_key(seed, "evaluation")
-
-
-@functools.partial(
-    jax.jit, static_argnames=("config", "num_sequences", "num_slots", "difficulty")
-)
-def _evaluate_together(
-    params: PyTree,
-    keys: Array,
-    first: int,
-    *,
-    config: TrainConfig,
-    num_sequences: int,
-    num_slots: int | None,
-    difficulty: tuple[tuple[str, tasks.Difficulty], ...],
-) -> tuple[Array, ...]:
-    """Cost in bits, wrong bits and errors, `[S, num_sequences]`, from `first` on."""
-    task, model = config.make_task(), config.make_model()
-
-    def evaluate_one(params: PyTree, key: Array) -> tuple[Array, ...]:
-        indices = first + jnp.arange(num_sequences)
-        each = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
-        batch = sample_each(task, each, **dict(difficulty))
-        logits = model.logits(params, batch.inputs, num_slots)
-        return (
-            tasks.loss_bits(logits, batch),
-            tasks.wrong_bits(logits, batch),
-            task.errors(logits, batch),
-        )
-
-    return for_each_seed(evaluate_one)(params, keys)
-
-
-def sample_each(task: tasks.Task, keys: Array, **difficulty: Any) -> tasks.Batch:
-    """A batch in which every sequence comes from a key of its own."""
-    one_each = jax.vmap(lambda key: task.sample(key, 1, **difficulty), out_axes=1)(keys)
-    return jax.tree.map(lambda leaf: leaf.squeeze(2), one_each)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -237,11 +105,6 @@ def open_machines(
     use_all_cores(run.config.num_seeds)
     states = run.restore()
     return states.params, run.config, [int(step) for step in states.step]
-
-
-def slots_of(config: TrainConfig, num_slots: int | None) -> int:
-    """Those asked for, or else those of training."""
-    return config.num_slots if num_slots is None else num_slots
 
 
 def check_fits(

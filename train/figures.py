@@ -17,7 +17,7 @@ import ntm_jax
 import tasks
 from ntm_jax import NTMState
 from train.config import TrainConfig
-from train.evaluate import evaluation_key, sample_each
+from train.measure import evaluation_key, sample_each
 from train.model import NTM
 
 PyTree = Any

@@ -10,7 +10,6 @@ import numpy as np
 from jax import Array
 from rich.console import Console
 
-from train.evaluate import evaluate, evaluation_key
 from train.figures import draw_run
 from train.health import Health
 from train.loop import (
@@ -23,6 +22,7 @@ from train.loop import (
     purpose_key,
     train,
 )
+from train.measure import evaluate, evaluation_key
 from train.population import member
 from train.progress import Progress
 from train.run import RunFolder

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from train import cli, pretrained
-from train.evaluate import evaluate, evaluation_key
+from train.measure import evaluate, evaluation_key
 from train.population import member
 from train.presets import command
 from train.run import RunFolder, open_complete
