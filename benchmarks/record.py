@@ -79,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = cli.parse(Flags, arguments, prog="python -m benchmarks.record")
     with cli.readable_errors():
+        cli.keep_compilations()
         opened = [
             open_machines(path, flags.pretrained) for path in flags.workdir or (None,)
         ]

@@ -1,8 +1,16 @@
 """Strict JAX for every test: no silent promotion, four devices on any machine."""
 
+import os
+import tempfile
+
 import jax
 import pytest
 from hypothesis import settings
+
+# The commands keep compilations in the user's folder of caches: here, in one that ends.
+_CACHES = tempfile.TemporaryDirectory()
+os.environ["XDG_CACHE_HOME"] = _CACHES.name
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

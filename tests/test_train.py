@@ -21,7 +21,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 import ntm_jax
 import tasks
 from ntm_jax import NTMConfig
-from train import evaluate, main, measure
+from train import cli, evaluate, main, measure
 from train.checkpoint import Checkpoints
 from train.config import TrainConfig
 from train.curriculum import curriculum
@@ -189,6 +189,17 @@ def test_overflow_in_every_update_is_told(tmp_path, monkeypatch, capsys):
     assert main.main([f"--workdir={tmp_path / 'run'}", *flags(config)]) == 0
     jax.clear_caches()
     assert "the gradient overflowed in all of the last 2" in capsys.readouterr().out
+
+
+def test_compilations_are_kept_for_the_next_process(tmp_path, monkeypatch):
+    before = jax.config.values["jax_compilation_cache_dir"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cli.keep_compilations()
+    assert jax.config.values["jax_compilation_cache_dir"] == str(tmp_path / "ntm_jax")
+    jax.config.update("jax_compilation_cache_dir", before)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+    cli.keep_compilations()
+    assert jax.config.values["jax_compilation_cache_dir"] == before
 
 
 def test_every_difficulty_is_a_flag_of_evaluate():

@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = cli.parse(Flags, arguments, prog="python -m train.evaluate")
     with cli.readable_errors():
+        cli.keep_compilations()
         params, config, steps = open_machines(flags.workdir, flags.pretrained)
         given = {name: getattr(flags, name) for name in _SIZES}
         difficulty = {name: size for name, size in given.items() if size is not None}

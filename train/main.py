@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     with cli.readable_errors():
         flags = cli.parse_from_preset(Flags, arguments, prog="python -m train.main")
+        cli.keep_compilations()
         use_all_cores(flags.config.num_seeds)
         workdir = flags.workdir or Path("runs") / flags.config.task
         workdir = workdir.expanduser()

@@ -70,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         flags = cli.parse_from_preset(
             Flags, arguments, prog="python -m train.study", num_seeds=10
         )
+        cli.keep_compilations()
         use_all_cores(flags.config.num_seeds)
         workdir = flags.workdir.expanduser()
         # All are checked before one is run, and before anything is written.
