@@ -35,6 +35,8 @@ from ntm_jax.memory import initial_memory, read, write
 
 PyTree = Any
 Params = dict[str, Any]
+# The parameters that every machine has.
+ALWAYS = ("controller", "read_heads", "write_heads", "output")
 
 
 class NTMState(struct.PyTreeNode):
@@ -82,13 +84,8 @@ def init(
     check_config(config)
     check_count("input_size", input_size)
     check_dtype("dtype", dtype)
-    keys = iter(jax.random.split(key, 6))
-    n, m, r, w = (
-        config.num_slots,
-        config.slot_size,
-        config.num_read_heads,
-        config.num_write_heads,
-    )
+    keys = iter(jax.random.split(key, 5))
+    m, r, w = config.slot_size, config.num_read_heads, config.num_write_heads
     controller_params, hidden_size = controllers.init(
         next(keys), config.controller, input_size + r * m
     )
@@ -120,21 +117,45 @@ def init(
                 params[name] = heads.by_content(
                     params[name], m, config.shift_range, strength=strength
                 )
+    initial = init_initial(next(keys), config)
+    if initial:
+        params["initial"] = initial
+    return cast(params, dtype)
+
+
+def learns_initial_state(config: NTMConfig) -> bool:
+    """Whether anything of the state before the first step is learned."""
+    return "learned" in (
+        config.initial_memory,
+        config.initial_focus,
+        config.initial_read,
+        config.initial_carry,
+    )
+
+
+def init_initial(
+    key: Array, config: NTMConfig, dtype: jax.typing.DTypeLike = jnp.float32
+) -> Params:
+    """What a machine of this config learns of its state before the first step."""
+    n, m, r, w = (
+        config.num_slots,
+        config.slot_size,
+        config.num_read_heads,
+        config.num_write_heads,
+    )
+    read_key, write_key = jax.random.split(key)
     initial = {}
     if config.initial_memory == "learned":
         initial["memory"] = initial_memory(n, m, "random")
     if config.initial_focus == "learned":
-        initial["read_focus"] = jax.random.normal(next(keys), (r, n))
-        initial["write_focus"] = jax.random.normal(next(keys), (w, n))
+        initial["read_focus"] = jax.random.normal(read_key, (r, n))
+        initial["write_focus"] = jax.random.normal(write_key, (w, n))
     if config.initial_read == "learned":
         initial["reads"] = jnp.zeros((r, m))
     if config.initial_carry == "learned":
-        initial["carry"] = controllers.initial_carry(
-            config.controller, input_size + r * m, ()
-        )
-    if initial:
-        params["initial"] = initial
-    return _cast(params, dtype)
+        # That of a cell depends on its own size, not on that of its input.
+        initial["carry"] = controllers.initial_carry(config.controller, 1, ())
+    return cast(initial, dtype)
 
 
 def initial_state(
@@ -175,22 +196,39 @@ def initial_state(
                 f"num_slots: got {n}, want {config.num_slots}: with {field}='learned' "
                 "the parameters hold one entry per slot"
             )
-    dtype = params["output"]["bias"].dtype
+    return start(
+        params.get("initial", {}),
+        config,
+        num_slots=n,
+        batch_shape=batch_shape,
+        dtype=params["output"]["bias"].dtype,
+    )
+
+
+def start(
+    initial: Params,
+    config: NTMConfig,
+    *,
+    num_slots: int,
+    batch_shape: tuple[int, ...],
+    dtype: jax.typing.DTypeLike,
+) -> NTMState:
+    """`initial_state` of what is learned of it, for arguments that fit."""
 
     def learned(name: str) -> PyTree:
-        if name not in params.get("initial", {}):
+        if name not in initial:
             raise ValueError(
                 f"params: got no ['initial'][{name!r}], which config learns"
             )
-        return params["initial"][name]
+        return initial[name]
 
     def focus(kind: str, num_heads: int) -> Array:
-        shape = (num_heads, n)
+        shape = (num_heads, num_slots)
         match config.initial_focus:
             case "first_slot":
                 return jnp.zeros(shape, dtype).at[:, 0].set(1)
             case "uniform":
-                return jnp.full(shape, 1 / n, dtype)
+                return jnp.full(shape, 1 / num_slots, dtype)
             case "none":
                 return jnp.zeros(shape, dtype)
             case "learned":
@@ -199,7 +237,9 @@ def initial_state(
     if config.initial_memory == "learned":
         memory = learned("memory")
     else:
-        memory = initial_memory(n, config.slot_size, config.initial_memory, dtype)
+        memory = initial_memory(
+            num_slots, config.slot_size, config.initial_memory, dtype
+        )
     if config.initial_read == "learned":
         reads = learned("reads")
     else:
@@ -208,7 +248,7 @@ def initial_state(
         carry = learned("carry")
     else:
         # The carry of a cell depends on its own size, not on that of its input.
-        carry = _cast(controllers.initial_carry(config.controller, 1, ()), dtype)
+        carry = controllers.initial_carry(config.controller, 1, ())
 
     state = NTMState(
         memory=memory,
@@ -218,7 +258,8 @@ def initial_state(
         controller=carry,
     )
     return jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), state
+        lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)),
+        cast(state, dtype),
     )
 
 
@@ -487,7 +528,7 @@ def check_params(params: Params, config: NTMConfig) -> None:
         "write_heads": (config.num_write_heads, heads.writing_size(m, reach)),
         "output": (config.output_size,),
     }
-    for name in ("controller", *kernels):
+    for name in ALWAYS:
         if name not in params:
             raise ValueError(f"params: got {sorted(params)}, want {name!r} among them")
     for name, sizes in kernels.items():
@@ -525,7 +566,7 @@ def _check_same_dtype(name: str, leaf: Any, params: Params) -> None:
         )
 
 
-def _cast(tree: PyTree, dtype: jax.typing.DTypeLike) -> PyTree:
+def cast(tree: PyTree, dtype: jax.typing.DTypeLike) -> PyTree:
     """The tree with its floating leaves of that dtype."""
     return jax.tree.map(
         lambda leaf: (

@@ -1,0 +1,95 @@
+"""The machine as a Flax Linen cell: for `nn.RNN`, `nn.scan` and any Linen model.
+
+>>> import flax.linen as nn
+>>> import jax
+>>> import ntm_jax
+>>> from ntm_jax.linen import NTMCell
+>>> layer = nn.RNN(NTMCell(ntm_jax.NTMConfig(output_size=8)))
+>>> xs = jax.numpy.ones((4, 20, 9))  # batch, time, input
+>>> variables = layer.init(jax.random.key(0), xs)
+>>> layer.apply(variables, xs).shape
+(4, 20, 8)
+
+The parameters of a cell are those of `ntm_jax.init`, under the same names: what is at
+`variables["params"]` of a cell alone, and at `["cell"]` of it in `nn.RNN`, goes to
+`ntm_jax.step` and `ntm_jax.unroll` as it is, and the other way.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from ntm_jax import machine
+from ntm_jax.config import NTMConfig
+
+PyTree = Any
+
+
+class NTMCell(nn.RNNCellBase):
+    """A Neural Turing Machine that obeys the contract of Flax's recurrent cells.
+
+    The carry is an `ntm_jax.NTMState`; the outputs `[..., output_size]` are logits.
+    Inputs may have any number of batch axes.
+
+    Attributes:
+      config: of the machine.
+      dtype: of what is computed, and so of the carry and the outputs, whatever that of
+        the inputs; `param_dtype` if not given.
+      param_dtype: of the parameters.
+    """
+
+    config: NTMConfig
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        """What is learned of the first carry: that is asked for before any step."""
+        if machine.learns_initial_state(self.config):
+            self.initial = self.param(
+                "initial", machine.init_initial, self.config, self.param_dtype
+            )
+
+    def initialize_carry(
+        self, rng: Array, input_shape: tuple[int, ...]
+    ) -> machine.NTMState:
+        """The state before the first step, for inputs of that shape.
+
+        A cell that learns of it has to be bound to its parameters, as in `nn.RNN`.
+        """
+        del rng
+        initial = {}
+        if machine.learns_initial_state(self.config):
+            initial = self.initial
+        return machine.start(
+            initial,
+            self.config,
+            num_slots=self.config.num_slots,
+            batch_shape=tuple(input_shape[:-1]),
+            dtype=self.dtype or self.param_dtype,
+        )
+
+    @nn.compact
+    def __call__(
+        self, carry: machine.NTMState, inputs: Array
+    ) -> tuple[machine.NTMState, Array]:
+        """One step: the new carry, and the output `[..., output_size]`, logits."""
+
+        def init(key: Array, name: str) -> PyTree:
+            size = inputs.shape[-1]
+            return machine.init(key, self.config, size, self.param_dtype)[name]
+
+        params = {name: self.param(name, init, name) for name in machine.ALWAYS}
+        dtype = self.dtype or self.param_dtype
+        return machine.step(
+            machine.cast(params, dtype),
+            carry,
+            inputs.astype(dtype),
+            config=self.config,
+        )
+
+    @property
+    def num_feature_axes(self) -> int:
+        """One: an input is a vector."""
+        return 1

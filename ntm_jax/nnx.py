@@ -1,0 +1,111 @@
+"""The machine as a Flax NNX cell: for `nnx.RNN` and any NNX model.
+
+>>> import jax
+>>> import ntm_jax
+>>> from flax import nnx
+>>> from ntm_jax.nnx import NTMCell
+>>> cell = NTMCell(9, ntm_jax.NTMConfig(output_size=8), rngs=nnx.Rngs(0))
+>>> layer = nnx.RNN(cell)
+>>> layer(jax.numpy.ones((4, 20, 9))).shape  # batch, time, input
+(4, 20, 8)
+>>> state, logits = ntm_jax.unroll(
+...     cell.params, jax.numpy.ones((20, 4, 9)), config=cell.config
+... )
+
+`NTMCell.params` are those of `ntm_jax.init`, under the same names, and
+`NTMCell.from_params` makes a cell of them.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from ntm_jax import machine
+from ntm_jax.config import NTMConfig
+
+PyTree = Any
+
+
+class NTMCell(nnx.RNNCellBase):
+    """A Neural Turing Machine that obeys the contract of NNX's recurrent cells.
+
+    The carry is an `ntm_jax.NTMState`; the outputs `[..., output_size]` are logits.
+    Inputs may have any number of batch axes.
+
+    Attributes:
+      config: of the machine.
+      dtype: of what is computed, and so of the carry and the outputs, whatever that of
+        the inputs; that of the parameters if not given.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        config: NTMConfig,
+        *,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """A cell with fresh parameters, for inputs `[..., in_features]`."""
+        self.config = config
+        self.dtype = dtype
+        self._hold(machine.init(rngs.params(), config, in_features, param_dtype))
+
+    @classmethod
+    def from_params(
+        cls, params: machine.Params, config: NTMConfig, *, dtype: Any = None
+    ) -> "NTMCell":
+        """A cell of the parameters of `ntm_jax.init`, or of a Linen cell.
+
+        Raises:
+          TypeError, ValueError: for parameters that are not of this config.
+        """
+        machine.check_config(config)
+        machine.check_params(params, config)
+        # Whatever is made here first is replaced.
+        cell = cls(1, config, dtype=dtype, rngs=nnx.Rngs(0))
+        cell._hold(params)
+        return cell
+
+    def _hold(self, params: machine.Params) -> None:
+        self.weights = nnx.data(jax.tree.map(nnx.Param, dict(params)))
+
+    @property
+    def params(self) -> machine.Params:
+        """The parameters as `ntm_jax.step` and `ntm_jax.unroll` take them."""
+        return jax.tree.map(
+            lambda variable: variable[...],
+            self.weights,
+            is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
+        )
+
+    def initialize_carry(
+        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
+    ) -> machine.NTMState:
+        """The state before the first step, for inputs of that shape."""
+        del rngs, carry_init
+        return machine.initial_state(
+            self._cast_params(), self.config, batch_shape=tuple(input_shape[:-1])
+        )
+
+    def __call__(
+        self, carry: machine.NTMState, inputs: Array
+    ) -> tuple[machine.NTMState, Array]:
+        """One step: the new carry, and the output `[..., output_size]`, logits."""
+        params = self._cast_params()
+        inputs = inputs.astype(params["output"]["bias"].dtype)
+        return machine.step(params, carry, inputs, config=self.config)
+
+    def _cast_params(self) -> machine.Params:
+        return (
+            self.params if self.dtype is None else machine.cast(self.params, self.dtype)
+        )
+
+    @property
+    def num_feature_axes(self) -> int:
+        """One: an input is a vector."""
+        return 1
