@@ -10,6 +10,7 @@ from ntm_jax.checks import check_fields
 
 Order = Literal["read_first", "write_first", "interleaved"]
 Activation = Literal["tanh", "identity", "sigmoid"]
+Sharpening = Literal["learned", "none"]
 InitialMemory = Literal["constant", "random", "learned"]
 InitialFocus = Literal["first_slot", "uniform", "learned", "none"]
 InitialRead = Literal["zeros", "learned"]
@@ -36,6 +37,9 @@ class NTMConfig:
         on the memory as the ones before left it.
       key_activation: `"tanh"`, `"identity"` or `"sigmoid"`, of the key k.
       add_activation: the same, of the add vector a.
+      sharpening: `"learned"`, or `"none"`, which leaves every γ at 1. A focus that is
+        sharpened and goes by content may jump from slot to slot for a small difference
+        in the key, and a machine of many such steps is chaotic: its gradient explodes.
       head_clip: bound on the absolute values that heads emit, before they are brought
         into range (Collier and Beel 2018 use 20); None for no bound.
       initial_memory: `"constant"` (1e-6), `"random"` (fixed) or `"learned"`.
@@ -68,6 +72,7 @@ class NTMConfig:
     order: Order = "read_first"
     key_activation: Activation = "tanh"
     add_activation: Activation = "tanh"
+    sharpening: Sharpening = "learned"
     head_clip: float | None = None
     initial_memory: InitialMemory = "constant"
     initial_focus: InitialFocus = "first_slot"

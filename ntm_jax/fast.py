@@ -457,6 +457,7 @@ def _controls(config: NTMConfig, emitted: Array) -> _Controls:
         m,
         reach,
         config.key_activation,
+        config.sharpening,
     )
     writing = heads.writing(write, m, reach, config.add_activation)
     return _Controls(unit_key(key), tuple(numbers), *writing)

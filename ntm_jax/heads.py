@@ -24,8 +24,8 @@ ACTIVATIONS = {
 }
 
 # Biases, in logits, of heads that have not learned: for content, or against it; to stay
-# where they are, or to move on; and not to sharpen.
-_GATE, _STAY, _MOVE, _BLUNT = 2.0, 2.0, 4.0, -3.0
+# where they are, or to move on.
+_GATE, _STAY, _MOVE = 2.0, 2.0, 4.0
 
 
 class Addressing(NamedTuple):
@@ -124,8 +124,7 @@ def by_content(
     alike it would make more alike still.
     """
     return _biased(
-        params,
-        _inclined(slot_size, shift_range, gate=_GATE, strength=strength, gamma=_BLUNT),
+        params, _inclined(slot_size, shift_range, gate=_GATE, strength=strength)
     )
 
 
@@ -135,17 +134,16 @@ def _inclined(
     *,
     gate: float,
     strength: float = 0.0,
-    gamma: float = 0.0,
     moves: bool = False,
 ) -> Array:
     """What a head is to emit for its addressing before it has learned."""
     sizes = _addressing_sizes(slot_size, shift_range)
-    key, beta, g, shift, sharpening = (jnp.zeros(size) for size in sizes)
+    key, beta, _, shift, gamma = (jnp.zeros(size) for size in sizes)
     if moves:
         shift = shift.at[shift_range + min(1, shift_range)].set(_MOVE)
     else:
         shift = shift.at[shift_range].set(_STAY)
-    return jnp.concatenate([key, beta + strength, g + gate, shift, sharpening + gamma])
+    return jnp.concatenate([key, beta + strength, jnp.array([gate]), shift, gamma])
 
 
 def _biased(params: dict[str, Array], addressing: Array) -> dict[str, Array]:
@@ -166,18 +164,23 @@ def emit(params: dict[str, Array], hidden: Array, clip: float | None = None) -> 
 
 
 def addressing(
-    emitted: Array, slot_size: int, shift_range: int, key_activation: str = "tanh"
+    emitted: Array,
+    slot_size: int,
+    shift_range: int,
+    key_activation: str = "tanh",
+    sharpening: str = "learned",
 ) -> Addressing:
     """The first part of what a head emits, each piece brought into its range."""
     key, strength, gate, shift, gamma, _ = _cut(
         emitted, _addressing_sizes(slot_size, shift_range)
     )
+    learned = 1 if sharpening == "learned" else 0
     return Addressing(
         key=ACTIVATIONS[key_activation](key),
         strength=jax.nn.softplus(strength)[..., 0],
         gate=jax.nn.sigmoid(gate)[..., 0],
         shift=softmax(shift),
-        gamma=1 + jax.nn.softplus(gamma)[..., 0],
+        gamma=1 + learned * jax.nn.softplus(gamma)[..., 0],
     )
 
 

@@ -315,7 +315,11 @@ def _step(
     for kind, which in _schedule(config):
         own = emitted[kind][..., which, :]
         addressing = heads.addressing(
-            own, config.slot_size, config.shift_range, config.key_activation
+            own,
+            config.slot_size,
+            config.shift_range,
+            config.key_activation,
+            config.sharpening,
         )
         focus = address(memory, previous[kind][..., which, :], *addressing)
         weights[kind].append(focus)
@@ -448,11 +452,12 @@ def trace(
 
     _, (states, outputs, emitted) = lax.scan(traced_step, state, xs)
     m, reach = config.slot_size, config.shift_range
+    kinds = config.key_activation, config.sharpening
     return Trace(
         states=states,
         outputs=outputs,
-        read=heads.addressing(emitted["read"], m, reach, config.key_activation),
-        write=heads.addressing(emitted["write"], m, reach, config.key_activation),
+        read=heads.addressing(emitted["read"], m, reach, *kinds),
+        write=heads.addressing(emitted["write"], m, reach, *kinds),
         writing=heads.writing(emitted["write"], m, reach, config.add_activation),
     )
 

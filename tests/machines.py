@@ -38,6 +38,7 @@ MACHINES = {
         "add_activation": "sigmoid",
     },
     "clip": {"head_clip": 0.5, "num_write_heads": 2},
+    "not_sharpened": {"sharpening": "none", "num_read_heads": 2},
     "random_memory_uniform_focus": {
         "initial_memory": "random",
         "initial_focus": "uniform",

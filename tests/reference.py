@@ -206,6 +206,8 @@ def head(emitted, config):
     gate = sigmoid(*take(1))
     shift = softmax(take(num_shifts))
     gamma = 1 + softplus(*take(1))
+    if config.sharpening == "none":
+        gamma = 1.0
     erase = [sigmoid(x) for x in take(size)]
     add = [add_activation(x) for x in take(size)]
     return Head(key, strength, gate, shift, gamma, erase, add)

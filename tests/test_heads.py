@@ -186,7 +186,6 @@ def test_heads_by_content_find_what_is_like_their_keys(shift_range):
     ):
         np.testing.assert_allclose(told.strength, 50.0, atol=0.5)
         np.testing.assert_allclose(told.gate, 1 / (1 + math.exp(-2)), atol=0.05)
-        np.testing.assert_allclose(told.gamma, 1 + math.log1p(math.exp(-3)), atol=0.02)
         np.testing.assert_allclose(
             told.shift[..., shift_range],
             math.exp(2) / (math.exp(2) + 2 * shift_range),
@@ -196,6 +195,17 @@ def test_heads_by_content_find_what_is_like_their_keys(shift_range):
         np.testing.assert_array_equal(
             np.asarray(weights)[0].argmax(-1), np.asarray(content).argmax(-1)
         )
+
+
+@pytest.mark.parametrize("sharpening", ["learned", "none"])
+def test_without_sharpening_gamma_is_1(sharpening):
+    emitted = jax.random.normal(jax.random.key(0), (4, heads.addressing_size(3, 1)))
+    told = heads.addressing(emitted, 3, 1, sharpening=sharpening)
+    other = heads.addressing(emitted, 3, 1)
+    if sharpening == "none":
+        np.testing.assert_array_equal(told.gamma, np.ones(4))
+        told = told._replace(gamma=other.gamma)
+    jax.tree.map(np.testing.assert_array_equal, told, other)
 
 
 def test_neutral_heads_prefer_nothing():

@@ -19,6 +19,7 @@ from ntm_jax.config import (
     InitialMemory,
     InitialRead,
     Order,
+    Sharpening,
 )
 from tasks.repeat_copy import RepeatCode, RepeatCopy
 from train.model import LSTM, NTM, LSTMStack, Model
@@ -119,6 +120,8 @@ class TrainConfig:
     """Of the key vector."""
     add_activation: Activation = NTMConfig.add_activation
     """Of the add vector."""
+    sharpening: Sharpening = NTMConfig.sharpening
+    """Of the focus: learned, or none, for heads that go by content."""
     head_clip: float | None = NTMConfig.head_clip
     """Bound on what heads emit, before it is brought into range."""
     initial_memory: InitialMemory = NTMConfig.initial_memory
