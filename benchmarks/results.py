@@ -136,7 +136,7 @@ def overview(records: Sequence[Record]) -> Iterator[str]:
         errors = trials(task, own)[size]
         yield (
             f"| `{task}` | {what} | {how_hard} | {solved} of {len(machines)} | "
-            f"{seen[0]:,} to {seen[-1]:,} | "
+            f"{' to '.join(f'{n:,}' for n in sorted({seen[0], seen[-1]}))} | "
             f"{own['seconds'] / len(machines) / 60:.1f} | "
             f"{cell(errors)} {tasks.get(task).error_name} |"
         )
