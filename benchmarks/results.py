@@ -249,8 +249,8 @@ def cell(errors: Sequence[float]) -> str:
 
 
 def short(error: float) -> str:
-    """An error to read: 0 only where there is none."""
-    return "0" if error == 0 else f"{error:.3g}"
+    """An error or a cost to read: 0 only where there is none."""
+    return f"{error:.3g}" if error < 100 else f"{error:,.1f}"
 
 
 @mpl.rc_context(_STYLE)
