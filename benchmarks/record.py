@@ -29,6 +29,13 @@ from train.ship import versions
 PyTree = Any
 # What a trial has of each machine.
 _EACH = ("errors", "perfect_fractions", "loss_bits")
+_WANTED_OF_A_MACHINE = {
+    "seed",
+    "sequences",
+    "solved_after",
+    "validated_after",
+    "errors",
+}
 _WANTED = {"task", "learner", "config", "command", "seconds", "machines", "trials"}
 FOLDER = Path(__file__).parent / "records"
 
@@ -112,9 +119,20 @@ def read(path: Path) -> dict[str, Any]:
       ValueError: if it holds none.
     """
     record = read_json(path.read_text())
-    if not isinstance(record, dict) or not set(record) >= _WANTED:
+    if not (
+        isinstance(record, dict)
+        and set(record) >= _WANTED
+        and _are_dicts(record["trials"], set(_EACH))
+        and _are_dicts(record["machines"], _WANTED_OF_A_MACHINE)
+    ):
         raise ValueError(f"name: got {path}, which is not a record")
     return record
+
+
+def _are_dicts(values: Any, wanted: set[str]) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(value, dict) and set(value) >= wanted for value in values
+    )
 
 
 def check_alike(records: Sequence[dict[str, Any]]) -> None:

@@ -185,12 +185,14 @@ def apply(
 ) -> tuple[PyTree, Array]:
     """One step of the controller: the new carry and its output `[..., H]`.
 
-    The output has the dtype of the inputs, whatever dtype the module computes in.
+    They have the dtypes of the inputs and of the carry, whatever dtype the module
+    computes in.
     """
     arguments = (carry, inputs) if is_recurrent(controller) else (inputs,)
     result: Any = controller.apply({"params": params}, *arguments)
-    carry, output = result if is_recurrent(controller) else (carry, result)
-    return carry, output.astype(inputs.dtype)
+    new_carry, output = result if is_recurrent(controller) else (carry, result)
+    new_carry = jax.tree.map(lambda new, old: new.astype(old.dtype), new_carry, carry)
+    return new_carry, output.astype(inputs.dtype)
 
 
 def fitting_input_size(

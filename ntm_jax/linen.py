@@ -12,9 +12,12 @@
 
 The parameters of a cell are those of `ntm_jax.init`, under the same names: what is at
 `variables["params"]` of a cell alone, and at `["cell"]` of it in `nn.RNN`, goes to
-`ntm_jax.step` and `ntm_jax.unroll` as it is, and the other way.
+`ntm_jax.step` and `ntm_jax.unroll` as it is, and the other way. To train on long
+sequences `unroll` is the better choice: it keeps a quarter of what `nn.RNN` keeps for
+the way back (`nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` keeps little too).
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -46,6 +49,7 @@ class NTMCell(nn.RNNCellBase):
 
     def setup(self) -> None:
         """What is learned of the first carry: that is asked for before any step."""
+        machine.check_config(self.config)
         if machine.learns_initial_state(self.config):
             self.initial = self.param(
                 "initial", machine.init_initial, self.config, self.param_dtype
@@ -57,10 +61,22 @@ class NTMCell(nn.RNNCellBase):
         """The state before the first step, for inputs of that shape.
 
         A cell that learns of it has to be bound to its parameters, as in `nn.RNN`.
+        Alone it is asked by `cell.init_with_output(key, key, input_shape,
+        method="initialize_carry")`, and by `cell.apply` likewise.
+
+        Raises:
+          ValueError: for a cell that learns of it and is not bound.
         """
         del rng
+        machine.check_config(self.config)
         initial = {}
         if machine.learns_initial_state(self.config):
+            if self.scope is None:
+                raise ValueError(
+                    "initialize_carry: got a cell without parameters whose config "
+                    "learns the initial state, want it called through cell.apply(..., "
+                    "method='initialize_carry')"
+                )
             initial = self.initial
         return machine.start(
             initial,
@@ -75,12 +91,22 @@ class NTMCell(nn.RNNCellBase):
         self, carry: machine.NTMState, inputs: Array
     ) -> tuple[machine.NTMState, Array]:
         """One step: the new carry, and the output `[..., output_size]`, logits."""
+        # Made once, for all four of them, and only where there are none.
+        made = functools.cache(
+            lambda: machine.init(
+                self.make_rng("params"),
+                self.config,
+                inputs.shape[-1],
+                self.param_dtype,
+            )
+        )
 
-        def init(key: Array, name: str) -> PyTree:
-            size = inputs.shape[-1]
-            return machine.init(key, self.config, size, self.param_dtype)[name]
+        def own(name: str) -> PyTree:
+            if self.has_variable("params", name):
+                return self.get_variable("params", name)  # `step` checks it
+            return self.param(name, lambda _: made()[name])
 
-        params = {name: self.param(name, init, name) for name in machine.ALWAYS}
+        params = {name: own(name) for name in machine.ALWAYS}
         dtype = self.dtype or self.param_dtype
         return machine.step(
             machine.cast(params, dtype),

@@ -245,7 +245,13 @@ def start(
     else:
         reads = jnp.zeros((config.num_read_heads, config.slot_size), dtype)
     if config.initial_carry == "learned":
-        carry = learned("carry")
+        # Whatever file they come from may have made a list of the cell's own kind.
+        own = jax.eval_shape(
+            lambda: controllers.initial_carry(config.controller, 1, ())
+        )
+        carry = jax.tree.unflatten(
+            jax.tree.structure(own), jax.tree.leaves(learned("carry"))
+        )
     else:
         # The carry of a cell depends on its own size, not on that of its input.
         carry = controllers.initial_carry(config.controller, 1, ())

@@ -24,6 +24,7 @@ from flax import nnx
 from jax import Array
 
 from ntm_jax import machine
+from ntm_jax.checks import check_dtype
 from ntm_jax.config import NTMConfig
 
 PyTree = Any
@@ -50,7 +51,13 @@ class NTMCell(nnx.RNNCellBase):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        """A cell with fresh parameters, for inputs `[..., in_features]`."""
+        """A cell with fresh parameters, for inputs `[..., in_features]`.
+
+        Raises:
+          TypeError, ValueError: for arguments that are not of this kind.
+        """
+        if dtype is not None:
+            check_dtype("dtype", dtype)
         self.config = config
         self.dtype = dtype
         self._hold(machine.init(rngs.params(), config, in_features, param_dtype))
@@ -62,10 +69,10 @@ class NTMCell(nnx.RNNCellBase):
         """A cell of the parameters of `ntm_jax.init`, or of a Linen cell.
 
         Raises:
-          TypeError, ValueError: for parameters that are not of this config.
+          TypeError, ValueError: for parameters that are not of this config, but for
+            those of its controller, which are found out at the first step.
         """
-        machine.check_config(config)
-        machine.check_params(params, config)
+        machine.initial_state(params, config)
         # Whatever is made here first is replaced.
         cell = cls(1, config, dtype=dtype, rngs=nnx.Rngs(0))
         cell._hold(params)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import Array
+from jax.core import Tracer
 
 Difficulty = int | tuple[int, int]
 
@@ -35,7 +36,8 @@ class Range(NamedTuple):
 
     def below(self, least: int) -> bool:
         """Whether the lowest is less than that, as far as it is known yet."""
-        return not isinstance(self.lowest, Array) and self.lowest < least
+        known = not isinstance(self.lowest, Tracer)
+        return known and bool(self.lowest < least)
 
     def draw(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Whole numbers from `lowest` to `highest`."""
@@ -256,13 +258,15 @@ def check_range(name: str, difficulty: Any) -> Range:
     """
     if isinstance(difficulty, Range):
         # Traced ones are known on the device alone.
-        known = [v for v in difficulty[:2] if not isinstance(v, Array)]
+        known = [v for v in difficulty[:2] if not isinstance(v, Tracer)]
+        known = [int(v) if isinstance(v, Array) else v for v in known]
         ordered = [check_count(name, value) for value in (*known, difficulty.limit)]
         if ordered != sorted(ordered):
             raise ValueError(
                 f"{name}: got {difficulty}, want lowest <= highest <= limit"
             )
-        if not 0 <= difficulty.at_highest <= 1:
+        part = difficulty.at_highest
+        if not (isinstance(part, int | float) and 0 <= part <= 1):
             raise ValueError(f"{name}: got {difficulty}, want at_highest from 0 to 1")
         return difficulty
     if not isinstance(difficulty, tuple | list):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import errors, nnx
+from flax import nnx
 from machines import INPUT_SIZE, LEARNED, make_config, random_inputs, random_like
 
 import ntm_jax
@@ -217,5 +217,24 @@ def test_what_does_not_fit_is_named():
         NNXCell.from_params({}, config)
     with pytest.raises(ValueError, match="want 2, the input_size"):
         through_nnx(config, jnp.zeros((T, B, INPUT_SIZE + 1)))
-    with pytest.raises(errors.ScopeParamShapeError, match="controller"):
+    with pytest.raises(ValueError, match="want 2, the input_size"):
         linen(config, jnp.zeros((T, B, INPUT_SIZE + 1)))
+    with pytest.raises(TypeError, match=r"config: got .*dict, want an NTMConfig"):
+        NTMCell({}).initialize_carry(jax.random.key(0), (2,))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"dtype: got dtype .*float16.*, want float32"):
+        NNXCell(2, config, dtype=jnp.float16, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"got no \['initial'\]"):
+        NNXCell.from_params(params_of(config), make_config(**LEARNED))
+
+
+def test_the_first_carry_of_a_cell_alone():
+    config, key = CONFIGS["learned"], jax.random.key(0)
+    cell, shape = NTMCell(config), (B, INPUT_SIZE)
+    with pytest.raises(ValueError, match="initialize_carry: got a cell without param"):
+        cell.initialize_carry(key, shape)
+    params = params_of(config)
+    carry = cell.apply({"params": params}, key, shape, method="initialize_carry")
+    assert_same(carry, ntm_jax.initial_state(params, config, batch_shape=(B,)))
+    carry, made = cell.init_with_output(key, key, shape, method="initialize_carry")
+    made = cell.init(key, carry, jnp.zeros(shape))["params"]
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, params)

@@ -39,6 +39,9 @@ FAST_MACHINES = {
 } | {
     "on_the_sphere": {"controller": OnTheSphere()},
     "in_a_dtype_of_its_own": {"controller": nn.Dense(4, dtype=jnp.float32)},
+    "with_a_carry_in_a_dtype_of_its_own": {
+        "controller": nn.SimpleCell(4, dtype=jnp.float32)
+    },
     "wide_slots": {"slot_size": fast._WIDEST_WRITTEN_OUT + 1},
 }
 # Holes, ends of padding, a sequence without a step, and two steps that none makes.
@@ -84,7 +87,7 @@ def test_values_and_gradients_are_those_of_a_scan_of_step(name):
     both = jax.jit(
         jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True), static_argnums=3
     )
-    tolerance = 1e-5 if name == "in_a_dtype_of_its_own" else 1e-8
+    tolerance = 1e-5 if "dtype" in name else 1e-8
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance),
         both(params, xs, state, ntm_jax.unroll),

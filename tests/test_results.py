@@ -216,6 +216,8 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
     for name, text in (
         ("other", json.dumps(other)),
         ("list", "[]"),
+        ("empty", json.dumps(other | {"trials": [{}]})),
+        ("number", json.dumps(other | {"machines": 3})),
         ("text", "of another kind"),
     ):
         (tmp_path / "records" / f"{name}.json").write_text(text)
@@ -228,6 +230,8 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
         ([f"--workdir={runs[1]}", "--hardest=4"], "hardest: got 4, want at least 5"),
         ([f"--workdir={runs[1]}", "--name=other", "--add"], "has other trials"),
         ([f"--workdir={runs[1]}", "--name=list", "--add"], "not a record"),
+        ([f"--workdir={runs[1]}", "--name=empty", "--add"], "not a record"),
+        ([f"--workdir={runs[1]}", "--name=number", "--add"], "not a record"),
         ([f"--workdir={runs[1]}", "--name=text", "--add"], "Expecting value"),
     ):
         with pytest.raises(SystemExit, match="2"):

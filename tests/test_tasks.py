@@ -409,7 +409,9 @@ def test_no_answer_at_all_is_wrong():
                     tasks.Range(1, 2, 3, 1.5),
                     "length: got .*want at_highest from 0 to 1",
                 ),
-                (tasks.Range(0, jnp.int32(2), 3), "length: got 0"),
+                (tasks.Range(jnp.int32(0), 2, 3), "length: got 0"),
+                (tasks.Range(1, jnp.int32(5), 3), "length: got .*<= highest <= limit"),
+                (tasks.Range(1, 2, 3, cast(float, "x")), "length: got .*at_highest"),
                 (
                     tasks.Range(4, jnp.int32(4), 3),
                     "length: got .*want lowest <= highest <= limit",

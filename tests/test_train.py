@@ -302,7 +302,7 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(monkeypatch):
         return measure.evaluate(params, TINY, keys=keys, num_sequences=5, length=4)[0]
 
     together = results()
-    monkeypatch.setattr(evaluate, "_MEMORY_NUMBERS", 2 * 8 * 4)
+    monkeypatch.setattr(measure, "_MEMORY_NUMBERS", 2 * 8 * 4)
     in_pairs = results()
     for name in ("wrong_bits_per_sequence", "perfect_fraction"):
         assert together[name] == in_pairs[name]

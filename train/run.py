@@ -185,8 +185,8 @@ class RunFolder:
             entries, whole = [], False
         if not whole:
             raise ValueError(
-                f"workdir: got {self._evaluation}, which is damaged; without it, the "
-                "same command evaluates again"
+                f"workdir: got {self._evaluation}, which is damaged, or of other "
+                "trials than today's; without it, the same command evaluates again"
             )
         return entries
 
