@@ -23,7 +23,7 @@ import tasks
 from benchmarks.record import FOLDER, read
 from train import cli
 from train.config import TrainConfig
-from train.figures import error_axes, median_curve
+from train.figures import error_axes, leave_room, median_curve
 from train.outcome import readable
 from train.presets import preset
 from train.run import write_whole
@@ -273,6 +273,7 @@ def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
     axes.set_title(f"Learning {task.replace('_', ' ')}: validations of each seed")
     axes.legend()
+    leave_room(axes)
     return figure
 
 
@@ -299,6 +300,8 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
         "seeds (dashes), their median"
     )
     axes.legend()
+    axes.set_xlim(-0.5, len(sizes) - 0.5)
+    leave_room(axes)
     return figure
 
 

@@ -92,7 +92,13 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
     axes.set_ylabel("bits per sequence")
     axes.set_title(f"Learning {config.title()}")
     axes.legend()
+    leave_room(axes)
     return figure
+
+
+def leave_room(axes: Axes) -> None:
+    """So that the highest point, once all are drawn, is not on the frame."""
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
 
 
 def error_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
