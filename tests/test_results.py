@@ -203,11 +203,14 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
     assert both["command"].startswith(f"for seed in 0 1; do {command} ")
     assert both["command"].endswith(" --workdir=runs/copy_ntm_lstm_$seed; done")
     for i, run in enumerate(runs):
-        assert record.main([f"--workdir={run}", "--name=one"]) == 0
+        assert record.main([f"--workdir={run}", "--name=one", "--overwrite"]) == 0
         one = json.loads((tmp_path / "records" / "one.json").read_text())
         assert one["machines"] == both["machines"][i : i + 1]
         assert one["trials"][0]["errors"] == both["trials"][0]["errors"][i : i + 1]
-    assert record.main([f"--workdir={runs[0]}", "--name=one"]) == 0
+    with pytest.raises(SystemExit, match="2"):
+        record.main([f"--workdir={runs[0]}", "--name=one"])
+    assert "name: got 'one', want another or --overwrite" in capsys.readouterr().err
+    assert record.main([f"--workdir={runs[0]}", "--name=one", "--overwrite"]) == 0
     assert record.main([f"--workdir={runs[1]}", "--name=one", "--add"]) == 0
     assert json.loads((tmp_path / "records" / "one.json").read_text()) == both
     other = copy.deepcopy(both)
