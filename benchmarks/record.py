@@ -135,11 +135,18 @@ def _are_dicts(values: Any, wanted: set[str]) -> bool:
     )
 
 
+def config_of(record: dict[str, Any]) -> TrainConfig:
+    """Of the runs that a record is of.
+
+    Raises:
+      ValueError: if the record does not hold one.
+    """
+    return TrainConfig.from_text(json.dumps(record["config"]))
+
+
 def check_alike(records: Sequence[dict[str, Any]]) -> None:
     """Raises a `ValueError` unless the runs differ in their seeds, and only there."""
-    configs = [
-        TrainConfig.from_text(json.dumps(record["config"])) for record in records
-    ]
+    configs = list(map(config_of, records))
     if len({dataclasses.replace(config, seed=0) for config in configs}) > 1:
         raise ValueError("workdir: got runs of other settings, want the same for all")
     seeds = seeds_of(records)
@@ -173,7 +180,7 @@ def command_for_all(records: Sequence[dict[str, Any]]) -> str:
     """What to type for the runs of these records, which differ in their seeds."""
     if len(records) == 1:
         return records[0]["command"]
-    config = TrainConfig(**records[0]["config"])
+    config = config_of(records[0])
     each = command(config).replace(f"--seed={config.seed}", "--seed=$seed")
     workdir = f"runs/{default_name(records[0])}_$seed"
     listed = " ".join(map(str, seeds_of(records)[:: config.num_seeds]))

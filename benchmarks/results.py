@@ -20,9 +20,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
-from benchmarks.record import FOLDER, read
+from benchmarks.record import FOLDER, config_of, read
 from train import cli
-from train.config import TrainConfig
 from train.figures import error_axes, leave_room, median_curve
 from train.outcome import readable
 from train.presets import preset
@@ -145,7 +144,7 @@ def overview(records: Sequence[Record]) -> Iterator[str]:
 
 def is_preset_s(record: Record) -> bool:
     """Whether it is of runs of the task's preset, without any other flag."""
-    config = TrainConfig(**record["config"])
+    config = config_of(record)
     return config.for_any_seed() == preset("default", config.task).for_any_seed()
 
 
