@@ -357,8 +357,14 @@ def unroll(
     config: NTMConfig,
     state: NTMState | None = None,
     mask: Array | None = None,
+    reset: Array | None = None,
 ) -> tuple[NTMState, Array]:
     """A whole sequence: `lax.scan` of `step` over time, the first axis.
+
+    With `reset`, several sequences one after another, such as episodes: the results are
+    those of unrolling each piece from one flag to the next by itself, with its part of
+    the mask. So a flag counts at a masked step too: an episode whose first step is
+    padding does not go on from the one before.
 
     The backward pass computes most of each step again instead of keeping it, so that
     memory grows with T by little more than the states. Where it applies, it is that of
@@ -374,6 +380,9 @@ def unroll(
       state: to go on from; the initial state if not given.
       mask: bool `[T, ...]`, True where there is a step to make. Elsewhere the state
         stays exactly as it was and the output is zero, whatever the input.
+      reset: bool `[T, ...]`, True where the state is made afresh before the step: it
+        becomes the initial state of `params`, with as many slots as there were, and
+        gradients reach what is learned of it.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
@@ -382,22 +391,21 @@ def unroll(
       TypeError, ValueError: for arguments that do not fit the machine.
     """
     state = _check_sequence(params, xs, config, state)
-    if mask is not None:
-        if getattr(mask, "dtype", None) != jnp.bool_:
-            raise TypeError(
-                f"mask: got {getattr(mask, 'dtype', type(mask).__name__)}, "
-                "want an array of bool"
-            )
-        check_shape("mask", mask, xs.shape[:-1], "T ...")
+    _check_flags(xs, mask=mask, reset=reset)
 
-    if fast.applies(config, state):
+    if reset is None and fast.applies(config, state):
         # Raises what `step` raises for parameters that do not fit.
         x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
         jax.eval_shape(lambda p, s, x: _step(p, s, x, config, "xs"), params, state, x)
         return fast.unroll(params, xs, config, state, mask)
 
-    def masked_step(state: NTMState, inputs: tuple[Array, Array | None]):
-        x, keep = inputs
+    fresh = _fresh(params, state, config, reset)
+
+    def masked_step(
+        state: NTMState, inputs: tuple[Array, Array | None, Array | None]
+    ) -> tuple[NTMState, Array]:
+        x, keep, afresh = inputs
+        state = _restart(state, fresh, afresh)
         if keep is None:
             new_state, y, _ = _step(params, state, x, config, "xs")
             return new_state, y
@@ -408,7 +416,8 @@ def unroll(
         )
         return new_state, _select(keep, y, 0)
 
-    return lax.scan(jax.checkpoint(masked_step, prevent_cse=False), state, (xs, mask))
+    checkpointed = jax.checkpoint(masked_step, prevent_cse=False)
+    return lax.scan(checkpointed, state, (xs, mask, reset))
 
 
 class Trace(struct.PyTreeNode):
@@ -435,6 +444,7 @@ def trace(
     *,
     config: NTMConfig,
     state: NTMState | None = None,
+    reset: Array | None = None,
 ) -> Trace:
     """All that happens in `unroll`, step by step, to look at and to draw.
 
@@ -443,6 +453,7 @@ def trace(
       xs: `[T, ..., input_size]`.
       config: of the machine.
       state: to go on from; the initial state if not given.
+      reset: bool `[T, ...]`, as `unroll` takes it.
 
     Returns:
       A `Trace`, whose `states` and `outputs` are those of `unroll`.
@@ -451,12 +462,16 @@ def trace(
       TypeError, ValueError: for arguments that do not fit the machine.
     """
     state = _check_sequence(params, xs, config, state)
+    _check_flags(xs, reset=reset)
+    fresh = _fresh(params, state, config, reset)
 
-    def traced_step(state: NTMState, x: Array):
+    def traced_step(state: NTMState, inputs: tuple[Array, Array | None]):
+        x, afresh = inputs
+        state = _restart(state, fresh, afresh)
         state, y, emitted = _step(params, state, x, config, "xs")
         return state, (state, y, emitted)
 
-    _, (states, outputs, emitted) = lax.scan(traced_step, state, xs)
+    _, (states, outputs, emitted) = lax.scan(traced_step, state, (xs, reset))
     m, reach = config.slot_size, config.shift_range
     kinds = config.key_activation, config.sharpening
     return Trace(
@@ -483,6 +498,19 @@ def _check_sequence(
     x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
     check_fit("xs", params, state, x, config)
     return state
+
+
+def _check_flags(xs: Array, **flags: Array | None) -> None:
+    """Raises unless each is None or says yes or no for every step of `xs`."""
+    for name, value in flags.items():
+        if value is None:
+            continue
+        if getattr(value, "dtype", None) != jnp.bool_:
+            raise TypeError(
+                f"{name}: got {getattr(value, 'dtype', type(value).__name__)}, "
+                "want an array of bool"
+            )
+        check_shape(name, value, xs.shape[:-1], "T ...")
 
 
 def check_fit(
@@ -606,6 +634,28 @@ def _append_reads(vector: Array, reads: Array) -> Array:
     """`[..., V]` and `[..., R, M]` to `[..., V + R M]`."""
     flat = reads.reshape(*reads.shape[:-2], reads.shape[-2] * reads.shape[-1])
     return jnp.concatenate([vector, flat], axis=-1)
+
+
+def _fresh(
+    params: Params, state: NTMState, config: NTMConfig, reset: Array | None
+) -> NTMState | None:
+    """What `reset` puts in place of a state like that one; None where it never does."""
+    if reset is None:
+        return None
+    # The same at every place of the batch, so it is made for one.
+    return initial_state(
+        params,
+        config,
+        num_slots=state.memory.shape[-2],
+        batch_shape=(1,) * (reset.ndim - 1),
+    )
+
+
+def _restart(state: NTMState, fresh: NTMState | None, afresh: Array | None) -> NTMState:
+    """The state, but for the places `[...]` of the batch that start afresh."""
+    if fresh is None or afresh is None:
+        return state
+    return jax.tree.map(lambda new, old: _select(afresh, new, old), fresh, state)
 
 
 def _select(keep: Array, new: Array, old: Array | int) -> Array:
