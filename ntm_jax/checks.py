@@ -53,10 +53,15 @@ def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
     return sizes
 
 
+def check_array(name: str, value: Any, wanted: str = "an array") -> None:
+    """Raises a `TypeError` unless `value` is an array (or tracer)."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise TypeError(f"{name}: got {type(value).__name__}, want {wanted}")
+
+
 def check_float_array(name: str, value: Any) -> None:
     """Raises a `TypeError` unless `value` is an array (or tracer) of floats."""
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise TypeError(f"{name}: got {type(value).__name__}, want an array of floats")
+    check_array(name, value, "an array of floats")
     check_dtype(name, value.dtype)
 
 

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntm_jax import machine
+from ntm_jax.checks import check_dtype
 from ntm_jax.config import NTMConfig
 
 PyTree = Any
@@ -49,7 +50,7 @@ class NTMCell(nn.RNNCellBase):
 
     def setup(self) -> None:
         """What is learned of the first carry: that is asked for before any step."""
-        machine.check_config(self.config)
+        self._check()
         if machine.learns_initial_state(self.config):
             self.initial = self.param(
                 "initial", machine.init_initial, self.config, self.param_dtype
@@ -65,10 +66,12 @@ class NTMCell(nn.RNNCellBase):
         method="initialize_carry")`, and by `cell.apply` likewise.
 
         Raises:
-          ValueError: for a cell that learns of it and is not bound.
+          TypeError, ValueError: for another kind of shape than this, or a cell that
+            learns of it and is not bound.
         """
         del rng
-        machine.check_config(self.config)
+        self._check()
+        batch_shape = machine.cell_batch_shape(input_shape)
         initial = {}
         if machine.learns_initial_state(self.config):
             if self.scope is None:
@@ -82,15 +85,27 @@ class NTMCell(nn.RNNCellBase):
             initial,
             self.config,
             num_slots=self.config.num_slots,
-            batch_shape=tuple(input_shape[:-1]),
+            batch_shape=batch_shape,
             dtype=self.dtype or self.param_dtype,
         )
+
+    @nn.nowrap
+    def _check(self) -> None:
+        machine.check_config(self.config)
+        check_dtype("param_dtype", self.param_dtype)
+        if self.dtype is not None:
+            check_dtype("dtype", self.dtype)
 
     @nn.compact
     def __call__(
         self, carry: machine.NTMState, inputs: Array
     ) -> tuple[machine.NTMState, Array]:
-        """One step: the new carry, and the output `[..., output_size]`, logits."""
+        """One step: the new carry, and the output `[..., output_size]`, logits.
+
+        Raises:
+          TypeError, ValueError: for a carry or inputs that do not fit the machine.
+        """
+        machine.check_cell_call(carry, inputs)
         # Made once, for all four of them, and only where there are none.
         made = functools.cache(
             lambda: machine.init(
@@ -108,12 +123,7 @@ class NTMCell(nn.RNNCellBase):
 
         params = {name: own(name) for name in machine.ALWAYS}
         dtype = self.dtype or self.param_dtype
-        return machine.step(
-            machine.cast(params, dtype),
-            carry,
-            inputs.astype(dtype),
-            config=self.config,
-        )
+        return machine.cell_step(params, carry, inputs, self.config, dtype)
 
     @property
     def num_feature_axes(self) -> int:

@@ -11,7 +11,7 @@ of many steps is a product of theirs, which may outgrow float32: each step multi
 by up to γ where weights tie.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +23,7 @@ from jax import Array, lax
 from ntm_jax import controllers, fast, heads
 from ntm_jax.addressing import address, softmax
 from ntm_jax.checks import (
+    check_array,
     check_arrays,
     check_count,
     check_dtype,
@@ -220,7 +221,8 @@ def start(
             raise ValueError(
                 f"params: got no ['initial'][{name!r}], which config learns"
             )
-        return initial[name]
+        # Who donates the state to a compiled step keeps the parameters.
+        return jax.tree.map(jnp.copy, initial[name])
 
     def focus(kind: str, num_heads: int) -> Array:
         shape = (num_heads, num_slots)
@@ -287,6 +289,46 @@ def step(
       TypeError, ValueError: for a state or an input that does not fit the machine.
     """
     return _step(params, state, x, config, "x")[:2]
+
+
+def cell_step(
+    params: Params,
+    carry: NTMState,
+    inputs: Array,
+    config: NTMConfig,
+    dtype: jax.typing.DTypeLike,
+) -> tuple[NTMState, Array]:
+    """`step` for a cell of Flax: computed in `dtype`, errors by the cell's names."""
+    check_cell_call(carry, inputs)
+    params, inputs = cast(params, dtype), jnp.asarray(inputs, dtype)
+    return _step(params, carry, inputs, config, "inputs")[:2]
+
+
+def check_cell_call(carry: NTMState, inputs: Array) -> None:
+    """Raises unless these are, by their kinds, what a cell is called with."""
+    if not isinstance(carry, NTMState):
+        raise TypeError(
+            f"carry: got {type(carry).__name__}, want an NTMState, such as that of "
+            "initialize_carry"
+        )
+    check_array("inputs", inputs)
+    if inputs.ndim < 1:
+        raise ValueError("inputs: got shape [], want [..., input_size]")
+
+
+def cell_batch_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The batch axes in what a cell's `initialize_carry` is given.
+
+    Raises:
+      TypeError, ValueError: for something else than `(*batch, input_size)`.
+    """
+    if not isinstance(input_shape, Sequence) or len(input_shape) == 0:
+        raise TypeError(
+            f"input_shape: got {input_shape!r}, want sizes (*batch, input_size)"
+        )
+    for size in input_shape:
+        check_count("input_shape", size, 0)
+    return tuple(input_shape[:-1])
 
 
 def _step(
