@@ -98,6 +98,49 @@ def test_backwards_in_time(layer):
 
 
 @LAYERS
+def test_backwards_in_sequences_of_other_lengths(layer):
+    """Each by itself: the padding stays at the end."""
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    mask = np.arange(T)[:, None] < LENGTHS
+
+    def flip(values):
+        values = np.array(values)
+        for b, length in enumerate(LENGTHS):
+            values[:length, b] = values[:length, b][::-1]
+        return values
+
+    state, ys = expected(config, flip(xs), mask=mask)
+    call = {"seq_lengths": jnp.asarray(LENGTHS)}
+    for keep_order, wanted in ((False, ys), (True, flip(ys))):
+        carry, outputs = layer(
+            config,
+            xs,
+            call=call,
+            reverse=True,
+            keep_order=keep_order,
+            return_carry=True,
+        )
+        close(np.where(mask[:, :, None], outputs, 0), wanted)
+        assert_same(carry, state)
+
+
+@LAYERS
+def test_several_steps_in_one_of_the_loop(layer):
+    config, xs = CONFIGS["plain"], random_inputs(T, B)
+    assert_same(layer(config, xs, unroll=2), expected(config, xs)[1])
+
+
+@LAYERS
+def test_from_a_carry_of_other_slots(layer):
+    config, xs = CONFIGS["plain"], random_inputs(T, B)
+    start = ntm_jax.initial_state(
+        params_of(config), config, num_slots=9, batch_shape=(B,)
+    )
+    result = layer(config, xs, call={"initial_carry": start}, return_carry=True)
+    assert_same(result, expected(config, xs, state=start))
+
+
+@LAYERS
 def test_each_sequence_alone_and_batch_first(layer):
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     _, ys = expected(config, xs)
@@ -137,6 +180,54 @@ def test_scanned_and_rematerialised(lift):
     assert_same(run({"params": params_of(config)}, start, xs), expected(config, xs))
 
 
+@pytest.mark.parametrize("lift", [lambda step: step, nnx.remat])
+def test_scanned_and_rematerialised_in_nnx(lift):
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    cell = NNXCell.from_params(params_of(config), config)
+
+    @nnx.jit
+    @nnx.scan(in_axes=(None, nnx.Carry, 0), out_axes=(nnx.Carry, 0))
+    def run(cell, carry, x):
+        return lift(lambda cell, carry, x: cell(carry, x))(cell, carry, x)
+
+    start = cell.initialize_carry(xs.shape[1:])
+    assert_same(run(cell, start, xs), expected(config, xs))
+
+
+def test_a_layer_of_a_rematerialised_cell_that_learns_its_start():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    cell = nn.remat(NTMCell, prevent_cse=False)(config)
+    layer = nn.RNN(cell, time_major=True, return_carry=True)
+    variables = {"params": {"cell": params_of(config)}}
+    assert_same(jax.jit(layer.apply)(variables, xs), expected(config, xs))
+
+
+def one_cell_both_ways(config, xs, kind, **options):
+    """A layer with one cell for both directions, on `[T, B, I]`."""
+    if kind == "linen":
+        cell = NTMCell(config)
+        layer = nn.Bidirectional(nn.RNN(cell), nn.RNN(cell), time_major=True, **options)
+        # The cell is the first direction's.
+        variables = {"params": {"forward_rnn": {"cell": params_of(config)}}}
+        return jax.jit(
+            lambda xs, lengths: layer.apply(variables, xs, seq_lengths=lengths)
+        )
+    cell = NNXCell.from_params(params_of(config), config)
+    layer = nnx.Bidirectional(nnx.RNN(cell), nnx.RNN(cell), time_major=True, **options)
+    return lambda xs, lengths: layer(xs, seq_lengths=lengths)
+
+
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+def test_one_cell_in_both_directions(kind):
+    config, xs = CONFIGS["plain"], random_inputs(T, B)
+    run = one_cell_both_ways(config, xs, kind, merge_fn=jnp.subtract, return_carry=True)
+    (there, back), ys = run(xs, None)
+    wanted_there, forward = expected(config, xs)
+    wanted_back, backward = expected(config, xs[::-1])
+    assert_same(ys, forward - backward[::-1])
+    assert_same((there, back), (wanted_there, wanted_back))
+
+
 def test_in_both_directions():
     config, xs = CONFIGS["plain"], random_inputs(B, T)
     layer = nn.Bidirectional(nn.RNN(NTMCell(config)), nn.RNN(NTMCell(config)))
@@ -157,6 +248,118 @@ def test_fresh_parameters_have_the_machine_s_names_and_shapes(name):
     cell = NNXCell(INPUT_SIZE, config, rngs=nnx.Rngs(0))
     assert jax.tree.map(jnp.shape, cell.params) == wanted
     assert "NTMCell" in nn.RNN(NTMCell(config)).tabulate(jax.random.key(0), xs)
+    assert "NTMCell" in nnx.tabulate(nnx.RNN(cell), xs)
+
+
+def test_under_vmap():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    layer = nn.RNN(NTMCell(config))
+    variables = {"params": {"cell": params_of(config)}}
+    mapped = jax.vmap(functools.partial(layer.apply, variables), 1, 1)
+    assert_same(jax.jit(mapped)(xs), expected(config, xs)[1])
+
+
+def two_of(config):
+    """Two machines: parameters with another axis in front."""
+    return jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf]), params_of(config))
+
+
+def assert_are_two(ys, config, xs):
+    run = jax.jit(jax.vmap(functools.partial(ntm_jax.unroll, config=config), (0, None)))
+    assert_same(ys, run(two_of(config), xs)[1])
+
+
+def test_two_cells_at_once_in_linen():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    many = nn.vmap(
+        nn.RNN,
+        in_axes=None,
+        axis_size=2,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+    )(NTMCell(config), time_major=True)
+    made = jax.eval_shape(many.init, jax.random.key(0), xs)["params"]["cell"]
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, two_of(config))
+    variables = {"params": {"cell": two_of(config)}}
+    assert_are_two(jax.jit(many.apply)(variables, xs), config, xs)
+
+
+def test_two_cells_at_once_in_nnx():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    make = nnx.vmap(lambda params: NNXCell.from_params(params, config))
+    cells = make(two_of(config))
+
+    @nnx.jit
+    @nnx.vmap(in_axes=(0, None))
+    def run(cell, xs):
+        return nnx.RNN(cell, time_major=True)(xs)
+
+    assert_are_two(run(cells, xs), config, xs)
+
+
+def test_split_and_merged():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    cell = NNXCell.from_params(params_of(config), config)
+    graph, state = nnx.split(nnx.RNN(cell, time_major=True))
+    assert not nnx.filter_state(state, nnx.Not(nnx.Any(nnx.Param, nnx.RngState)))
+
+    @jax.jit
+    def run(state, xs):
+        return nnx.merge(graph, state)(xs)
+
+    assert_same(run(state, xs), expected(config, xs)[1])
+    opposite = jax.tree.map(
+        lambda leaf: -leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state
+    )
+    nnx.update(cell, opposite["cell"])
+    jax.tree.map(close, cell.params, jax.tree.map(jnp.negative, params_of(config)))
+
+
+def test_from_form_to_form_and_back():
+    """Linen to pure to NNX to Linen: the same arrays under the same names."""
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    layer = nn.RNN(NTMCell(config), time_major=True)
+    variables = jax.jit(layer.init)(jax.random.key(0), xs)
+    cell = NNXCell.from_params(variables["params"]["cell"], config)
+    jax.tree.map(
+        np.testing.assert_array_equal, {"params": {"cell": cell.params}}, variables
+    )
+
+
+class Memory(nn.Module):
+    """A Linen layer over `unroll` itself."""
+
+    config: ntm_jax.NTMConfig
+
+    @nn.compact
+    def __call__(self, xs, **flags):
+        params = self.param("ntm", ntm_jax.init, self.config, xs.shape[-1])
+        return ntm_jax.unroll(params, xs, config=self.config, **flags)
+
+
+def test_resets_and_masks_in_a_model_of_linen_or_nnx():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    flags = {
+        "reset": jnp.arange(T)[:, None] == jnp.array([[1, 0, 3]]),
+        "mask": jnp.arange(T)[:, None] < jnp.array([[4, 5, 3]]),
+    }
+    params = params_of(config)
+    wanted = expected(config, xs, **flags)
+    layer = Memory(config)
+    made = jax.eval_shape(layer.init, jax.random.key(0), xs)["params"]["ntm"]
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, params)
+    result = jax.jit(layer.apply)({"params": {"ntm": params}}, xs, **flags)
+    assert_same(result, wanted)
+
+    @nnx.jit
+    @nnx.value_and_grad(has_aux=True)
+    def loss(cell):
+        ended = ntm_jax.unroll(cell.params, xs, config=cell.config, **flags)
+        return jnp.sum(ended[1] ** 2), ended
+
+    (_, result), gradients = loss(NNXCell.from_params(params, config))
+    assert_same(result, wanted)
+    assert all(leaf.any() for leaf in jax.tree.leaves(gradients["weights"]["initial"]))
 
 
 def test_gradients_are_those_of_unroll():
