@@ -12,9 +12,14 @@
 
 The parameters of a cell are those of `ntm_jax.init`, under the same names: what is at
 `variables["params"]` of a cell alone, and at `["cell"]` of it in `nn.RNN`, goes to
-`ntm_jax.step` and `ntm_jax.unroll` as it is, and the other way. To train on long
-sequences `unroll` is the better choice: it keeps a quarter of what `nn.RNN` keeps for
-the way back (`nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` keeps little too).
+`ntm_jax.step` and `ntm_jax.unroll` as it is, and the other way.
+
+For long sequences, or such of several lengths, `ntm_jax.unroll` with a mask is the
+better choice, also in a Linen module (`self.param("memory", ntm_jax.init, config,
+xs.shape[-1])` are parameters for it). With `seq_lengths` and `return_carry=True`,
+`nn.RNN` keeps the state after every step. At 1,000 steps of 16 sequences on 128 slots
+of 20 that is 186 MiB forwards and 1,465 with the gradient, where `unroll` takes 15 and
+292; of `nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655.
 """
 
 import functools

@@ -66,6 +66,11 @@ def init(
 ) -> Params:
     """Fresh parameters: a nested dict of arrays under Flax's names.
 
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> sorted(params), params["output"]["kernel"].shape
+    (['controller', 'output', 'read_heads', 'write_heads'], (120, 8))
+
     Args:
       key: of `jax.random.key`.
       config: of the machine.
@@ -168,6 +173,11 @@ def initial_state(
 ) -> NTMState:
     """The state before the first step.
 
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> initial_state(params, config, num_slots=1024, batch_shape=(16,)).memory.shape
+    (16, 1024, 20)
+
     Args:
       params: of `init`.
       config: of the machine.
@@ -215,14 +225,15 @@ def start(
     dtype: jax.typing.DTypeLike,
 ) -> NTMState:
     """`initial_state` of what is learned of it, for arguments that fit."""
+    r, m = config.num_read_heads, config.slot_size
 
-    def learned(name: str) -> PyTree:
-        if name not in initial:
-            raise ValueError(
-                f"params: got no ['initial'][{name!r}], which config learns"
-            )
+    def learned(name: str, axes: str, shape: tuple[int, int]) -> Array:
+        where = f"params['initial'][{name!r}]"
+        leaf = _learned(initial, name)
+        check_float_array(where, leaf)
+        check_shape(where, leaf, shape, axes)
         # Who donates the state to a compiled step keeps the parameters.
-        return jax.tree.map(jnp.copy, initial[name])
+        return jnp.copy(leaf)
 
     def focus(kind: str, num_heads: int) -> Array:
         shape = (num_heads, num_slots)
@@ -234,33 +245,26 @@ def start(
             case "none":
                 return jnp.zeros(shape, dtype)
             case "learned":
-                return softmax(learned(f"{kind}_focus"))
+                return softmax(learned(f"{kind}_focus", "heads N", shape))
 
     if config.initial_memory == "learned":
-        memory = learned("memory")
+        memory = learned("memory", "N M", (num_slots, m))
     else:
         memory = initial_memory(
             num_slots, config.slot_size, config.initial_memory, dtype
         )
     if config.initial_read == "learned":
-        reads = learned("reads")
+        reads = learned("reads", "R M", (r, m))
     else:
-        reads = jnp.zeros((config.num_read_heads, config.slot_size), dtype)
+        reads = jnp.zeros((r, m), dtype)
+    # The carry of a cell depends on its own size, not on that of its input.
+    carry = controllers.initial_carry(config.controller, 1, ())
     if config.initial_carry == "learned":
-        # Whatever file they come from may have made a list of the cell's own kind.
-        own = jax.eval_shape(
-            lambda: controllers.initial_carry(config.controller, 1, ())
-        )
-        carry = jax.tree.unflatten(
-            jax.tree.structure(own), jax.tree.leaves(learned("carry"))
-        )
-    else:
-        # The carry of a cell depends on its own size, not on that of its input.
-        carry = controllers.initial_carry(config.controller, 1, ())
+        carry = _learned_carry(initial, carry)
 
     state = NTMState(
         memory=memory,
-        read_weights=focus("read", config.num_read_heads),
+        read_weights=focus("read", r),
         write_weights=focus("write", config.num_write_heads),
         reads=reads,
         controller=carry,
@@ -271,10 +275,41 @@ def start(
     )
 
 
+def _learned(initial: Params, name: str) -> PyTree:
+    """One entry of `params["initial"]`."""
+    if not isinstance(initial, Mapping) or name not in initial:
+        raise ValueError(f"params: got no ['initial'][{name!r}], which config learns")
+    return initial[name]
+
+
+def _learned_carry(initial: Params, own: PyTree) -> PyTree:
+    """The learned carry in the structure and shapes of the controller's own."""
+    # Whatever file they come from may have made a list of the cell's own kind.
+    leaves, wanted = jax.tree.leaves(_learned(initial, "carry")), jax.tree.leaves(own)
+    where = "params['initial']['carry']"
+    if len(leaves) != len(wanted):
+        raise ValueError(
+            f"{where}: got {len(leaves)} arrays, want {len(wanted)}, as many as the "
+            "controller's own carry has"
+        )
+    for leaf, want in zip(leaves, wanted):
+        check_array(where, leaf)
+        check_shape(where, leaf, want.shape, "...")
+    # Copies: who donates the state to a compiled step keeps the parameters.
+    return jax.tree.unflatten(jax.tree.structure(own), map(jnp.copy, leaves))
+
+
 def step(
     params: Params, state: NTMState, x: Array, *, config: NTMConfig
 ) -> tuple[NTMState, Array]:
     """One time step. `functools.partial(step, params, config=config)` scans as it is.
+
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> state = initial_state(params, config)
+    >>> state, y = step(params, state, jnp.ones(9), config=config)
+    >>> y.shape
+    (8,)
 
     Args:
       params: of `init`.
@@ -415,6 +450,13 @@ def unroll(
     derivatives; for others scan `step` yourself. Batch axes of `xs` cost less than
     `jax.vmap` over sequences.
 
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> mask = jnp.arange(41)[:, None] < jnp.array([[41, 30]])  # two lengths
+    >>> state, ys = unroll(params, jnp.ones((41, 2, 9)), config=config, mask=mask)
+    >>> ys.shape
+    (41, 2, 8)
+
     Args:
       params: of `init`.
       xs: `[T, ..., input_size]`.
@@ -489,6 +531,12 @@ def trace(
     reset: Array | None = None,
 ) -> Trace:
     """All that happens in `unroll`, step by step, to look at and to draw.
+
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> what_it_did = trace(params, jnp.ones((41, 9)), config=config)
+    >>> what_it_did.states.write_weights.shape  # where the write head looked
+    (41, 1, 128)
 
     Args:
       params: of `init`.
@@ -594,6 +642,7 @@ def check_fit(
             f"{jax.tree.structure(wanted)}, the controller's own carry"
         )
     for leaf, want in zip(jax.tree.leaves(state.controller), jax.tree.leaves(wanted)):
+        check_array("state.controller", leaf)
         check_shape("state.controller", leaf, want.shape, "...")
         if jnp.issubdtype(want.dtype, jnp.floating):
             _check_same_dtype("state.controller", leaf, params)
@@ -605,9 +654,9 @@ def check_params(params: Params, config: NTMConfig) -> None:
         raise TypeError(f"params: got {type(params).__name__}, want a dict of init")
     m, reach = config.slot_size, config.shift_range
     kernels = {
+        "output": (config.output_size,),
         "read_heads": (config.num_read_heads, heads.addressing_size(m, reach)),
         "write_heads": (config.num_write_heads, heads.writing_size(m, reach)),
-        "output": (config.output_size,),
     }
     for name in ALWAYS:
         if name not in params:
@@ -615,17 +664,22 @@ def check_params(params: Params, config: NTMConfig) -> None:
     for name, sizes in kernels.items():
         axes = "O" if name == "output" else "heads P"
         for entry, shape, letters in (
-            ("kernel", (None, *sizes), f"H {axes}"),
             ("bias", sizes, axes),
+            ("kernel", (None, *sizes), f"H {axes}"),
         ):
             where = f"params[{name!r}][{entry!r}]"
             if not isinstance(params[name], Mapping) or entry not in params[name]:
                 raise ValueError(f"params: got no {where}, want that of init")
             check_float_array(where, params[name][entry])
             check_shape(where, params[name][entry], shape, letters)
+            _check_same_dtype(where, params[name][entry], params)
+    for leaf in jax.tree.leaves(params["controller"]):
+        check_array("params['controller']", leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            _check_same_dtype("params['controller']", leaf, params)
     shapes = {name: list(params[name]["kernel"].shape) for name in kernels}
     hidden_size = shapes["read_heads"][0]
-    rows = [hidden_size, hidden_size, hidden_size + config.num_read_heads * m]
+    rows = [hidden_size + config.num_read_heads * m, hidden_size, hidden_size]
     if [shape[0] for shape in shapes.values()] != rows:
         raise ValueError(
             f"params: got kernels of the shapes {shapes}, want H rows in read_heads "

@@ -13,7 +13,9 @@
 ... )
 
 `NTMCell.params` are those of `ntm_jax.init`, under the same names, and
-`NTMCell.from_params` makes a cell of them.
+`NTMCell.from_params` makes a cell of them. So `unroll` serves in an NNX model too, and
+its masks and resets with it: for long sequences it is the better choice, as
+`ntm_jax.linen` tells with numbers.
 """
 
 from typing import Any

@@ -411,22 +411,92 @@ def test_dtypes_are_those_asked_for(options, held, computed, name):
         assert {leaf.dtype.name for leaf in jax.tree.leaves(result)} == {computed}
 
 
-def test_what_does_not_fit_is_named():
-    config = CONFIGS["plain"]
-    with pytest.raises(TypeError, match="config: got dict, want an NTMConfig"):
-        NNXCell.from_params(params_of(config), {})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"params: got .*, want 'controller' among"):
-        NNXCell.from_params({}, config)
-    with pytest.raises(ValueError, match="want 2, the input_size"):
-        through_nnx(config, jnp.zeros((T, B, INPUT_SIZE + 1)))
-    with pytest.raises(ValueError, match="want 2, the input_size"):
-        linen(config, jnp.zeros((T, B, INPUT_SIZE + 1)))
-    with pytest.raises(TypeError, match=r"config: got .*dict, want an NTMConfig"):
-        NTMCell({}).initialize_carry(jax.random.key(0), (2,))  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"dtype: got dtype .*float16.*, want float32"):
-        NNXCell(2, config, dtype=jnp.float16, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"got no \['initial'\]"):
-        NNXCell.from_params(params_of(config), make_config(**LEARNED))
+CONFIG, KEY = CONFIGS["plain"], jax.random.key(0)
+PARAMS, STATE = params_of(CONFIG), ntm_jax.initial_state(params_of(CONFIG), CONFIG)
+RNGS = {"rngs": nnx.Rngs(0)}
+
+
+def of_linen(config: Any = CONFIG, **options):
+    cell = NTMCell(config, **options)
+    return (
+        functools.partial(cell.apply, {"params": PARAMS}),
+        functools.partial(cell.initialize_carry, KEY),
+        functools.partial(cell.init, KEY),
+    )
+
+
+def of_nnx(config: Any = CONFIG, **options):
+    cell = NNXCell.from_params(PARAMS, config, **options)
+    return cell, cell.initialize_carry, cell
+
+
+X = np.zeros(INPUT_SIZE, np.float32)
+WRONG_CALLS = [
+    (0, ((1,), X), "carry: got tuple, want an NTMState"),
+    (0, (STATE, [0.0, 0.0]), "inputs: got list, want an array"),
+    (0, (STATE, 1.0), "inputs: got float, want an array"),
+    (0, (STATE, X[0]), r"inputs: got shape \[\], want \[..., input_size\]"),
+    (0, (STATE, np.zeros(3)), "inputs: got width 3, want 2, the input_size"),
+    (0, (STATE, np.zeros((4, 2))), r"state.memory: got shape \[5, 3\], want .*4, 5, 3"),
+    (1, (3,), "input_shape: got 3, want sizes"),
+    (1, ((),), r"input_shape: got \(\), want sizes"),
+    (1, ((2.5, 2),), "input_shape: got 2.5, want a whole number"),
+    (2, ((1,), X), "carry: got tuple, want an NTMState"),
+    (2, (STATE, [0.0, 0.0]), "inputs: got list, want an array"),
+    (2, (STATE, X[0]), r"inputs: got shape \[\]"),
+]
+WRONG_CELLS = [
+    (lambda: NNXCell.from_params(PARAMS, {}), "config: got dict, want an NTMConfig"),  # type: ignore[arg-type]
+    (
+        lambda: NNXCell.from_params({}, CONFIG),
+        "params: got .*, want 'controller' among",
+    ),
+    (
+        lambda: NNXCell.from_params(PARAMS, make_config(**LEARNED)),
+        r"got no \['initial'\]",
+    ),
+    (lambda: NNXCell.from_params([PARAMS], CONFIG), "params: got list, want a dict"),  # type: ignore[arg-type]
+    (lambda: NNXCell(0, CONFIG, **RNGS), "in_features: got 0, want a whole number"),
+    (lambda: NNXCell(2.0, CONFIG, **RNGS), "in_features: got 2.0, want a whole"),  # type: ignore[arg-type]
+    (lambda: NNXCell(2, None, **RNGS), "config: got NoneType, want an NTMConfig"),  # type: ignore[arg-type]
+    (lambda: NNXCell(2, CONFIG, rngs=0), "rngs: got int, want an nnx.Rngs"),  # type: ignore[arg-type]
+    (
+        lambda: NNXCell(2, CONFIG, dtype=jnp.float16, **RNGS),
+        "^dtype: got dtype .*float16.*, want float32",
+    ),
+    (
+        lambda: NNXCell(2, CONFIG, param_dtype=jnp.float16, **RNGS),
+        "param_dtype: got dtype .*float16.*, want float32",
+    ),
+    (
+        lambda: of_linen(dtype=jnp.float16)[0](STATE, X),
+        "^dtype: got dtype .*float16.*, want float32",
+    ),
+    (
+        lambda: of_linen(param_dtype=jnp.int32)[2](STATE, X),
+        "param_dtype: got dtype .*int32.*, want float32",
+    ),
+    (lambda: of_linen({})[1]((2,)), "config: got .*dict, want an NTMConfig"),
+]
+
+
+@pytest.mark.parametrize(("which", "arguments", "message"), WRONG_CALLS)
+@pytest.mark.parametrize("kind", [of_linen, of_nnx])
+def test_a_call_that_does_not_fit_is_named(kind, which, arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        kind()[which](*arguments)
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG_CELLS)
+def test_a_cell_that_cannot_be_is_named(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_a_layer_names_the_width_it_wants():
+    for layer in (linen, through_nnx):
+        with pytest.raises(ValueError, match="inputs: got width 3, want 2, the input"):
+            layer(CONFIG, jnp.zeros((T, B, INPUT_SIZE + 1)))
 
 
 def test_the_first_carry_of_a_cell_alone():
