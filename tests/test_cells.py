@@ -272,7 +272,7 @@ def test_two_cells_at_once_in_linen():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     many = nn.vmap(
         nn.RNN,
-        in_axes=None,
+        in_axes=None,  # type: ignore[arg-type]
         axis_size=2,
         variable_axes={"params": 0},
         split_rngs={"params": True},
@@ -338,7 +338,7 @@ class Memory(nn.Module):
 
 def test_resets_and_masks_in_a_model_of_linen_or_nnx():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
-    flags = {
+    flags: Any = {
         "reset": jnp.arange(T)[:, None] == jnp.array([[1, 0, 3]]),
         "mask": jnp.arange(T)[:, None] < jnp.array([[4, 5, 3]]),
     }

@@ -173,10 +173,9 @@ def test_learned_slots_are_as_many_as_they_are():
         read_weights=jnp.ones((2, 6)) / 6,
         write_weights=jnp.ones((2, 6)) / 6,
     )
+    reset = jnp.asarray(RESET[:, 0])
     with pytest.raises(ValueError, match=r"num_slots: got 6, want 5.*initial_memory"):
-        ntm_jax.unroll(
-            params, random_inputs(T), config=config, state=more, reset=RESET[:, 0]
-        )
+        ntm_jax.unroll(params, random_inputs(T), config=config, state=more, reset=reset)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -192,11 +191,16 @@ def test_a_trace_starts_afresh_likewise(name):
 
 
 def test_the_second_call_with_other_flags_does_not_compile_again():
-    xs = random_inputs(T, B)
-    unroll(xs, reset=RESET)
-    before = unroll._cache_size()
-    unroll(xs, reset=~RESET)
-    assert unroll._cache_size() == before
+    traced = []
+
+    @jax.jit
+    def run(xs, reset):
+        traced.append(reset)
+        return ntm_jax.unroll(PARAMS, xs, config=CONFIGS["plain"], reset=reset)
+
+    run(random_inputs(T, B), RESET)
+    run(random_inputs(T, B), ~RESET)
+    assert len(traced) == 1
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float64])
