@@ -37,8 +37,9 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
     w_c(i) = softmax_i(β cos(k, M(i))), with cos = 0 where the key or the slot is zero.
 
     >>> memory = jnp.array([[2.0, 0.0], [0.0, 2.0]])
-    >>> content_weights(memory, jnp.array([1.0, 0.0]), jnp.array(3.0)).round(2)
-    Array([0.95, 0.05], dtype=float32)
+    >>> focus = content_weights(memory, jnp.array([1.0, 0.0]), jnp.array(3.0))
+    >>> [round(float(weight), 2) for weight in focus]
+    [0.95, 0.05]
 
     Args:
       memory: `[..., N, M]`, M.
@@ -154,8 +155,9 @@ def sharpen(weights: Array, gamma: Array) -> Array:
 
     On a weighting the gradient is at most 2 γ N times as large as the one it is given.
 
-    >>> sharpen(jnp.array([0.25, 0.75]), jnp.array(2.0)).round(2)
-    Array([0.1, 0.9], dtype=float32)
+    >>> focus = sharpen(jnp.array([0.25, 0.75]), jnp.array(2.0))
+    >>> [round(float(weight), 2) for weight in focus]
+    [0.1, 0.9]
 
     Args:
       weights: `[..., N]`, w~ >= 0 of any size; a negative one counts as 0.
@@ -201,8 +203,8 @@ def address(
     ...     shift=jnp.array([0.0, 0.0, 1.0]),  # and from there to the next, the first
     ...     gamma=jnp.array(1.0),
     ... )
-    >>> focus.round(2)
-    Array([1., 0., 0.], dtype=float32)
+    >>> [round(float(weight), 2) for weight in focus]
+    [1.0, 0.0, 0.0]
 
     Args:
       memory: `[..., N, M]`, M.

@@ -41,16 +41,20 @@ SIGNATURES = {
 }
 
 LINEN = {
-    "NTMCell": "(config, dtype=None, param_dtype=float32, *, parent, name=None)",
+    "NTMCell": "(config, dtype=None, param_dtype=float32)",
     "NTMCell.initialize_carry": "(self, rng, input_shape)",
     "NTMCell.__call__": "(self, carry, inputs)",
 }
 NNX = {
-    "NTMCell": "(in_features, config, *, dtype=None, param_dtype=float32, rngs)",
+    "NTMCell.__init__": (
+        "(self, in_features, config, *, dtype=None, param_dtype=float32, rngs)"
+    ),
     "NTMCell.from_params": "(params, config, *, dtype=None)",
     "NTMCell.initialize_carry": "(self, input_shape, rngs=None, carry_init=None)",
     "NTMCell.__call__": "(self, carry, inputs)",
 }
+# What Flax adds to every Linen module.
+FLAX_OWN = ("parent", "name")
 # Made by the library, not by its users.
 RESULTS = ("NTMState", "Trace")
 CELLS = [
@@ -63,6 +67,8 @@ def signature(function):
     """Names, kinds and defaults of the parameters, as they stand in the source."""
     parameters = []
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in FLAX_OWN:
+            continue
         default = parameter.default
         if default is not parameter.empty and hasattr(default, "__name__"):
             default = Named(default.__name__)
