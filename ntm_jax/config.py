@@ -26,7 +26,7 @@ class NTMConfig:
       output_size: width of the output, which is logits.
       num_slots: N, slots of the memory; `initial_state` may override it.
       slot_size: M, width of a slot.
-      num_read_heads: R.
+      num_read_heads: R, of one machine.
       num_write_heads: W.
       shift_range: how far one step may shift a focus, each way.
       controller: an LSTM of 100 units unless given: `lstm`, `gru`, `feed_forward`, or
