@@ -90,6 +90,10 @@ class NTMConfig:
                 f"controller: got {self.controller!r}, want a flax.linen module, such "
                 "as ntm_jax.lstm(100)"
             )
+        if self.controller.parent is not None:
+            # Made within a module of Flax, which has made it a part of itself.
+            free = self.controller.clone(parent=None, name=None, _deep_clone=True)
+            object.__setattr__(self, "controller", free)
         try:
             hash(self.controller)
         except TypeError:

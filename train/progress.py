@@ -66,7 +66,7 @@ class Progress:
         """
         numbers = f"loss {loss_bits:.3g} wrong {wrong_bits:.3g} bits {rate:.0f} seq/s"
         if self._seeds > 1:
-            numbers += f" {solved}/{self._seeds} solved"
+            numbers += f" {solved} solved"
         self._bar.update(self._task, completed=step, total=total, numbers=numbers)
         if not self._console.is_terminal:
             line = (

@@ -1,6 +1,7 @@
 """What TensorBoard shows of a run beside its numbers: histograms and pictures."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,7 +35,8 @@ def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
     """A histogram of every parameter of every seed."""
     params = jax.device_get(states.params)
     for i, seed in enumerate(run.config.seeds()):
-        for name, values in flatten_dict(member(params, i), sep="/").items():
+        named: dict[str, Any] = flatten_dict(member(params, i), sep="/")
+        for name, values in named.items():
             run.show_histogram(step, f"parameters/{name}", values, seed=seed)
 
 
