@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import urllib.parse
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import yaml
 from sphinx.util.inventory import InventoryFile
 
 import ntm_jax
@@ -147,6 +149,17 @@ def test_the_site_documents_every_public_name(site):
         *(f"{module.__name__}.NTMCell" for module in (ntm_jax.linen, ntm_jax.nnx)),
     ]
     assert set(wanted) <= found, sorted(set(wanted) - found)
+
+
+def test_the_citation_is_of_this_version_and_place():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["version"] == ntm_jax.__version__
+    assert cited["title"] == project["name"]
+    assert cited["license"] == project["license"]
+    assert cited["authors"] == project["authors"]
+    assert cited["repository-code"] == project["urls"]["Repository"]
 
 
 def test_readme_tests_as_ci_does():
