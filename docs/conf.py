@@ -43,6 +43,8 @@ autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
+autodoc_default_options = {"exclude-members": "replace"}  # of every pytree of Flax
 maximum_signature_line_length = 70
 toc_object_entries_show_parents = "hide"
 

@@ -99,13 +99,13 @@ class Links(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
+        found = {name: value for name, value in attrs if value}
         if "id" in found:
             self.anchors.add(found["id"])
-        if tag == "a" and found.get("href"):
+        if tag == "a" and "href" in found:
             self.leads_to.append(found["href"])
         if tag in ("img", "script", "link"):
-            self.loads += [found[name] for name in ("src", "href") if found.get(name)]
+            self.loads += [found[name] for name in ("src", "href") if name in found]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 from rich.console import Console
-from tensorboardX.proto import event_pb2
+from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
@@ -95,7 +95,7 @@ def events_of(folder: Path) -> list[tuple[int, str, str]]:
         data = path.read_bytes()
         while data:  # length, its checksum, the event, its checksum
             end = 12 + int.from_bytes(data[:8], "little")
-            event = event_pb2.Event.FromString(data[12:end])
+            event = Event.FromString(data[12:end])
             found += [
                 (event.step, value.WhichOneof("value"), value.tag)
                 for value in event.summary.value

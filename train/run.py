@@ -26,8 +26,6 @@ from train.population import spread_seeds
 
 # What a run that was killed as it started may have left.
 _UNFINISHED = {"config.json.tmp"}
-# Of a histogram, evenly from the least to the largest number.
-_BINS = 64
 # What is read of every entry of an evaluation, beside its machine and difficulty.
 _WANTED = {
     "step",
@@ -140,7 +138,9 @@ class RunFolder:
     ) -> None:
         """Adds the distribution of some numbers to the TensorBoard events."""
         if events := self._events.get(seed):
-            events.add_histogram(name, np.asarray(values), step, bins=_BINS)
+            # The writer's bins end at 1e20.
+            within = np.clip(np.asarray(values, np.float64), -1e19, 1e19)
+            events.add_histogram(name, within, step)
 
     def show_picture(
         self, step: int, name: str, pixels: np.ndarray, *, seed: int
