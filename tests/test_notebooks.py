@@ -5,7 +5,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
@@ -58,11 +57,11 @@ def test_it_runs_without_an_error_or_a_warning(path, tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
-    kernel = AsyncKernelManager(transport="ipc", kernel_name="python3")
     client = NotebookClient(
         notebook,
-        km=kernel,
+        kernel_name="python3",
         timeout=600,
+        startup_timeout=300,
         resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute()  # raises what a cell raises
