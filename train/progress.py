@@ -64,7 +64,8 @@ class Progress:
           wrong_bits: per sequence.
           rate: sequences per second, of all seeds together.
         """
-        numbers = f"loss {loss_bits:.3g} wrong {wrong_bits:.3g} bits {rate:.0f} seq/s"
+        loss, wrong = (_short(bits) for bits in (loss_bits, wrong_bits))
+        numbers = f"loss {loss} wrong {wrong} bits {rate:.0f} seq/s"
         if self._seeds > 1:
             numbers += f" {solved} solved"
         self._bar.update(self._task, completed=step, total=total, numbers=numbers)
@@ -76,3 +77,8 @@ class Progress:
             if self._seeds > 1:
                 line += f"; {solved} of {self._seeds} solved"
             self._console.print(line)
+
+
+def _short(number: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{number:.3g}" if number < 1000 else f"{number:.0f}"
