@@ -31,7 +31,7 @@ class NTMConfig:
       output_size: width of the output, which is logits.
       num_slots: N, slots of the memory; `initial_state` may override it.
       slot_size: M, width of a slot.
-      num_read_heads: R.
+      num_read_heads: R, of one machine.
       num_write_heads: W.
       shift_range: how far one step may shift a focus, each way.
       controller: an LSTM of 100 units unless given: `lstm`, `gru`, `feed_forward`, or
@@ -105,6 +105,10 @@ class NTMConfig:
                 f"controller: got {self.controller!r}, want a flax.linen module, such "
                 "as ntm_jax.lstm(100)"
             )
+        if self.controller.parent is not None:
+            # Made within a module of Flax, which has made it a part of itself.
+            free = self.controller.clone(parent=None, name=None, _deep_clone=True)
+            object.__setattr__(self, "controller", free)
         try:
             hash(self.controller)
         except TypeError:

@@ -233,10 +233,12 @@ def _stack(
     check_count("units", units)
     check_count("num_layers", num_layers)
     check_positive("input_scale", input_scale)
+    # Where this is called within a module of Flax, they are not to be parts of it.
     cells = tuple(
-        cell(units, kernel_init=_scaled(input_scale)) for _ in range(num_layers)
+        cell(units, kernel_init=_scaled(input_scale), parent=None)
+        for _ in range(num_layers)
     )
-    return cells[0] if num_layers == 1 else Stack(cells)
+    return cells[0] if num_layers == 1 else Stack(cells, parent=None)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -510,3 +511,30 @@ def test_the_first_carry_of_a_cell_alone():
     carry, made = cell.init_with_output(key, key, shape, method="initialize_carry")
     made = cell.init(key, carry, jnp.zeros(shape))["params"]
     assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, params)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ntm_jax.lstm(3, num_layers=2),
+        lambda: ntm_jax.feed_forward(3),
+        lambda: nn.GRUCell(3),
+    ],
+)
+def test_a_config_made_within_a_module_is_that_made_outside(make):
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, xs):
+            configs.append(make_config(controller=make()))
+            return nn.RNN(NTMCell(configs[-1]))(xs)
+
+    configs = [make_config(controller=make())]
+    xs = jnp.ones((B, T, INPUT_SIZE))
+    variables = jax.eval_shape(Model().init, jax.random.key(0), xs)
+    outside, inside = configs
+    assert inside == outside
+    assert hash(inside) == hash(outside)
+    wanted = jax.eval_shape(
+        lambda key: ntm_jax.init(key, outside, INPUT_SIZE), jax.random.key(0)
+    )
+    chex.assert_trees_all_equal_shapes(variables["params"]["NTMCell_0"], wanted)

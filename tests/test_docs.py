@@ -3,22 +3,37 @@
 import functools
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
+import urllib.parse
+from html.parser import HTMLParser
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import yaml
+from sphinx.util.inventory import InventoryFile
 from state_dicts import INPUTS, PAIR, pytorch_ntm_dict
 
 import ntm_jax
+import ntm_jax.linen
+import ntm_jax.nnx
+import tasks
 from benchmarks import record, solve, step
 from ntm_jax import interop
 from train import cli, evaluate, import_torch, main, ship, study
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def name(page: Path) -> str:
+    """Of a page, to name its test by."""
+    return str(page.relative_to(ROOT))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -34,14 +49,15 @@ def run(page: Path) -> dict:
     return names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_python_blocks_run(page):
     run(page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_within_the_repository_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if not target.startswith(("http:", "https:", "mailto:")):
             assert (page.parent / target).stat().st_size > 0, target
 
@@ -58,7 +74,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_have_the_flags_that_they_are_shown_with(page):
     shown = [
         re.split(r"; done|&&", line)[0].replace("$seed", "1")
@@ -75,6 +91,80 @@ def test_commands_have_the_flags_that_they_are_shown_with(page):
                 cli.parse(flags, words, prog=prog)
             else:
                 cli.parse_from_preset(flags, words, prog=prog, **changed)
+
+
+class Links(HTMLParser):
+    """What a page of the site has, and what it leads to or loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.leads_to: list[str] = []
+        self.loads: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = {name: value for name, value in attrs if value}
+        if "id" in found:
+            self.anchors.add(found["id"])
+        if tag == "a" and "href" in found:
+            self.leads_to.append(found["href"])
+        if tag in ("img", "script", "link"):
+            self.loads += [found[name] for name in ("src", "href") if name in found]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The folder of the site, which is built without a warning."""
+    folder = tmp_path_factory.mktemp("site")
+    build = ("sphinx", "-W", "--keep-going", "-q", "-d", str(folder / "cache"))
+    done = subprocess.run(
+        [sys.executable, "-m", *build, str(ROOT / "docs"), str(folder / "html")],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder / "html"
+
+
+def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_afar(site):
+    pages = {page: Links(page.read_text()) for page in sorted(site.rglob("*.html"))}
+    for page, links in pages.items():
+        for link in [*links.leads_to, *links.loads]:
+            url = urllib.parse.urlsplit(link)
+            if url.scheme or url.netloc:
+                assert link in links.leads_to, f"{page.name} loads {link}"
+                continue
+            path = urllib.parse.unquote(url.path)
+            file = (page.parent / path).resolve() if path else page
+            assert file.is_file(), f"{page.name}: {link}"
+            if url.fragment and file in pages:
+                anchors = pages[file].anchors
+                assert urllib.parse.unquote(url.fragment) in anchors, (
+                    f"{page.name}: {link}"
+                )
+
+
+def test_the_site_documents_every_public_name(site):
+    documented = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
+    found = {name for kind in documented.values() for name in kind}
+    wanted = [
+        *(f"ntm_jax.{name}" for name in ntm_jax.__all__),
+        *(f"tasks.{name}" for name in tasks.__all__),
+        *(f"{module.__name__}.NTMCell" for module in (ntm_jax.linen, ntm_jax.nnx)),
+    ]
+    assert set(wanted) <= found, sorted(set(wanted) - found)
+
+
+def test_the_citation_is_of_this_version_and_place():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["version"] == ntm_jax.__version__
+    assert cited["title"] == project["name"]
+    assert cited["license"] == project["license"]
+    assert cited["authors"] == project["authors"]
+    assert cited["repository-code"] == project["urls"]["Repository"]
 
 
 def test_readme_tests_as_ci_does():

@@ -1,6 +1,7 @@
 """The trainer: it learns, it goes on exactly where it was, and it loses nothing."""
 
 import dataclasses
+import io
 import itertools
 import json
 import shutil
@@ -16,6 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
+from rich.console import Console
+from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
@@ -38,6 +42,7 @@ from train.loop import (
 from train.optimizer import make_optimizer
 from train.population import member
 from train.presets import PRESETS, preset
+from train.progress import Progress
 from train.run import RunFolder
 
 
@@ -81,6 +86,73 @@ def test_a_run_leaves_all_that_it_promises(finished):
     }
     assert list((finished / "tensorboard" / "seed_0").glob("events.out.tfevents.*"))
     assert Checkpoints(finished / "checkpoints").latest_step() == 60
+
+
+def events_of(folder: Path) -> list[tuple[int, str, str]]:
+    """Step, kind and name of all that was written for TensorBoard."""
+    found = []
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        data = path.read_bytes()
+        while data:  # length, its checksum, the event, its checksum
+            end = 12 + int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12:end])
+            found += [
+                (event.step, value.WhichOneof("value"), value.tag)
+                for value in event.summary.value
+            ]
+            data = data[end + 4 :]
+    return found
+
+
+def test_tensorboard_has_numbers_histograms_and_pictures(finished):
+    events = events_of(finished / "tensorboard" / "seed_0")
+    tags = {kind: {tag for _, of, tag in events if of == kind} for _, kind, _ in events}
+    assert {"train/loss_bits", "validation/error"} <= tags["simple_value"]
+    params = flatten_dict(RunFolder.open(finished).restore().params, sep="/")
+    emitted = itertools.product(("read", "write"), ("strength", "gate", "gamma"))
+    assert tags["histo"] == {
+        *(f"parameters/{name}" for name in params),
+        *(f"{kind}_heads/{name}" for kind, name in emitted),
+    }
+    drawn = {path.stem for path in (finished / "figures").glob("*.png")}
+    pictures = {"machine/focus", *(f"figures/{name}" for name in drawn)}
+    assert tags["image"] == pictures
+    at = {tag: [step for step, _, own in events if own == tag] for _, _, tag in events}
+    for shown in ("parameters/output/bias", "machine/focus"):
+        assert at[shown] == [20, 40, 60]
+    assert at["figures/learning_curve"] == [60]
+
+
+def test_a_quiet_run_prints_one_json_object(finished, capsys):
+    assert main.main([f"--workdir={finished}", "--quiet", *flags(TINY)]) == 0
+    captured = capsys.readouterr()
+    (line,) = captured.out.splitlines()
+    told = json.loads(line)
+    assert told["workdir"] == str(finished)
+    assert told["evaluation"] == RunFolder.open(finished).evaluation()
+    assert all(Path(path).is_file() for path in told["figures"])
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize("seeds", [1, 20])
+def test_the_bar_fits_a_usual_terminal(seeds):
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, force_terminal=True, color_system=None)
+    with Progress(console, 20_000, 0, seeds) as progress:
+        progress.report(
+            5300, 20_000, solved=3, loss_bits=1234.5, wrong_bits=103.25, rate=1234.5
+        )
+    last = [line for line in screen.getvalue().splitlines() if "left" in line][-1]
+    for shown in (
+        "5300/20000",
+        "loss 1234",
+        "wrong 103 bits",
+        "1234 seq/s",
+        "left",
+    ):
+        assert shown in last
+    assert ("3 solved" in last) == (seeds > 1)
+    assert "…" not in last
 
 
 def test_a_complete_run_says_so_and_changes_nothing(finished, capsys):

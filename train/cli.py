@@ -97,9 +97,12 @@ def check_free_name(path: Path, *, free: bool) -> None:
         )
 
 
-def make_console() -> Console:
-    """Paths and numbers as they are: no markup, no wrapping, no colours of Rich's."""
-    return Console(markup=False, highlight=False, soft_wrap=True)
+def make_console(*, quiet: bool = False) -> Console:
+    """Paths and numbers as they are: no markup, no wrapping, no colours of Rich's.
+
+    A quiet one prints nothing.
+    """
+    return Console(markup=False, highlight=False, soft_wrap=True, quiet=quiet)
 
 
 def attempt(

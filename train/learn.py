@@ -26,6 +26,7 @@ from train.measure import evaluate, evaluation_key
 from train.population import member
 from train.progress import Progress
 from train.run import RunFolder
+from train.snapshot import show_figures, show_machines
 
 FINAL_SEQUENCES = 1000
 
@@ -53,6 +54,7 @@ def run_to_the_end(
     console.print(f"Drawing in {run.figures}")
     machine = member(states.params, 0)
     draw_run(run.figures, machine, run.config, run.metrics(), difficulties)
+    show_figures(run, int(states.step.max()))
     run.finish(evaluation)
     return evaluation
 
@@ -73,7 +75,7 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
         + (f", from update {step} on" if step else "")
         + "; the first report comes after compilation"
     )
-    with Progress(console, config.steps, step, title, config.num_seeds) as progress:
+    with Progress(console, config.steps, step, config.num_seeds) as progress:
         learning = np.asarray(is_learning(config, states))
         while learning.any():
             started = time.perf_counter()
@@ -97,10 +99,19 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             learning = np.asarray(is_learning(config, states))
             if step % config.checkpoint_every == 0 or not learning.any():
                 run.save(states)
+                if due.any():
+                    show_machines(run, states, step)
             if means:
                 ends = np.asarray(last_step(config, states))
                 solved = int((np.asarray(states.solved_at) != NEVER).sum())
-                progress.report(step, ends.max(), solved=solved, rate=rate, **means)
+                progress.report(
+                    step,
+                    int(ends.max()),
+                    solved=solved,
+                    loss_bits=means["loss_bits"],
+                    wrong_bits=means["wrong_bits"],
+                    rate=rate,
+                )
     if (np.asarray(states.diverged_at) != NEVER).all():
         raise DivergedError(
             "no finite numbers to go on with; try a lower --learning_rate, in another "

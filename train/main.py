@@ -6,6 +6,7 @@ Started again on the same folder, it goes on where it was.
 """
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,8 @@ class Flags:
     """The settings to start from: default, which is quick, or paper, those of 2014."""
     workdir: Path | None = None
     """The run's folder; runs/TASK unless given."""
+    quiet: bool = False
+    """Print nothing but one JSON object, of what came of the run, at its end."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
@@ -48,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = RunFolder.create(workdir, flags.config)
         evaluation = run.evaluation()
         states = run.start() if evaluation is None else None
-    console = cli.make_console()
+    console = cli.make_console(quiet=flags.quiet)
     if states is None:
         console.print(f"The run in {workdir} is complete.")
     else:
@@ -60,8 +63,21 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if status:
             return status
-    summarize(run, run.evaluation() or [], console)
+    evaluation = run.evaluation() or []
+    if flags.quiet:
+        print(json.dumps(in_json(run, evaluation)))
+    else:
+        summarize(run, evaluation, console)
     return 0
+
+
+def in_json(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `summarize` tells, for a script."""
+    return {
+        "workdir": str(run.path),
+        "evaluation": evaluation,
+        "figures": [str(path) for path in figures_of(run)],
+    }
 
 
 def summarize(
@@ -90,8 +106,13 @@ def summarize(
         f"The {task.error_name} are means per sequence, of "
         f"{evaluation[0]['num_sequences']} fresh ones. Figures:"
     )
-    for path in sorted(run.figures.glob("*.png")):
+    for path in figures_of(run):
         console.print(f"  {path}")
+
+
+def figures_of(run: RunFolder) -> list[Path]:
+    """The pictures that a run has left."""
+    return sorted(run.figures.glob("*.png"))
 
 
 if __name__ == "__main__":

@@ -7,38 +7,29 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bar
-
-_NUMBERS = (
-    "loss {loss_bits:.4g} bits, {wrong_bits:.4g} wrong, per sequence; "
-    "{rate:.0f} sequences/s"
-)
 
 
 class Progress:
     """A bar of updates on a terminal; elsewhere one line for every report."""
 
-    def __init__(
-        self, console: Console, total: int, done: int, title: str, seeds: int
-    ) -> None:
+    def __init__(self, console: Console, total: int, done: int, seeds: int) -> None:
         self._console = console
         self._seeds = seeds
+        # No wider than the usual terminal of 80 columns, with a bar that can be seen.
         self._bar = Bar(
-            TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task(
-            title, total=total, completed=done, numbers="compiling"
+            "", total=total, completed=done, numbers="compiling"
         )
 
     def __enter__(self) -> "Progress":
@@ -53,11 +44,41 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def report(self, step: int, total: int, solved: int, **numbers: float) -> None:
-        """Shows how far the run is, with the numbers of its last report."""
-        text = _NUMBERS.format(**numbers)
+    def report(
+        self,
+        step: int,
+        total: int,
+        *,
+        solved: int,
+        loss_bits: float,
+        wrong_bits: float,
+        rate: float,
+    ) -> None:
+        """Shows how far the run is.
+
+        Args:
+          step: updates made.
+          total: updates to make in all, as far as is known.
+          solved: seeds that have solved the task.
+          loss_bits: what an answer costs, per sequence.
+          wrong_bits: per sequence.
+          rate: sequences per second, of all seeds together.
+        """
+        loss, wrong = (_short(bits) for bits in (loss_bits, wrong_bits))
+        numbers = f"loss {loss} wrong {wrong} bits {rate:.0f} seq/s"
         if self._seeds > 1:
-            text += f"; {solved} of {self._seeds} solved"
-        self._bar.update(self._task, completed=step, total=total, numbers=text)
+            numbers += f" {solved} solved"
+        self._bar.update(self._task, completed=step, total=total, numbers=numbers)
         if not self._console.is_terminal:
-            self._console.print(f"step {step}/{total}: {text}")
+            line = (
+                f"step {step}/{total}: loss {loss_bits:.4g} bits, {wrong_bits:.4g} "
+                f"wrong, per sequence; {rate:.0f} sequences/s"
+            )
+            if self._seeds > 1:
+                line += f"; {solved} of {self._seeds} solved"
+            self._console.print(line)
+
+
+def _short(number: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{number:.3g}" if number < 1000 else f"{number:.0f}"

@@ -5,7 +5,7 @@ metrics.jsonl     one object for every report on a seed: training, health, valid
 checkpoints/      the newest few, of all seeds together
 evaluation.json   how well each machine does; its presence says the run is complete
 figures/          pictures of what was learned
-tensorboard/      the metrics again, as events, a folder for each seed
+tensorboard/      the metrics again, histograms and pictures, a folder for each seed
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from tensorboardX import SummaryWriter
 
 from train.checkpoint import Checkpoints
@@ -131,6 +132,22 @@ class RunFolder:
         if events := self._events.get(seed):
             for name, value in scalars.items():
                 events.add_scalar(f"{kind}/{name}", value, step)
+
+    def show_histogram(
+        self, step: int, name: str, values: np.ndarray, *, seed: int
+    ) -> None:
+        """Adds the distribution of some numbers to the TensorBoard events."""
+        if events := self._events.get(seed):
+            # The writer's bins end at 1e20.
+            within = np.clip(np.asarray(values, np.float64), -1e19, 1e19)
+            events.add_histogram(name, within, step)
+
+    def show_picture(
+        self, step: int, name: str, pixels: np.ndarray, *, seed: int
+    ) -> None:
+        """Adds an image `[height, width, 3]` to the TensorBoard events."""
+        if events := self._events.get(seed):
+            events.add_image(name, pixels, step, dataformats="HWC")
 
     def metrics(self) -> list[dict[str, Any]]:
         """All that was recorded; a line that a kill cut short does not count."""

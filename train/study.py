@@ -61,6 +61,8 @@ class Flags:
     """The study's folder, with a run in it for each choice."""
     choices: tuple[str, ...] = CHOICES
     """What to try: FIELD=VALUE, or several with commas between; 'preset' for none."""
+    quiet: bool = False
+    """Print nothing but the table of what came of the choices, at its end."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
@@ -85,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
             choice: RunFolder.create(workdir / choice, config)
             for choice, config in configs.items()
         }
-    console = cli.make_console()
+    console = cli.make_console(quiet=flags.quiet)
 
     def try_all() -> None:
         outcomes: dict[str, Outcome] = {}
@@ -94,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
             outcomes[choice] = try_choice(run, console)
             write_whole(workdir / "study.md", table(outcomes))
             draw(outcomes, flags.config).savefig(workdir / "study.png")
-        console.print(table(outcomes))
+        print(table(outcomes))
         console.print(f"{workdir / 'study.md'}\n{workdir / 'study.png'}")
 
     return cli.attempt(try_all, console, OSError, ValueError)

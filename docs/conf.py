@@ -1,0 +1,87 @@
+"""The site: its pages are Markdown, its reference comes from the docstrings.
+
+python -m sphinx -W --keep-going docs build/site
+"""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import ntm_jax
+
+DOCS = Path(__file__).parent.resolve()
+ROOT = DOCS.parent
+_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+_REPOSITORY = _PROJECT["urls"]["Repository"]
+# Files that the site shows as pages of its own.
+_PAGES = {
+    ROOT / "README.md": DOCS / "index.md",
+    ROOT / "CHANGELOG.md": DOCS / "changelog.md",
+}
+# Code, which may look like a link; or where a link leads within the repository.
+_CODE_OR_LINK = re.compile(
+    r"```.*?```|`[^`\n]*`|(?<=\]\()(?!\w+:)([^)#\s]+)", re.DOTALL
+)
+
+project = _PROJECT["name"]
+author = _PROJECT["authors"][0]["name"]
+copyright = author
+version = release = ntm_jax.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+myst_heading_anchors = 3
+# In docstrings as in Markdown, what stands between single backticks is code.
+default_role = "code"
+autodoc_typehints = "none"  # shapes say more, and the docstrings have them
+autodoc_preserve_defaults = True
+autodoc_member_order = "bysource"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_attr_annotations = False
+autodoc_default_options = {"exclude-members": "replace"}  # of every pytree of Flax
+maximum_signature_line_length = 70
+toc_object_entries_show_parents = "hide"
+
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_copy_source = False
+
+
+def lead(text: str, folder: Path, page: Path) -> str:
+    """The text of a file in `folder`, with links that are right from `page`.
+
+    A link to a page of the site leads to it; one to any other file of the repository,
+    such as a notebook, to where the repository is published.
+    """
+
+    def target(match: re.Match[str]) -> str:
+        if not match[1]:
+            return match[0]
+        path = (folder / match[1]).resolve()
+        path = _PAGES.get(path, path)
+        if path.is_relative_to(DOCS):
+            return os.path.relpath(path, page.parent)
+        return f"{_REPOSITORY}/blob/main/{path.relative_to(ROOT)}"
+
+    return _CODE_OR_LINK.sub(target, text)
+
+
+def setup(app) -> None:
+    """Has Sphinx lead the links of every page, and of what pages include."""
+
+    def of_page(app, name: str, source: list[str]) -> None:
+        page = Path(app.env.doc2path(name))
+        source[0] = lead(source[0], page.parent, page)
+
+    def of_included(app, path: Path, name: str, source: list[str]) -> None:
+        file = DOCS / path
+        source[0] = lead(source[0], file.parent, Path(app.env.doc2path(name)))
+
+    app.connect("source-read", of_page)
+    app.connect("include-read", of_included)

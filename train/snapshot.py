@@ -1,0 +1,83 @@
+"""What TensorBoard shows of a run beside its numbers: histograms and pictures."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+import ntm_jax
+from train import figures
+from train.config import TrainConfig
+from train.loop import TrainState
+from train.measure import evaluation_key, sample_each
+from train.model import NTM
+from train.population import member
+from train.run import RunFolder
+
+_trace = jax.jit(ntm_jax.trace, static_argnames="config")
+
+
+def show_machines(run: RunFolder, states: TrainState, step: int) -> None:
+    """What they have learned, and what the first of them does with it.
+
+    Not to be called too often: a picture takes a quarter of a second.
+    """
+    show_parameters(run, states, step)
+    show_focus(run, states, step)
+
+
+def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
+    """A histogram of every parameter of every seed."""
+    params = jax.device_get(states.params)
+    for i, seed in enumerate(run.config.seeds()):
+        named: dict[str, Any] = flatten_dict(member(params, i), sep="/")
+        for name, values in named.items():
+            run.show_histogram(step, f"parameters/{name}", values, seed=seed)
+
+
+def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
+    """Where the first seed's heads look while it answers, and how they are set.
+
+    The sequence is the same at every step; an LSTM alone has no heads to show.
+    """
+    config, model = run.config, run.config.make_model()
+    if not isinstance(model, NTM):
+        return
+    inputs = first_sequence(config)
+    params = member(states.params, 0)
+    trace = jax.device_get(_trace(params, inputs, config=model.config))
+    outputs = np.asarray(jax.nn.sigmoid(trace.outputs))
+    picture = pixels(figures.focus(trace.states, np.asarray(inputs), outputs))
+    run.show_picture(step, "machine/focus", picture, seed=config.seed)
+    for kind, emitted in (("read", trace.read), ("write", trace.write)):
+        for name in ("strength", "gate", "gamma"):
+            values = getattr(emitted, name)
+            run.show_histogram(step, f"{kind}_heads/{name}", values, seed=config.seed)
+
+
+def show_figures(run: RunFolder, step: int) -> None:
+    """The figures that the run's folder has."""
+    for path in sorted(run.figures.glob("*.png")):
+        picture = imread(path)[..., :3]
+        run.show_picture(step, f"figures/{path.stem}", picture, seed=run.config.seed)
+
+
+@functools.cache
+def first_sequence(config: TrainConfig) -> jax.Array:
+    """The inputs `[T, I]` of a sequence as hard as the hardest that are trained on."""
+    task = config.make_task()
+    key = jax.random.fold_in(evaluation_key(0), 0)[None]
+    return sample_each(task, key, **task.trials()[0]).inputs[:, 0]
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """The figure as an image `[height, width, 3]`, bytes, in a size for a browser."""
+    figure.set_dpi(90)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
