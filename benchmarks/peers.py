@@ -180,7 +180,8 @@ def our_turn(batch_size: int) -> Turn:
 
 def compare(batch_size: int, ours: Turn, theirs: Turn, turns: int) -> dict[str, Any]:
     """A row: sequences per second of both, by the clock and by the cores' time."""
-    ours(), theirs()  # compiles, and warms up
+    for warm_up in (ours, theirs):
+        warm_up()
     taken = [(ours(), theirs()) for _ in range(turns)]
     cell: dict[str, Any] = {"batch_size": batch_size}
     for clock, suffix in (("wall_s", ""), ("cpu_s", "_cpu")):

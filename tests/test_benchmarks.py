@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import pytest
 
@@ -156,10 +157,9 @@ def test_training_is_measured_beside_a_peer(checkout, capsys, monkeypatch):
             assert cell[f"ours_per_s{clock}"] > 0
 
 
-def small(**fields):
+def small(**fields: Any) -> TrainConfig:
     """A machine that compiles in seconds."""
-    sizes = {"num_slots": 8, "slot_size": 4, "controller_units": 8}
-    return TrainConfig(**fields, **sizes)
+    return TrainConfig(**fields, num_slots=8, slot_size=4, controller_units=8)
 
 
 def test_a_rate_is_the_median_over_the_turns():
