@@ -21,6 +21,7 @@ The last line is one JSON object.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import statistics
 import subprocess
@@ -75,10 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
         for size in flags.batch_size:
             check_count("batch_size", size)
         with peer(flags.pytorch_ntm.expanduser(), flags.python) as (versions, ask):
-            cells = [
-                compare(size, our_turn(size), lambda size=size: ask(size), flags.turns)
-                for size in flags.batch_size
-            ]
+            cells = []
+            for size in flags.batch_size:
+                theirs = functools.partial(ask, size)
+                cells.append(compare(size, our_turn(size), theirs, flags.turns))
+                print(json.dumps(cells[-1]), flush=True)
         cli.make_console().print(table(cells))
         told = {
             "device": jax.devices()[0].device_kind,
