@@ -1,10 +1,13 @@
 """The commands that measure: what they print is what they measured."""
 
 import json
+import sys
+from typing import Any
 
 import pytest
 
-from benchmarks import solve, step
+from benchmarks import peers, pytorch_ntm, solve, step
+from train.config import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
 
@@ -71,3 +74,154 @@ def test_a_run_that_fails_is_told(tmp_path):
         ValueError, match="seed: got 0, whose run failed: error: workdir"
     ):
         solve.solve(0, tmp_path / "run")
+
+
+# What we use of pytorch-ntm: modules called as ours are, and a word that attrs of today
+# do not know.
+CHECKOUT = {
+    "attr.py": """
+def attrib(default=None, converter=None):
+    return converter(default) if converter else default
+""",
+    "torch.py": """
+__version__ = "2.0"
+
+
+def get_num_threads():
+    return 3
+""",
+    "train.py": """
+import sys
+
+import torch
+
+
+def train_batch(net, criterion, optimizer, x, y):
+    if net == 7:
+        sys.exit("seven is too many")
+    assert (criterion, optimizer) == ("criterion", "optimizer")
+    assert len(x) == net * len(y)
+""",
+    "ntm/aio.py": "",
+    "tasks/__init__.py": "",
+    "tasks/copytask.py": """
+import attr
+
+
+class CopyTaskParams:
+    sequence_width = attr.attrib(default="8", convert=int)
+
+    def __init__(self, batch_size):
+        self.batch_size = batch_size
+
+
+class CopyTaskModelTraining:
+    def __init__(self, params):
+        self.params = params
+        self.net, self.criterion, self.optimizer = (
+            params.batch_size,
+            "criterion",
+            "optimizer",
+        )
+
+
+def dataloader(num_batches, batch_size, width, shortest, longest):
+    assert (num_batches, width) == (1, 8)
+    assert 1 <= shortest == longest <= 20
+    yield 1, range(batch_size * longest), range(longest)
+""",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for name, text in CHECKOUT.items():
+        path = tmp_path / "pytorch-ntm" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "pytorch-ntm"
+
+
+def test_training_is_measured_beside_a_peer(checkout, capsys, monkeypatch):
+    monkeypatch.setattr(peers, "_GROUPS", 1)
+    monkeypatch.setattr(peers, "TrainConfig", small)
+    asked = [f"--pytorch_ntm={checkout}", "--batch_size", "2", "3", "--turns=2"]
+    assert peers.main(asked) == 0
+    told = last_line(capsys)
+    assert (told["torch"], told["threads"]) == ("2.0", 3)
+    assert [cell["batch_size"] for cell in told["cells"]] == [2, 3]
+    for cell in told["cells"]:
+        for clock in ("", "_cpu"):
+            ratio = cell[f"ratio{clock}"]
+            assert ratio >= 0
+            assert cell[f"ratio{clock}_lowest"] <= cell[f"ratio{clock}_highest"]
+            assert cell[f"ours_per_s{clock}"] > 0
+
+
+def small(**fields: Any) -> TrainConfig:
+    """A machine that compiles in seconds."""
+    return TrainConfig(**fields, num_slots=8, slot_size=4, controller_units=8)
+
+
+def test_a_rate_is_the_median_over_the_turns():
+    def turns(sequences, seconds):
+        left = iter(seconds)
+
+        def turn():
+            wall = next(left)
+            return {"sequences": sequences, "wall_s": wall, "cpu_s": 2 * wall}
+
+        return turn
+
+    # The first of each is there to warm up.
+    cell = peers.compare(16, turns(600, [99, 1, 2, 3]), turns(20, [99, 4, 5, 1]), 3)
+    assert (cell["ours_per_s"], cell["theirs_per_s"]) == (300, 5)
+    assert (cell["ours_per_s_cpu"], cell["theirs_per_s_cpu"]) == (150, 2.5)
+    assert cell["ratio"] == cell["ratio_cpu"] == 60
+    assert (cell["ratio_lowest"], cell["ratio_highest"]) == (10, 120)
+
+
+def test_our_turn_goes_on_learning_as_theirs_does(monkeypatch):
+    made = []
+
+    def train(states, config, num_steps):
+        made.append((states, config, num_steps))
+        return states + 1, 0, {}
+
+    monkeypatch.setattr(peers, "train", train)
+    monkeypatch.setattr(peers, "init_states", lambda config: 0)
+    turn = peers.our_turn(16)
+    assert [turn()["sequences"] for _ in range(2)] == [1600, 1600]
+    assert [states for states, _, _ in made] == [0, 1]
+    config = made[0][1]
+    assert (config.batch_size, config.curriculum) == (16, "uniform")
+    # Whole groups of updates, in which every length has its turn.
+    assert made[0][2] % config.sort_updates == 0
+    assert config.make_task().difficulty == {"length": (1, pytorch_ntm.LONGEST)}
+    machine = config.make_ntm_config()
+    assert (machine.num_slots, machine.slot_size) == (128, 20)
+    assert (machine.num_read_heads, machine.num_write_heads) == (1, 1)
+    assert config.controller_units == 100
+
+
+def wrong(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        peers.main(arguments)
+    return capsys.readouterr().err
+
+
+def test_what_is_no_peer_is_named(checkout, tmp_path, capsys, monkeypatch):
+    asked = [f"--pytorch_ntm={checkout}"]
+    other = wrong([f"--pytorch_ntm={tmp_path}"], capsys)
+    assert f"pytorch_ntm: got {tmp_path}, which has no train.py, want a chec" in other
+    assert "turns: got 0, want" in wrong([*asked, "--turns=0"], capsys)
+    assert "batch_size: got 0" in wrong([*asked, "--batch_size", "1", "0"], capsys)
+    nowhere = wrong([*asked, f"--python={tmp_path / 'python'}"], capsys)
+    assert f"python: got {tmp_path / 'python'}, which does not start" in nowhere
+    monkeypatch.setattr(peers, "our_turn", lambda size: lambda: None)
+    failed = wrong([*asked, "--batch_size=7"], capsys)
+    assert f"pytorch_ntm: got {checkout}, whose code failed: seven is" in failed
+    (checkout / "torch.py").write_text("raise ImportError('No module named torch')")
+    lacking = wrong(asked, capsys)
+    assert f"python: got {sys.executable}, which says 'No module named to" in lacking
+    assert "want one with torch, numpy, attrs and argcomplete" in lacking

@@ -22,7 +22,7 @@ import ntm_jax
 import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
-from benchmarks import record, solve, step
+from benchmarks import peers, record, solve, step
 from ntm_jax import interop
 from train import cli, evaluate, import_torch, main, ship, study
 
@@ -70,6 +70,7 @@ COMMANDS = {
     "train.import_torch": (import_torch.Flags, None),
     "benchmarks.record": (record.Flags, None),
     "benchmarks.step": (step.Flags, None),
+    "benchmarks.peers": (peers.Flags, None),
     "benchmarks.solve": (solve.Flags, None),
 }
 
@@ -278,3 +279,21 @@ def test_the_composed_machine_is_a_configuration_of_ours(x64):
     theirs = composed(weights, initial_reads, xs)
     _, logits = jax.jit(functools.partial(ntm_jax.unroll, config=config))(params, xs)
     np.testing.assert_allclose(jax.nn.sigmoid(logits), theirs, rtol=0, atol=1e-12)
+
+
+def test_many_devices_have_the_gradient_of_one_and_the_trap_is_one():
+    shown = run(ROOT / "docs" / "devices.md")
+    count = shown["count"]
+    assert count == 4
+    want = shown["on_one_device"]
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(want))
+
+    def assert_close(gradient, times=1):
+        for got, expected in zip(jax.tree.leaves(gradient), jax.tree.leaves(want)):
+            np.testing.assert_allclose(
+                got, times * np.asarray(expected), rtol=1e-5, atol=2e-6 * largest
+            )
+
+    for name in ("with_jit", "with_shard_map", "with_pmap"):
+        assert_close(shown[name])
+    assert_close(shown["count_times_too_large"], count)

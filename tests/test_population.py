@@ -11,8 +11,9 @@ import pytest
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 from train import evaluate, main
-from train.loop import NEVER, init_states, is_learning, train
-from train.population import for_each_seed, member, mesh_for, spread_seeds
+from train.devices import mesh_for, spread
+from train.loop import NEVER, init_states, is_learning, mesh_of, train
+from train.population import for_each_seed, member
 from train.run import RunFolder
 
 THREE = dataclasses.replace(TINY, num_seeds=3, steps=20)
@@ -24,7 +25,9 @@ SIX = dataclasses.replace(THREE, num_seeds=6)
 def test_a_function_of_one_seed_is_made_one_of_all(num_seeds):
     seeds = jnp.arange(num_seeds, dtype=jnp.float32)
     values = jnp.outer(seeds, jnp.arange(5.0))
-    total, doubled = for_each_seed(lambda s, v: (s + jnp.sum(v), 2 * v))(seeds, values)
+    mesh = mesh_for(num_seeds, batch_size=1)
+    function = for_each_seed(lambda s, v: (s + jnp.sum(v), 2 * v), mesh)
+    total, doubled = function(seeds, values)
     np.testing.assert_allclose(total, seeds + values.sum(1))
     np.testing.assert_allclose(doubled, 2 * values)
 
@@ -32,18 +35,18 @@ def test_a_function_of_one_seed_is_made_one_of_all(num_seeds):
 def test_seeds_are_spread_over_the_devices_that_divide_them():
     count = jax.local_device_count()
     assert count > 1  # the tests run on several
-    assert mesh_for(count).size == count
-    assert mesh_for(2 * count).size == count
-    assert mesh_for(1).size == 1
-    spread = spread_seeds(jnp.zeros((2 * count, 3)))
-    assert len(spread.sharding.device_set) == count
+    assert mesh_for(count, 1).size == count
+    assert mesh_for(2 * count, 1).size == count
+    assert mesh_for(1, 1).size == 1
+    moved = spread(jnp.zeros((2 * count, 3)), mesh_for(2 * count, 1))
+    assert len(moved.sharding.device_set) == count
 
 
 @pytest.mark.parametrize("sort_updates", [1, 2])
 def test_each_seed_learns_what_it_learns_alone(sort_updates):
     changed = {"sort_updates": sort_updates, "curriculum": "uniform"}
     all_six = dataclasses.replace(SIX, **changed)
-    assert mesh_for(all_six.num_seeds).size == 3
+    assert mesh_of(all_six).size == 3
     together = init_states(all_six)
     together, metrics, health = train(together, config=all_six, num_steps=4)
     for i, seed in enumerate(all_six.seeds()):
@@ -62,7 +65,7 @@ def test_a_finished_seed_stays_as_it_is_while_the_others_learn():
     states = states.replace(step=step, solved_at=jnp.asarray([2, NEVER, 4]))
     assert is_learning(config, states).tolist() == [False, True, True]
     before = jax.device_get(states)
-    after, _, _ = train(spread_seeds(states), config=config, num_steps=4)
+    after, _, _ = train(states, config=config, num_steps=4)
     assert after.step.tolist() == [12, 16, 14]
     chex.assert_trees_all_equal(member(after, 0), member(before, 0))
     kernels = after.params["output"]["kernel"], before.params["output"]["kernel"]

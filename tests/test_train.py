@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -384,19 +385,23 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(monkeypatch):
         return measure.evaluate(params, TINY, keys=keys, num_sequences=5, length=4)[0]
 
     together = results()
-    monkeypatch.setattr(measure, "_MEMORY_NUMBERS", 2 * 8 * 4)
-    in_pairs = results()
+    # One on each device, of four.
+    monkeypatch.setattr(measure, "_MEMORY_NUMBERS", 8 * 4)
+    one_by_one = results()
     for name in ("wrong_bits_per_sequence", "perfect_fraction"):
-        assert together[name] == in_pairs[name]
+        assert together[name] == one_by_one[name]
     assert together["loss_bits_per_sequence"] == pytest.approx(
-        in_pairs["loss_bits_per_sequence"], rel=1e-6
+        one_by_one["loss_bits_per_sequence"], rel=1e-6
     )
 
 
 def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
     broken = tmp_path / "broken"
     command = [sys.executable, "-m", "train.main", f"--workdir={broken}", *flags(TINY)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # On as many devices as here: the same to the last bit.
+    forced = f"--xla_force_host_platform_device_count={jax.local_device_count()}"
+    environment = {**os.environ, "XLA_FLAGS": forced}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     deadline = time.monotonic() + 300
     while not (broken / "checkpoints" / "8").exists():
         assert process.poll() is None

@@ -20,8 +20,8 @@ import tasks
 from ntm_jax.checks import check_count
 from train import cli
 from train.config import TrainConfig
+from train.devices import use_all_cores
 from train.measure import evaluate, evaluation_key, slots_of
-from train.population import use_all_cores
 from train.pretrained import load_run
 from train.run import RunFolder
 

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import Array, lax
+from jax.sharding import Mesh
 
 import tasks
 from train.config import TrainConfig
 from train.curriculum import curriculum
+from train.devices import mean_of_parts, mesh_for, own_part, spread
 from train.health import Health
 from train.optimizer import clipped_fraction, make_optimizer, none_if_overflowed
-from train.population import for_each_seed, spread_seeds
+from train.population import for_each_seed
 
 PyTree = Any
 NEVER = -1
@@ -68,7 +70,8 @@ def init_states(config: TrainConfig) -> TrainState:
 
     They depend on nothing but the config, and a seed's on that seed alone.
     """
-    return spread_seeds(_init_states(_seeds(config), config=config.for_any_seed()))
+    states = _init_states(_seeds(config), config=config.for_any_seed())
+    return spread(states, mesh_of(config))
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -91,21 +94,35 @@ def _init_states(seeds: Array, *, config: TrainConfig) -> TrainState:
 def train(
     states: TrainState, *, config: TrainConfig, num_steps: int
 ) -> tuple[TrainState, Metrics, Health]:
-    """`num_steps` updates of every seed that still learns.
+    """`num_steps` updates of every seed that still learns, over every local device.
+
+    Args:
+      states: `[S, ...]`; their buffers become those of the new states.
+      config: of the run.
+      num_steps: static.
 
     Returns:
       The new states `[S, ...]`, the metrics of every update `[S, num_steps]` each, and
       the machines' health after the last one, `[S]` each.
     """
-    seeds = spread_seeds(_seeds(config))
-    return _train(states, seeds, config=config.for_any_seed(), num_steps=num_steps)
+    mesh = mesh_of(config)
+    # Where they are there already, nothing moves.
+    states, seeds = spread((states, _seeds(config)), mesh)
+    return _train(
+        states, seeds, config=config.for_any_seed(), num_steps=num_steps, mesh=mesh
+    )
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "num_steps"), donate_argnames="states"
+    jax.jit, static_argnames=("config", "num_steps", "mesh"), donate_argnames="states"
 )
 def _train(
-    states: TrainState, seeds: Array, *, config: TrainConfig, num_steps: int
+    states: TrainState,
+    seeds: Array,
+    *,
+    config: TrainConfig,
+    num_steps: int,
+    mesh: Mesh,
 ) -> tuple[TrainState, Metrics, Health]:
     def train_one(state: TrainState, seed: Array):
         update = functools.partial(_update, config=config, seed=seed)
@@ -113,18 +130,23 @@ def _train(
         batch = _batch(config, seed, state.step)
         return state, metrics, config.make_model().watch(state.params, batch)
 
-    return for_each_seed(train_one)(states, seeds)
+    return for_each_seed(train_one, mesh)(states, seeds)
 
 
 def _update(
     state: TrainState, *, config: TrainConfig, seed: Array
 ) -> tuple[TrainState, Metrics]:
-    """One update of one seed; none if it is finished, or would not stay finite."""
-    batch = _batch(config, seed, state.step)
+    """One update of one seed; none if it is finished, or would not stay finite.
+
+    Each device of the seed learns from its own part of the batch.
+    """
+    batch = own_part(_batch(config, seed, state.step), axis=1)
 
     (loss, logits), gradient = jax.value_and_grad(_loss, has_aux=True)(
         state.params, batch, config
     )
+    wrong = jnp.mean(tasks.wrong_bits(logits, batch).astype(jnp.float32))
+    loss, wrong, gradient = mean_of_parts((loss, wrong, gradient))
     gradient, overflowed = none_if_overflowed(gradient)
     updates, opt_state = make_optimizer(config).update(
         gradient, state.opt_state, state.params
@@ -133,7 +155,7 @@ def _update(
     params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
     metrics = Metrics(
         loss_bits=loss,
-        wrong_bits=jnp.mean(tasks.wrong_bits(logits, batch).astype(jnp.float32)),
+        wrong_bits=wrong,
         gradient_norm=optax.tree.norm(gradient),
         overflowed=overflowed.astype(jnp.float32),
         clipped_fraction=clipped_fraction(config, gradient),
@@ -205,6 +227,11 @@ def judge(
     first = jnp.where(states.solved_at == NEVER, states.step, states.solved_at)
     solved_at = jnp.where(errors <= tolerance, first, NEVER)
     return states.replace(solved_at=jnp.where(due, solved_at, states.solved_at))
+
+
+def mesh_of(config: TrainConfig) -> Mesh:
+    """The devices that a run's seeds and batches are spread over."""
+    return mesh_for(config.num_seeds, config.batch_size)
 
 
 def _seeds(config: TrainConfig) -> Array:

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from train import cli
 from train.config import TrainConfig
+from train.devices import use_all_cores
 from train.learn import DivergedError, run_to_the_end
 from train.outcome import in_words, outcome
-from train.population import use_all_cores
 from train.run import RunFolder
 
 

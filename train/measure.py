@@ -1,21 +1,24 @@
 """How well machines do: wrong bits, errors and cost, on fresh sequences."""
 
 import functools
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 import tasks
 from ntm_jax.checks import check_count
 from train.config import TrainConfig
+from train.devices import all_parts, mesh_for, own_part, spread
 from train.loop import purpose_key
-from train.population import for_each_seed, member, spread_seeds
+from train.population import for_each_seed, member
 
 PyTree = Any
-# Numbers in the memories of the sequences that are evaluated together.
+# Numbers in the memories of the sequences that a device evaluates together.
 _MEMORY_NUMBERS = 2**18
 
 
@@ -58,9 +61,11 @@ def evaluate(
         jax.ShapeDtypeStruct((1, 1, task.input_size), jnp.float32),
     )
     slots = slots_of(config, num_slots)
-    at_once = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
-    at_once = min(at_once, num_sequences)
-    params, keys = spread_seeds((params, keys))
+    devices = jax.local_device_count()
+    on_each = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
+    at_once = devices * min(on_each, math.ceil(num_sequences / devices))
+    mesh = mesh_for(config.num_seeds, at_once)
+    params, keys = spread((params, keys), mesh)
     same_for_all = config.for_any_seed()
     parts = []
     for first in range(0, num_sequences, at_once):
@@ -72,6 +77,7 @@ def evaluate(
             num_sequences=at_once,
             num_slots=num_slots,
             difficulty=tuple(sorted(difficulty.items())),
+            mesh=mesh,
         )
         parts.append(part)
     loss, wrong, error = (
@@ -112,7 +118,8 @@ def evaluation_key(seed: int) -> Array:
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "num_sequences", "num_slots", "difficulty")
+    jax.jit,
+    static_argnames=("config", "num_sequences", "num_slots", "difficulty", "mesh"),
 )
 def _evaluate_together(
     params: PyTree,
@@ -123,22 +130,25 @@ def _evaluate_together(
     num_sequences: int,
     num_slots: int | None,
     difficulty: tuple[tuple[str, tasks.Difficulty], ...],
+    mesh: Mesh,
 ) -> tuple[Array, ...]:
     """Cost in bits, wrong bits and errors, `[S, num_sequences]`, from `first` on."""
     task, model = config.make_task(), config.make_model()
 
     def evaluate_one(params: PyTree, key: Array) -> tuple[Array, ...]:
-        indices = first + jnp.arange(num_sequences)
+        indices = own_part(first + jnp.arange(num_sequences), axis=0)
         each = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
         batch = sample_each(task, each, **dict(difficulty))
         logits = model.logits(params, batch.inputs, num_slots)
-        return (
-            tasks.loss_bits(logits, batch),
-            tasks.wrong_bits(logits, batch),
-            task.errors(logits, batch),
+        return all_parts(
+            (
+                tasks.loss_bits(logits, batch),
+                tasks.wrong_bits(logits, batch),
+                task.errors(logits, batch),
+            )
         )
 
-    return for_each_seed(evaluate_one)(params, keys)
+    return for_each_seed(evaluate_one, mesh)(params, keys)
 
 
 def sample_each(task: tasks.Task, keys: Array, **difficulty: Any) -> tasks.Batch:

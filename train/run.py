@@ -21,8 +21,8 @@ from tensorboardX import SummaryWriter
 
 from train.checkpoint import Checkpoints
 from train.config import TrainConfig, read_json
-from train.loop import TrainState, init_states
-from train.population import spread_seeds
+from train.devices import spread
+from train.loop import TrainState, init_states, mesh_of
 
 # What a run that was killed as it started may have left.
 _UNFINISHED = {"config.json.tmp"}
@@ -118,7 +118,7 @@ class RunFolder:
                 "that has been training"
             )
         template = jax.eval_shape(lambda: init_states(self.config))
-        return spread_seeds(self._checkpoints.restore(step, template))
+        return spread(self._checkpoints.restore(step, template), mesh_of(self.config))
 
     def save(self, states: TrainState) -> None:
         """Writes a checkpoint, named by the furthest seed's update."""

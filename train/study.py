@@ -18,9 +18,9 @@ from rich.console import Console
 
 from train import cli
 from train.config import TrainConfig
+from train.devices import use_all_cores
 from train.learn import DivergedError, run_to_the_end
 from train.outcome import Outcome, outcome, readable, tried_on, within
-from train.population import use_all_cores
 from train.run import RunFolder, check_free, write_whole
 
 PRESET = "preset"
