@@ -357,6 +357,7 @@ def unroll(
     config: NTMConfig,
     state: NTMState | None = None,
     mask: Array | None = None,
+    save_every: int | None = None,
 ) -> tuple[NTMState, Array]:
     """A whole sequence: `lax.scan` of `step` over time, the first axis.
 
@@ -390,11 +391,14 @@ def unroll(
             )
         check_shape("mask", mask, xs.shape[:-1], "T ...")
 
-    if fast.applies(config, state):
+    import math
+    if save_every is None:
+        save_every = max(1, math.isqrt(len(xs)))
+    if fast.applies(config, state, len(xs)):
         # Raises what `step` raises for parameters that do not fit.
         x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
         jax.eval_shape(lambda p, s, x: _step(p, s, x, config, "xs"), params, state, x)
-        return fast.unroll(params, xs, config, state, mask)
+        return fast.unroll(params, xs, config, state, mask, save_every)
 
     def masked_step(state: NTMState, inputs: tuple[Array, Array | None]):
         x, keep = inputs
