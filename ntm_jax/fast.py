@@ -214,38 +214,39 @@ def _run_forward(config, save_every, weights, xs, start, mask, num_steps):
     chunks = _Chunks(save_every, len(xs) if num_steps is None else num_steps)
 
     def advance_chunk(c, so_far):
-        memory, saved, hiddens = so_far
-        saved = saved._replace(memories=_put(c, saved.memories, memory))
+        state, memories, rests, results = so_far
+        memories = _put(c, memories, state.memory)
 
         def advance(t, so_far):
-            memory, rests, steps, hiddens = so_far
-            state = _State(memory, _at(t, rests))
+            state, rests, results = so_far
             state, hidden, made = step(state, *_at(t, (xs, mask)))
-            return (
-                state.memory,
-                _put(t + 1, rests, state.rest),
-                _put(t, steps, made),
-                _put(t, hiddens, hidden),
-            )
+            rests = _put(t + 1, rests, state.rest)
+            return state, rests, _put(t, results, (hidden, made))
 
-        so_far = memory, saved.rests, saved.steps, hiddens
-        memory, rests, steps, hiddens = lax.fori_loop(*chunks.bounds(c), advance, so_far)
-        return memory, _Saved(saved.memories, rests, steps), hiddens
+        state, rests, results = lax.fori_loop(
+            *chunks.bounds(c), advance, (state, rests, results)
+        )
+        return state, memories, rests, results
 
     _, hidden, made = jax.eval_shape(step, start, *_at(0, (xs, mask)))
-    saved = _Saved(
-        memories=_zeros(chunks.most(len(xs)), start.memory),
-        # Not zeros, which a cell may not bear where no step is made.
-        rests=jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (len(xs) + 1, *leaf.shape)), start.rest
-        ),
-        steps=_zeros(len(xs), made),
+    memories = _zeros(chunks.most(len(xs)), start.memory)
+    # Not zeros, which a cell may not bear where no step is made.
+    rests = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (len(xs) + 1, *leaf.shape)), start.rest
     )
-    so_far = start.memory, saved, _zeros(len(xs), hidden)
-    memory, saved, hiddens = lax.fori_loop(0, chunks.number, advance_chunk, so_far)
-    end = _State(memory, _at(chunks.num_steps, saved.rests))
-    results = end, hiddens, saved.rests.reads[1:]
-    return results, (weights, xs, mask, num_steps, hiddens, saved)
+    so_far = start, memories, rests, _zeros(len(xs), (hidden, made))
+    end, memories, rests, (hiddens, steps) = lax.fori_loop(
+        0, chunks.number, advance_chunk, so_far
+    )
+    saved = _Saved(memories, rests, steps)
+    return (end, hiddens, rests.reads[1:]), (
+        weights,
+        xs,
+        mask,
+        num_steps,
+        hiddens,
+        saved,
+    )
 
 
 def _run_backward(config, save_every, residuals, cotangents):
@@ -254,7 +255,7 @@ def _run_backward(config, save_every, residuals, cotangents):
     controller = _controller(config)
     # Turned once, not at every step.
     turned = {
-        "controller": controller.turn(weights["controller"]),
+        "controller": controller.turn(weights["controller"], xs.shape[-1]),
         "heads": weights["heads"]["kernel"].T,
     }
     chunks = _Chunks(save_every, len(xs) if num_steps is None else num_steps)
@@ -348,14 +349,21 @@ class _Chunks(NamedTuple):
 def _at(i, tree):
     """Row i of every leaf."""
     return jax.tree.map(
-        lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), tree
+        lambda leaf: lax.dynamic_index_in_dim(
+            leaf, i, keepdims=False, allow_negative_indices=False
+        ),
+        tree,
     )
 
 
 def _put(i, tree, row):
     """The tree with that row i."""
     return jax.tree.map(
-        lambda leaf, new: lax.dynamic_update_index_in_dim(leaf, new, i, 0), tree, row
+        lambda leaf, new: lax.dynamic_update_index_in_dim(
+            leaf, new, i, 0, allow_negative_indices=False
+        ),
+        tree,
+        row,
     )
 
 
@@ -473,8 +481,9 @@ class _AnyController:
         """The parameters as the other methods want them."""
         return params
 
-    def turn(self, weights):
+    def turn(self, weights, input_size):
         """The weights as `step_back` wants them."""
+        del input_size
         return weights
 
     def step(self, weights, carry, x, reads):
@@ -517,8 +526,9 @@ class _LSTM:
         kernel = jnp.concatenate([gates("i", "kernel"), gates("h", "kernel")])
         return {"kernel": kernel, "bias": gates("h", "bias")}
 
-    def turn(self, weights):
-        return weights["kernel"].T
+    def turn(self, weights, input_size):
+        # Not the inputs' rows: no step waits for their gradient.
+        return weights["kernel"][input_size:].T
 
     def step(self, weights, carry, x, reads):
         c, h = carry
@@ -530,8 +540,7 @@ class _LSTM:
         d_c, d_h = d_carry
         _, back = jax.vjp(self._gates, state.carry[0], z)
         d_c, d_z = back((d_c, d_h + d_hidden))
-        # Not that of x: no step waits for it.
-        d_inputs = d_z @ turned[:, x.shape[-1] :]
+        d_inputs = d_z @ turned
         d_reads, d_h = jnp.split(
             d_inputs, [d_inputs.shape[-1] - d_c.shape[-1]], axis=-1
         )
