@@ -11,6 +11,7 @@ from ntm_jax.checks import check_fields
 Order = Literal["read_first", "write_first", "interleaved"]
 Activation = Literal["tanh", "identity", "sigmoid"]
 Sharpening = Literal["learned", "none"]
+PreviousFocus = Literal["own", "read"]
 InitialMemory = Literal["constant", "random", "learned"]
 InitialFocus = Literal["first_slot", "uniform", "learned", "none"]
 InitialRead = Literal["zeros", "learned"]
@@ -42,6 +43,9 @@ class NTMConfig:
         in the key, and a machine of many such steps is chaotic: its gradient explodes.
       head_clip: bound on the absolute values that heads emit, before they are brought
         into range (Collier and Beel 2018 use 20); None for no bound.
+      previous_focus: which weighting of one step ago a head goes on from (eq. 7):
+        `"own"`, its own; or `"read"`, write head i goes on from that of read head i,
+        as read heads do, so that what it wrote last says nothing of where it writes.
       initial_memory: `"constant"` (1e-6), `"random"` (fixed) or `"learned"`.
       initial_focus: where every head looks before the first step: `"first_slot"`,
         `"uniform"`, `"learned"`, or `"none"`, all-zero weightings, so that the first
@@ -74,6 +78,7 @@ class NTMConfig:
     add_activation: Activation = "tanh"
     sharpening: Sharpening = "learned"
     head_clip: float | None = None
+    previous_focus: PreviousFocus = "own"
     initial_memory: InitialMemory = "constant"
     initial_focus: InitialFocus = "first_slot"
     initial_read: InitialRead = "zeros"
@@ -85,6 +90,12 @@ class NTMConfig:
     def __post_init__(self) -> None:
         check_fields(self, zero_too=("shift_range", "initial_strength"))
         check_shift_range(self.shift_range, self.num_slots)
+        reads, writes = self.num_read_heads, self.num_write_heads
+        if self.previous_focus == "read" and writes > reads:
+            raise ValueError(
+                "previous_focus, num_read_heads, num_write_heads: got 'read', "
+                f"{reads} and {writes}, want a read head for every write head"
+            )
         if not isinstance(self.controller, nn.Module):
             raise TypeError(
                 f"controller: got {self.controller!r}, want a flax.linen module, such "

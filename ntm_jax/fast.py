@@ -117,6 +117,7 @@ def applies(config: NTMConfig, state: Any, length: int) -> bool:
     return (
         length > 0
         and config.order == "read_first"
+        and config.previous_focus == "own"
         and state.memory.dtype in (jnp.float32, jnp.float64)
         and all(
             leaf.dtype == state.memory.dtype

@@ -316,6 +316,8 @@ def _step(
         "write": heads.emit(params["write_heads"], hidden, config.head_clip),
     }
     previous = {"read": state.read_weights, "write": state.write_weights}
+    if config.previous_focus == "read":
+        previous["write"] = state.read_weights
     weights: dict[str, list[Array]] = {"read": [], "write": []}
     reads, memory = [], state.memory
     for kind, which in _schedule(config):

@@ -43,6 +43,12 @@ MACHINES = {
         "initial_memory": "random",
         "initial_focus": "uniform",
     },
+    "read_focus_3_2": {
+        "previous_focus": "read",
+        "num_read_heads": 3,
+        "num_write_heads": 2,
+    },
+    "read_focus_write_first": {"previous_focus": "read", "order": "write_first"},
     "no_focus": {"initial_focus": "none", "num_read_heads": 2},
     "learned_lstm": LEARNED | {"num_read_heads": 2, "num_write_heads": 2},
     "learned_gru": LEARNED | {"controller": ntm_jax.gru(4)},

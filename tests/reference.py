@@ -245,7 +245,9 @@ def step(params, state, x, config):
         reads.append(read(memory, weights))
 
     def write_with(heads):
-        weights = [focus(memory, state.write_weights[w], writers[w]) for w in heads]
+        own = config.previous_focus == "own"
+        previous = state.write_weights if own else state.read_weights
+        weights = [focus(memory, previous[w], writers[w]) for w in heads]
         write_weights.extend(weights)
         erases = [writers[w].erase for w in heads]
         adds = [writers[w].add for w in heads]

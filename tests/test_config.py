@@ -57,3 +57,21 @@ def test_head_clip_is_any_positive_number_or_none(head_clip):
 def test_the_shifts_may_reach_every_slot_once():
     config = ntm_jax.NTMConfig(output_size=1, num_slots=5, shift_range=2)
     assert config.shift_range == 2
+
+
+def test_each_write_head_wants_a_read_head_to_go_on_from():
+    for heads in ((1, 1), (3, 2)):
+        reads, writes = heads
+        ntm_jax.NTMConfig(
+            output_size=1,
+            num_read_heads=reads,
+            num_write_heads=writes,
+            previous_focus="read",
+        )
+    with pytest.raises(
+        ValueError,
+        match="num_read_heads, num_write_heads: got 'read', 1 and 2, want a read head",
+    ):
+        ntm_jax.NTMConfig(output_size=1, num_write_heads=2, previous_focus="read")
+    with pytest.raises(ValueError, match="previous_focus: got 'write', want one of"):
+        ntm_jax.NTMConfig(output_size=1, previous_focus="write")  # type: ignore[arg-type]

@@ -36,6 +36,7 @@ FAST_MACHINES = {
     name: fields
     for name, fields in MACHINES.items()
     if fields.get("order", "read_first") == "read_first"
+    and "previous_focus" not in fields
 } | {
     "on_the_sphere": {"controller": OnTheSphere()},
     "in_a_dtype_of_its_own": {"controller": nn.Dense(4, dtype=jnp.float32)},

@@ -67,6 +67,21 @@ def test_what_is_saved_is_loaded(params, saved):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+def test_a_first_carry_of_many_layers_is_loaded_as_it_was(tmp_path):
+    # So many that the names of the layers are not in order.
+    config = dataclasses.replace(
+        TINY, initial_carry="learned", controller_layers=11, controller_units=1
+    )
+    params = member(init_states(config).params, 0)
+    params["initial"]["carry"] = jax.tree.unflatten(
+        jax.tree.structure(params["initial"]["carry"]),
+        [jnp.full(1, i, jnp.float32) for i in range(22)],
+    )
+    path = tmp_path / "machine.safetensors"
+    pretrained.save(path, params, config, MADE)
+    chex.assert_trees_all_equal(pretrained.load_run(path)[0], params)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -255,6 +255,14 @@ def test_more_to_keep_than_slots_is_refused(name):
     evaluate.check_fits(packing, None, length=20)
 
 
+def test_a_config_older_than_a_field_has_the_field_s_default():
+    fields = json.loads(dataclasses.replace(TINY, seed=3).to_json())
+    del fields["previous_focus"], fields["sharpening"]
+    config = TrainConfig.from_text(json.dumps(fields))
+    assert config == dataclasses.replace(TINY, seed=3)
+    assert (config.previous_focus, config.sharpening) == ("own", "learned")
+
+
 def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([f"--workdir={tmp_path}"])
@@ -267,7 +275,9 @@ def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):
     for broken, name in (
         ({**fields, "colour": 3}, "colour"),
         ({**fields, "num_slots": 0}, "num_slots"),
-        ({key: fields[key] for key in fields if key != "epsilon"}, "epsilon"),
+        ({key: fields[key] for key in fields if key != "task"}, "task"),
+        ({}, "task"),
+        ([fields], "list"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(broken))
         with pytest.raises(SystemExit, match="2"):

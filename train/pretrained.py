@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import safetensors
+from flax.serialization import from_state_dict, to_state_dict
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.flax import save_file
 
@@ -84,12 +85,14 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
         with safetensors.safe_open(path, framework="flax") as file:
             config, made = read_metadata(file.metadata() or {})
             headers = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
-            check_headers(headers, config)
+            check_sizes(headers, config)
+            wanted = shapes_of_params(config)
+            check_headers(headers, wanted)
             arrays = {key: file.get_tensor(key) for key in headers}
         check_numbers(arrays)
     except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: not a trained machine: {error}") from None
-    return unflatten_dict(arrays, sep="/"), config, made
+    return from_state_dict(wanted, unflatten_dict(arrays, sep="/")), config, made
 
 
 def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]]:
@@ -119,8 +122,7 @@ def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".tmp")
     metadata = {"config": config.to_json(), "made": json.dumps(made)}
-    arrays: dict[str, Any] = flatten_dict(params, sep="/")
-    save_file(arrays, unfinished, metadata)
+    save_file(by_path(params), unfinished, metadata)
     unfinished.replace(path)
 
 
@@ -141,23 +143,35 @@ def find(name: str | Path) -> Path:
     return path
 
 
-def check_headers(headers: dict[str, Any], config: TrainConfig) -> None:
-    """Raises a `ValueError` unless names, shapes and dtypes are those of the config.
+def by_path(tree: PyTree) -> dict[str, Any]:
+    """Its leaves by the names that they have in a file; of tuples, by their places."""
+    return flatten_dict(to_state_dict(tree), sep="/")
+
+
+def check_sizes(headers: dict[str, Any], config: TrainConfig) -> None:
+    """Raises a `ValueError` if there is less in a file than its config says.
 
     Args:
       headers: of each array, safetensors' slice, of which nothing is read.
       config: of the machine.
     """
-    # Before anything is built that is as large as these say.
     numbers = sum(math.prod(header.get_shape()) for header in headers.values())
     for field in _IN_A_SHAPE:
         if (size := getattr(config, field)) > numbers:
             raise ValueError(f"{field}: got {size}, but only {numbers} numbers in all")
+
+
+def shapes_of_params(config: TrainConfig) -> PyTree:
+    """The parameters of such a machine, as shapes."""
     input_size = config.make_task().input_size
-    wanted: dict[str, Any] = flatten_dict(
-        jax.eval_shape(lambda: config.make_model().init(jax.random.key(0), input_size)),
-        sep="/",
+    return jax.eval_shape(
+        lambda: config.make_model().init(jax.random.key(0), input_size)
     )
+
+
+def check_headers(headers: dict[str, Any], params: PyTree) -> None:
+    """Raises a `ValueError` unless names, shapes and dtypes are those of `params`."""
+    wanted = by_path(params)
     if missing := sorted(set(wanted) ^ set(headers)):
         verb = "no" if missing[0] in wanted else "an unknown"
         raise ValueError(f"got {verb} array {missing[0]!r}")

@@ -1,0 +1,185 @@
+"""Makes a file of a machine that was trained with PyTorch, for `train.evaluate`.
+
+    python -m train.import_torch --weights=model.pt --source=clemkoa --out=a.safetensors
+    python -m train.evaluate --pretrained=a.safetensors --length=20
+
+PyTorch is needed to read its own files, and not for a state dict as `.npz` or
+`.safetensors`.
+"""
+
+import dataclasses
+import importlib
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import safetensors
+from safetensors.numpy import load_file
+
+from ntm_jax import NTMConfig, interop
+from train import cli, pretrained
+from train.config import TrainConfig
+from train.measure import evaluate, evaluation_key
+from train.ship import versions
+
+# Sequences that tell whether the machine knows the task as it is here.
+_CHECKED = 20
+_SOURCES: dict[str, Callable[..., tuple[NTMConfig, dict[str, Any]]]] = {
+    "pytorch_ntm": interop.from_pytorch_ntm,
+    "clemkoa": interop.from_clemkoa,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Makes a file of a state dict, and tells how well the machine does."""
+
+    weights: Path
+    """The state dict: a .pt, .npz or .safetensors file."""
+    source: Literal["pytorch_ntm", "clemkoa"]
+    """Whose: loudinthecloud/pytorch-ntm's or clemkoa/ntm's."""
+    out: Path
+    """The .safetensors file to write."""
+    revision: interop.ClemkoaRevision | None = None
+    """Of clemkoa's code; f6da298, that of the trained models, unless given."""
+    task: Literal[
+        "copy", "repeat_copy", "associative_recall", "dynamic_ngrams", "priority_sort"
+    ] = "copy"
+    """What it learned, with inputs and outputs as they are here: theirs of copy are."""
+    overwrite: bool = False
+    """Put the machine in the place of the file that is there."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    flags = cli.parse(Flags, arguments, prog="python -m train.import_torch")
+    with cli.readable_errors():
+        cli.keep_compilations()
+        out = flags.out.expanduser()
+        if out.suffix != ".safetensors":
+            raise ValueError(f"out: got {out}, want a .safetensors file")
+        if out.exists() and not flags.overwrite:
+            raise ValueError(f"out: got {out}, which is there; want --overwrite too")
+        options: dict[str, Any] = {}
+        if flags.revision is not None:
+            if flags.source != "clemkoa":
+                raise ValueError(
+                    f"revision: got {flags.revision!r}, want none: there is one of "
+                    f"{flags.source} alone"
+                )
+            options["revision"] = flags.revision
+        state_dict = read_state_dict(flags.weights.expanduser())
+        machine, params = _SOURCES[flags.source](state_dict, **options)
+        config = run_config(machine, params, flags.task)
+        result = evaluate(
+            jax.tree.map(lambda leaf: leaf[None], params),
+            config,
+            keys=evaluation_key(0)[None],
+            num_sequences=_CHECKED,
+        )[0]
+        pretrained.save(out, params, config, how_made(flags, result))
+        print(f"Wrote {out}.")
+        print(json.dumps(result))
+    return 0
+
+
+def read_state_dict(path: Path) -> dict[str, Any]:
+    """Names and arrays of a file, of which no code is run.
+
+    Raises:
+      ValueError: if it holds no state dict, or PyTorch is needed and not there.
+    """
+    if not path.is_file():
+        raise ValueError(f"weights: got {path}, want a file that is there")
+    readers: dict[str, Callable[[Path], Any]] = {
+        ".npz": _read_npz,
+        ".safetensors": load_file,
+    }
+    try:
+        state_dict = readers.get(path.suffix, _read_torch)(path)
+    except (EOFError, ValueError, zipfile.BadZipFile, safetensors.SafetensorError) as e:
+        raise ValueError(f"weights: got {path}: {e}") from None
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(
+            f"weights: got {path}, which holds a {type(state_dict).__name__}, want a "
+            "state dict"
+        )
+    return dict(state_dict)
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        raise ValueError(
+            "only PyTorch can read it, which is not there; install torch, or save the "
+            "state dict as .npz or .safetensors"
+        ) from None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever its unpickler makes of the file
+        raise ValueError(str(error).splitlines()[0]) from None
+
+
+def run_config(machine: NTMConfig, params: dict[str, Any], task: str) -> TrainConfig:
+    """The config of a run that would make a machine of this kind.
+
+    Raises:
+      ValueError: if the machine is not as wide as the task.
+    """
+    cells = getattr(machine.controller, "cells", (machine.controller,))
+    shared = {field.name for field in dataclasses.fields(TrainConfig)}
+    fields: dict[str, Any] = {
+        field.name: getattr(machine, field.name)
+        for field in dataclasses.fields(NTMConfig)
+        if field.name in shared - {"controller"}
+    }
+    config = TrainConfig(
+        task=task,  # type: ignore[arg-type]
+        controller_units=cells[0].features,
+        controller_layers=len(cells),
+        **fields,
+    )
+    wanted = config.make_task()
+    first = params["controller"].get("cells_0", params["controller"])
+    read_size = machine.num_read_heads * machine.slot_size
+    inputs = first["ii"]["kernel"].shape[0] - read_size
+    if (inputs, machine.output_size) != (wanted.input_size, wanted.output_size):
+        raise ValueError(
+            f"task: got {task!r}, which has {wanted.input_size} inputs and "
+            f"{wanted.output_size} outputs, want one with the {inputs} and "
+            f"{machine.output_size} of the machine"
+        )
+    return config
+
+
+def how_made(flags: Flags, result: dict[str, Any]) -> dict[str, Any]:
+    """What `made` tells of a machine that was not trained here."""
+    revision = "" if flags.revision is None else f" --revision={flags.revision}"
+    return {
+        "command": (
+            f"python -m train.import_torch --weights={flags.weights.name} "
+            f"--source={flags.source}{revision} --task={flags.task} "
+            f"--out={flags.out.name}"
+        ),
+        "seed": 0,
+        "step": 0,
+        "sequences": 0,
+        "seconds": 0.0,
+        "versions": versions(),
+        "evaluation": [{"machine": 0, "step": 0, "solved_at": None, **result}],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
