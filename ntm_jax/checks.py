@@ -28,7 +28,8 @@ def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
     Raises:
       TypeError: if an argument is not an array of floats, or not of the dtype of the
         first.
-      ValueError: if an argument has another shape than its axes say.
+      ValueError: if an argument has another shape than its axes say, or no slots (N)
+        or slots of no width (M).
     """
     sizes: dict[str, int] = {}
     leading: tuple[int, ...] | None = None
@@ -50,13 +51,22 @@ def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
         if "..." in axes:
             wanted = (..., *wanted) if leading is None else (*leading, *wanted)
         check_shape(name, value, wanted, axes)
+        if 0 in (sizes.get(letter) for letter in letters if letter in "NM"):
+            raise ValueError(
+                f"{name}: got shape {list(value.shape)}, want slots of some width"
+            )
     return sizes
+
+
+def check_array(name: str, value: Any, wanted: str = "an array") -> None:
+    """Raises a `TypeError` unless `value` is an array (or tracer)."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise TypeError(f"{name}: got {type(value).__name__}, want {wanted}")
 
 
 def check_float_array(name: str, value: Any) -> None:
     """Raises a `TypeError` unless `value` is an array (or tracer) of floats."""
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise TypeError(f"{name}: got {type(value).__name__}, want an array of floats")
+    check_array(name, value, "an array of floats")
     check_dtype(name, value.dtype)
 
 

@@ -23,6 +23,10 @@ InitialHeads = Literal["tape", "content", "neutral"]
 class NTMConfig:
     """What a machine is made of. Frozen and hashable: a static argument under `jit`.
 
+    >>> config = NTMConfig(output_size=8, num_read_heads=2)
+    >>> dataclasses.replace(config, num_slots=64).num_slots
+    64
+
     Attributes:
       output_size: width of the output, which is logits.
       num_slots: N, slots of the memory; `initial_state` may override it.

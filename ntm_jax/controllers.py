@@ -37,6 +37,9 @@ def lstm(
     which heads cannot tell one step from another; wide input kernels make it as loud as
     a dense layer is.
 
+    >>> lstm(64).features
+    64
+
     Args:
       units: cells in each layer.
       num_layers: of them.
@@ -52,6 +55,9 @@ def gru(
     units: int = 100, num_layers: int = 1, *, input_scale: float = 4.0
 ) -> nn.RNNCellBase:
     """GRU; its output is that of the top layer.
+
+    >>> len(gru(64, num_layers=2).cells)
+    2
 
     Args:
       units: cells in each layer.
@@ -72,6 +78,9 @@ def feed_forward(
     input_scale: float = 2.0,
 ) -> nn.Module:
     """Dense layers, each followed by the activation.
+
+    >>> feed_forward(64, num_layers=2, activation=nn.relu).units
+    (64, 64)
 
     Args:
       units: in each layer.

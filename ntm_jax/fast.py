@@ -63,6 +63,9 @@ PyTree = Any
 _TINY = 2.0**-80
 # Squares beyond this may be infinite in float32.
 _MANY = 2.0**120
+# A core's cache has room for memories of so many numbers, several times.
+_CACHED_NUMBERS = 2**16
+_FEWEST_AT_ONCE = 8
 # Wider slots would make a long program if their sums were written out.
 _WIDEST_WRITTEN_OUT = 64
 
@@ -110,6 +113,24 @@ class _Saved(NamedTuple):
     memories: Array  # [C, B, M, N], before each chunk of steps
     rests: _Rest  # [T + 1, ...], before the first step and after each
     steps: _Step  # [T, ...]
+    hiddens: Array  # [T, B, H]
+
+
+class _Sequence(NamedTuple):
+    """What comes in, step by step."""
+
+    xs: Array  # [T, B, I]
+    mask: Array | None  # bool [T, B]
+    reset: Array | None  # bool [T, B]
+    num_steps: Array | None  # after so many, none is made any more
+
+    def inputs(self):
+        """Those that each step has its own of."""
+        return self.xs, self.mask, self.reset
+
+    def end(self) -> int | Array:
+        """The first step that is not made any more."""
+        return len(self.xs) if self.num_steps is None else self.num_steps
 
 
 def applies(config: NTMConfig, state: Any, length: int) -> bool:
@@ -131,35 +152,43 @@ def unroll(
     xs: Array,
     config: NTMConfig,
     state: Any,
+    fresh: Any,
     mask: Array | None,
-    save_every: int,
+    reset: Array | None,
+    save_every: int | None,
 ) -> tuple[Any, Array]:
-    """`ntm_jax.unroll` for arguments that fit and to which it `applies`."""
-    batch = xs.shape[1:-1]
-    size = math.prod(batch)
+    """`ntm_jax.unroll` for arguments that fit and to which it `applies`.
 
-    def merge(leaf: Array, before: int = 0) -> Array:
-        after = leaf.shape[before + len(batch) :]
-        return leaf.reshape(*leaf.shape[:before], size, *after)
+    `fresh` is the state to start afresh from, with batch axes of size 1, or None where
+    there is no `reset`.
+    """
+    batch = xs.shape[1:-1]
+
+    def lay_out(state: Any) -> _State:
+        axes = len(batch)
+        size = math.prod(state.memory.shape[:axes])
+
+        def merge(leaf: Array) -> Array:
+            return leaf.reshape(size, *leaf.shape[axes:])
+
+        focus = jnp.concatenate([state.read_weights, state.write_weights], axis=-2)
+        return _State(
+            memory=jnp.swapaxes(merge(state.memory), 1, 2),
+            rest=_Rest(
+                merge(focus), merge(state.reads), jax.tree.map(merge, state.controller)
+            ),
+        )
 
     def split(leaf: Array, before: int = 0) -> Array:
         return leaf.reshape(*leaf.shape[:before], *batch, *leaf.shape[before + 1 :])
 
-    xs = merge(xs, 1)
-    num_steps = None
+    def merge_after_time(leaf: Array) -> Array:
+        return leaf.reshape(len(xs), math.prod(batch), *leaf.shape[1 + len(batch) :])
+
+    inputs, mask, reset = jax.tree.map(merge_after_time, (xs, mask, reset))
     if mask is not None:
-        mask = merge(mask, 1)
-        num_steps = _most(_steps_to_make(mask))
         # Whatever stands in a masked step must not reach the gradient.
-        xs = jnp.where(mask[..., None], xs, 0)
-    rest = _Rest(
-        focus=jnp.concatenate(
-            [merge(state.read_weights), merge(state.write_weights)], axis=1
-        ),
-        reads=merge(state.reads),
-        carry=jax.tree.map(merge, state.controller),
-    )
-    start = _State(jnp.swapaxes(merge(state.memory), 1, 2), rest)
+        inputs = jnp.where(mask[..., None], inputs, 0)
     weights = {
         "controller": _controller(config).pack(params["controller"]),
         "heads": {
@@ -167,7 +196,20 @@ def unroll(
             "bias": _side_by_side(params, "bias"),
         },
     }
-    end, hidden, reads = _run(config, save_every, weights, xs, start, mask, num_steps)  # type: ignore[misc]
+    if save_every is None:
+        save_every = math.isqrt(len(xs))
+
+    def run(start: _State, inputs: Array, mask: Array | None, reset: Array | None):
+        num_steps = None
+        if mask is not None:
+            num_steps = _most(_steps_to_make(mask if reset is None else mask | reset))
+        sequence = _Sequence(inputs, mask, reset, num_steps)
+        return _run(config, save_every, weights, start, fresh_start, sequence)  # type: ignore[misc]
+
+    fresh_start = None if fresh is None else lay_out(fresh)
+    end, hidden, reads = _in_groups(
+        run, _group_size(state.memory), lay_out(state), inputs, mask, reset
+    )
     ys = _dense(params["output"], jnp.concatenate([hidden, _flat(reads)], axis=-1))
     if mask is not None:
         ys = jnp.where(mask[..., None], ys, 0)
@@ -182,6 +224,49 @@ def unroll(
     return state, split(ys, 1)
 
 
+# Groups of sequences, one after another.
+
+
+def _group_size(memory: Array) -> int:
+    """How many sequences at once a device is fastest with."""
+    size = math.prod(memory.shape[:-2])
+    if jax.default_backend() != "cpu":
+        return size
+    # As many as a core's cache has room for, but enough for products of matrices.
+    most = max(_FEWEST_AT_ONCE, _CACHED_NUMBERS // math.prod(memory.shape[-2:]))
+    fitting = max(n for n in range(1, most + 1) if size % n == 0) if size else 0
+    return fitting if fitting >= _FEWEST_AT_ONCE else size
+
+
+def _in_groups(run, group_size, start, *sequences):
+    """`run` of `[B, ...]` and `[T, B, ...]`, so many sequences at a time."""
+    size = len(start.memory)
+    if group_size == size:
+        return run(start, *sequences)
+
+    # Every group has some sequences of each part of the batch, so that a batch that is
+    # spread over devices stays where it is.
+    def deal(leaf, axis):
+        shape = leaf.shape
+        groups = (group_size, size // group_size)
+        leaf = leaf.reshape(*shape[:axis], *groups, *shape[axis + 1 :])
+        return jnp.moveaxis(leaf, axis + 1, 0)
+
+    def gather(leaf, axis):
+        leaf = jnp.moveaxis(leaf, 0, axis + 1)
+        return leaf.reshape(*leaf.shape[:axis], size, *leaf.shape[axis + 2 :])
+
+    end, *results = lax.map(
+        lambda group: run(*group),
+        (
+            jax.tree.map(lambda leaf: deal(leaf, 0), start),
+            *jax.tree.map(lambda leaf: deal(leaf, 1), sequences),
+        ),
+    )
+    end = jax.tree.map(lambda leaf: gather(leaf, 0), end)
+    return end, *jax.tree.map(lambda leaf: gather(leaf, 1), results)
+
+
 # Through time, forwards and backwards.
 
 
@@ -190,29 +275,32 @@ def _run(
     config: NTMConfig,
     save_every: int,
     weights: dict,
-    xs: Array,
     start: _State,
-    mask: Array | None,
-    num_steps: Array | None,
+    fresh: _State | None,
+    sequence: _Sequence,
 ) -> tuple[_State, Array, Array]:
     """The last state, and hidden `[T, B, H]` and reads `[T, B, R, M]` of all steps."""
     step = functools.partial(_step, config, weights)
 
     def advance(t, so_far):
         state, results = so_far
-        state, hidden, _ = step(state, *_at(t, (xs, mask)))
+        x, keep, afresh = _at(t, sequence.inputs())
+        if fresh is not None:
+            state = _select(afresh, fresh, state)
+        state, hidden, _ = step(state, x, keep)
         return state, _put(t, results, (hidden, state.rest.reads))
 
-    hidden = jax.eval_shape(step, start, *_at(0, (xs, mask)))[1]
-    results = _zeros(len(xs), (hidden, start.rest.reads))
-    end = len(xs) if num_steps is None else num_steps
-    state, results = lax.fori_loop(0, end, advance, (start, results))
+    x, keep, _ = _at(0, sequence.inputs())
+    hidden = jax.eval_shape(step, start, x, keep)[1]
+    results = _zeros(len(sequence.xs), (hidden, start.rest.reads))
+    state, results = lax.fori_loop(0, sequence.end(), advance, (start, results))
     return state, *results
 
 
-def _run_forward(config, save_every, weights, xs, start, mask, num_steps):
+def _run_forward(config, save_every, weights, start, fresh, sequence):
     step = functools.partial(_step, config, weights)
-    chunks = _Chunks(save_every, len(xs) if num_steps is None else num_steps)
+    chunks = _Chunks(save_every, sequence.end())
+    length = len(sequence.xs)
 
     def advance_chunk(c, so_far):
         state, memories, rests, results = so_far
@@ -220,7 +308,10 @@ def _run_forward(config, save_every, weights, xs, start, mask, num_steps):
 
         def advance(t, so_far):
             state, rests, results = so_far
-            state, hidden, made = step(state, *_at(t, (xs, mask)))
+            x, keep, afresh = _at(t, sequence.inputs())
+            if fresh is not None:
+                state = _select(afresh, fresh, state)
+            state, hidden, made = step(state, x, keep)
             rests = _put(t + 1, rests, state.rest)
             return state, rests, _put(t, results, (hidden, made))
 
@@ -229,99 +320,113 @@ def _run_forward(config, save_every, weights, xs, start, mask, num_steps):
         )
         return state, memories, rests, results
 
-    _, hidden, made = jax.eval_shape(step, start, *_at(0, (xs, mask)))
-    memories = _zeros(chunks.most(len(xs)), start.memory)
+    x, keep, _ = _at(0, sequence.inputs())
+    _, hidden, made = jax.eval_shape(step, start, x, keep)
+    memories = _zeros(chunks.most(length), start.memory)
     # Not zeros, which a cell may not bear where no step is made.
     rests = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (len(xs) + 1, *leaf.shape)), start.rest
+        lambda leaf: jnp.broadcast_to(leaf, (length + 1, *leaf.shape)), start.rest
     )
-    so_far = start, memories, rests, _zeros(len(xs), (hidden, made))
+    so_far = start, memories, rests, _zeros(length, (hidden, made))
     end, memories, rests, (hiddens, steps) = lax.fori_loop(
         0, chunks.number, advance_chunk, so_far
     )
-    saved = _Saved(memories, rests, steps)
-    return (end, hiddens, rests.reads[1:]), (
-        weights,
-        xs,
-        mask,
-        num_steps,
-        hiddens,
-        saved,
-    )
+    saved = _Saved(memories, rests, steps, hiddens)
+    return (end, hiddens, rests.reads[1:]), (weights, fresh, sequence, saved)
 
 
 def _run_backward(config, save_every, residuals, cotangents):
-    weights, xs, mask, num_steps, hiddens, saved = residuals
+    weights, fresh, sequence, saved = residuals
     d_end, d_hiddens, d_reads = cotangents
     controller = _controller(config)
     # Turned once, not at every step.
     turned = {
-        "controller": controller.turn(weights["controller"], xs.shape[-1]),
+        "controller": controller.turn(weights["controller"], sequence.xs.shape[-1]),
         "heads": weights["heads"]["kernel"].T,
     }
-    chunks = _Chunks(save_every, len(xs) if num_steps is None else num_steps)
+    chunks = _Chunks(save_every, sequence.end())
 
     def remember(c, memories):
-        """The memories before each step of the chunk, by its writes alone."""
+        """The memories that the steps of a chunk start from, by its writes alone."""
         first, end = chunks.bounds(c)
 
         def write_again(t, so_far):
             memory, memories = so_far
+            _, keep, afresh = _at(t, sequence.inputs())
+            if fresh is not None:
+                memory = _select(afresh, fresh.memory, memory)
             memories = _put(t - first, memories, memory)
             _, writing = _by_kind(config, _at(t + 1, saved.rests.focus))
             controls = _controls(config, _at(t, saved.steps.emitted))
-            writing = _kept(_at(t, mask), writing)
-            return _write(memory, writing, controls), memories
+            return _write(memory, _kept(keep, writing), controls), memories
 
         memory = _at(c, saved.memories)
         return lax.fori_loop(first, end, write_again, (memory, memories))[1]
 
-    def step_back(t, memory, d_state):
-        d_state = d_state._replace(
-            rest=d_state.rest._replace(reads=d_state.rest.reads + _at(t, d_reads))
-        )
-        before = _State(memory, _at(t, saved.rests))
-        return _step_back(
+    def step_back(t, memory, d_state, d_fresh):
+        x, keep, afresh = _at(t, sequence.inputs())
+        rest = _at(t, saved.rests)
+        if fresh is not None:
+            rest = _select(afresh, fresh.rest, rest)
+        d_rest = d_state.rest._replace(reads=d_state.rest.reads + _at(t, d_reads))
+        d_state, result = _step_back(
             config,
             turned,
-            d_state,
+            _State(d_state.memory, d_rest),
             _at(t, d_hiddens),
-            before,
+            _State(memory, rest),
             _at(t + 1, saved.rests.focus),
             _at(t, saved.steps),
-            *_at(t, (xs, mask)),
+            x,
+            keep,
         )
+        if fresh is not None:
+            d_fresh = jax.tree.map(
+                lambda total, leaf: total + jnp.sum(leaf, axis=0, keepdims=True),
+                d_fresh,
+                _kept(afresh, d_state),
+            )
+            d_state = _kept(~afresh, d_state)
+        return d_state, d_fresh, result
 
     def retreat_chunk(i, so_far):
-        d_state, memories, results = so_far
+        d_state, d_fresh, memories, results = so_far
         c = chunks.number - 1 - i
         first, end = chunks.bounds(c)
         memories = remember(c, memories)
 
         def retreat(i, so_far):
-            d_state, results = so_far
+            d_state, d_fresh, results = so_far
             t = end - 1 - (i - first)
-            d_state, result = step_back(t, _at(t - first, memories), d_state)
-            return d_state, _put(t, results, result)
+            d_state, d_fresh, result = step_back(
+                t, _at(t - first, memories), d_state, d_fresh
+            )
+            return d_state, d_fresh, _put(t, results, result)
 
-        d_state, results = lax.fori_loop(first, end, retreat, (d_state, results))
-        return d_state, memories, results
+        d_state, d_fresh, results = lax.fori_loop(
+            first, end, retreat, (d_state, d_fresh, results)
+        )
+        return d_state, d_fresh, memories, results
 
     memories = _zeros(save_every, d_end.memory)
-    result = jax.eval_shape(lambda: step_back(0, memories[0], d_end)[1])
-    so_far = d_end, memories, _zeros(len(xs), result)
-    d_start, _, (d_emitted, d_controller) = lax.fori_loop(
+    d_fresh = jax.tree.map(jnp.zeros_like, fresh)
+    result = jax.eval_shape(lambda: step_back(0, memories[0], d_end, d_fresh)[2])
+    so_far = d_end, d_fresh, memories, _zeros(len(sequence.xs), result)
+    d_start, d_fresh, _, (d_emitted, d_controller) = lax.fori_loop(
         0, chunks.number, retreat_chunk, so_far
     )
-    before = jax.tree.map(lambda leaf: leaf[:-1], saved.rests)
+
+    rests = jax.tree.map(lambda leaf: leaf[:-1], saved.rests)
+    if fresh is not None:
+        rests = _select(sequence.reset, fresh.rest, rests)
     d_controller, d_xs = controller.gradient(
-        weights["controller"], before, xs, d_controller
+        weights["controller"], rests, sequence.xs, d_controller
     )
     d_weights = {
         "controller": d_controller,
-        "heads": _dense_gradient(hiddens, d_emitted),
+        "heads": _dense_gradient(saved.hiddens, d_emitted),
     }
-    return d_weights, d_xs, d_start, None, None
+    return d_weights, d_start, d_fresh, _Sequence(d_xs, None, None, None)
 
 
 _run.defvjp(_run_forward, _run_backward)
@@ -412,7 +517,9 @@ def _step(config, weights, state, x, keep):
     reads = _sum_over_slots(reading, memory)
     # A weighting of zeros leaves the memory exactly as it is.
     memory = _write(memory, _kept(keep, writing), controls)
-    rest = _select(keep, _Rest(focus, reads, carry), old)
+    rest = _Rest(focus, reads, carry)
+    if keep is not None:
+        rest = _select(keep, rest, old)
     made = _Step(inverse_lengths, cosine, content, emitted, residuals)
     return _State(memory, rest), hidden, made
 
@@ -465,7 +572,9 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, x, keep):
     d_carry, d_reads, d_controller = _controller(config).step_back(
         turned["controller"], made.controller, old, x, d_rest.carry, d_hidden
     )
-    d_old = _select(keep, _Rest(d_previous, d_reads, d_carry), d_new.rest)
+    d_old = _Rest(d_previous, d_reads, d_carry)
+    if keep is not None:
+        d_old = _select(keep, d_old, d_new.rest)
     return _State(d_memory, d_old), (d_emitted, d_controller)
 
 
@@ -726,14 +835,18 @@ def _flat(array):
 
 
 def _select(keep, new, old):
-    """`new` in the sequences to keep, else `old`; `new` where there is no mask."""
-    if keep is None:
-        return new
+    """`new` where it is to be kept, else `old`."""
     return jax.tree.map(
-        lambda a, b: jnp.where(keep.reshape(-1, *(1,) * (a.ndim - 1)), a, b), new, old
+        lambda a, b: jnp.where(
+            keep.reshape(*keep.shape, *(1,) * (b.ndim - keep.ndim)), a, b
+        ),
+        new,
+        old,
     )
 
 
 def _kept(keep, tree):
-    """The tree, but zeros in the sequences that are not to be kept."""
+    """The tree, but zeros where it is not to be kept; all of it if that is not said."""
+    if keep is None:
+        return tree
     return _select(keep, tree, jax.tree.map(jnp.zeros_like, tree))

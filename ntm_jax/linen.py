@@ -12,9 +12,14 @@
 
 The parameters of a cell are those of `ntm_jax.init`, under the same names: what is at
 `variables["params"]` of a cell alone, and at `["cell"]` of it in `nn.RNN`, goes to
-`ntm_jax.step` and `ntm_jax.unroll` as it is, and the other way. To train on long
-sequences `unroll` is the better choice: it keeps a quarter of what `nn.RNN` keeps for
-the way back (`nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` keeps little too).
+`ntm_jax.step` and `ntm_jax.unroll` as it is, and the other way.
+
+For long sequences, or such of several lengths, `ntm_jax.unroll` with a mask is the
+better choice, also in a Linen module (`self.param("memory", ntm_jax.init, config,
+xs.shape[-1])` are parameters for it). With `seq_lengths` and `return_carry=True`,
+`nn.RNN` keeps the state after every step. At 1,000 steps of 16 sequences on 128 slots
+of 20 that is 186 MiB forwards and 1,465 with the gradient, where `unroll` takes 15 and
+292; of `nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655.
 """
 
 import functools
@@ -25,6 +30,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntm_jax import machine
+from ntm_jax.checks import check_dtype
 from ntm_jax.config import NTMConfig
 
 PyTree = Any
@@ -49,7 +55,7 @@ class NTMCell(nn.RNNCellBase):
 
     def setup(self) -> None:
         """What is learned of the first carry: that is asked for before any step."""
-        machine.check_config(self.config)
+        self._check()
         if machine.learns_initial_state(self.config):
             self.initial = self.param(
                 "initial", machine.init_initial, self.config, self.param_dtype
@@ -65,10 +71,12 @@ class NTMCell(nn.RNNCellBase):
         method="initialize_carry")`, and by `cell.apply` likewise.
 
         Raises:
-          ValueError: for a cell that learns of it and is not bound.
+          TypeError, ValueError: for another kind of shape than this, or a cell that
+            learns of it and is not bound.
         """
         del rng
-        machine.check_config(self.config)
+        self._check()
+        batch_shape = machine.cell_batch_shape(input_shape)
         initial = {}
         if machine.learns_initial_state(self.config):
             if self.scope is None:
@@ -82,15 +90,27 @@ class NTMCell(nn.RNNCellBase):
             initial,
             self.config,
             num_slots=self.config.num_slots,
-            batch_shape=tuple(input_shape[:-1]),
+            batch_shape=batch_shape,
             dtype=self.dtype or self.param_dtype,
         )
+
+    @nn.nowrap
+    def _check(self) -> None:
+        machine.check_config(self.config)
+        check_dtype("param_dtype", self.param_dtype)
+        if self.dtype is not None:
+            check_dtype("dtype", self.dtype)
 
     @nn.compact
     def __call__(
         self, carry: machine.NTMState, inputs: Array
     ) -> tuple[machine.NTMState, Array]:
-        """One step: the new carry, and the output `[..., output_size]`, logits."""
+        """One step: the new carry, and the output `[..., output_size]`, logits.
+
+        Raises:
+          TypeError, ValueError: for a carry or inputs that do not fit the machine.
+        """
+        machine.check_cell_call(carry, inputs)
         # Made once, for all four of them, and only where there are none.
         made = functools.cache(
             lambda: machine.init(
@@ -108,12 +128,7 @@ class NTMCell(nn.RNNCellBase):
 
         params = {name: own(name) for name in machine.ALWAYS}
         dtype = self.dtype or self.param_dtype
-        return machine.step(
-            machine.cast(params, dtype),
-            carry,
-            inputs.astype(dtype),
-            config=self.config,
-        )
+        return machine.cell_step(params, carry, inputs, self.config, dtype)
 
     @property
     def num_feature_axes(self) -> int:

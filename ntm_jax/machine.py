@@ -11,7 +11,8 @@ of many steps is a product of theirs, which may outgrow float32: each step multi
 by up to γ where weights tie.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from jax import Array, lax
 from ntm_jax import controllers, fast, heads
 from ntm_jax.addressing import address, softmax
 from ntm_jax.checks import (
+    check_array,
     check_arrays,
     check_count,
     check_dtype,
@@ -64,6 +66,11 @@ def init(
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Params:
     """Fresh parameters: a nested dict of arrays under Flax's names.
+
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> sorted(params), params["output"]["kernel"].shape
+    (['controller', 'output', 'read_heads', 'write_heads'], (120, 8))
 
     Args:
       key: of `jax.random.key`.
@@ -167,6 +174,11 @@ def initial_state(
 ) -> NTMState:
     """The state before the first step.
 
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> initial_state(params, config, num_slots=1024, batch_shape=(16,)).memory.shape
+    (16, 1024, 20)
+
     Args:
       params: of `init`.
       config: of the machine.
@@ -214,13 +226,15 @@ def start(
     dtype: jax.typing.DTypeLike,
 ) -> NTMState:
     """`initial_state` of what is learned of it, for arguments that fit."""
+    r, m = config.num_read_heads, config.slot_size
 
-    def learned(name: str) -> PyTree:
-        if name not in initial:
-            raise ValueError(
-                f"params: got no ['initial'][{name!r}], which config learns"
-            )
-        return initial[name]
+    def learned(name: str, axes: str, shape: tuple[int, int]) -> Array:
+        where = f"params['initial'][{name!r}]"
+        leaf = _learned(initial, name)
+        check_float_array(where, leaf)
+        check_shape(where, leaf, shape, axes)
+        # Who donates the state to a compiled step keeps the parameters.
+        return jnp.copy(leaf)
 
     def focus(kind: str, num_heads: int) -> Array:
         shape = (num_heads, num_slots)
@@ -232,33 +246,26 @@ def start(
             case "none":
                 return jnp.zeros(shape, dtype)
             case "learned":
-                return softmax(learned(f"{kind}_focus"))
+                return softmax(learned(f"{kind}_focus", "heads N", shape))
 
     if config.initial_memory == "learned":
-        memory = learned("memory")
+        memory = learned("memory", "N M", (num_slots, m))
     else:
         memory = initial_memory(
             num_slots, config.slot_size, config.initial_memory, dtype
         )
     if config.initial_read == "learned":
-        reads = learned("reads")
+        reads = learned("reads", "R M", (r, m))
     else:
-        reads = jnp.zeros((config.num_read_heads, config.slot_size), dtype)
+        reads = jnp.zeros((r, m), dtype)
+    # The carry of a cell depends on its own size, not on that of its input.
+    carry = controllers.initial_carry(config.controller, 1, ())
     if config.initial_carry == "learned":
-        # Whatever file they come from may have made a list of the cell's own kind.
-        own = jax.eval_shape(
-            lambda: controllers.initial_carry(config.controller, 1, ())
-        )
-        carry = jax.tree.unflatten(
-            jax.tree.structure(own), jax.tree.leaves(learned("carry"))
-        )
-    else:
-        # The carry of a cell depends on its own size, not on that of its input.
-        carry = controllers.initial_carry(config.controller, 1, ())
+        carry = _learned_carry(initial, carry)
 
     state = NTMState(
         memory=memory,
-        read_weights=focus("read", config.num_read_heads),
+        read_weights=focus("read", r),
         write_weights=focus("write", config.num_write_heads),
         reads=reads,
         controller=carry,
@@ -269,10 +276,41 @@ def start(
     )
 
 
+def _learned(initial: Params, name: str) -> PyTree:
+    """One entry of `params["initial"]`."""
+    if not isinstance(initial, Mapping) or name not in initial:
+        raise ValueError(f"params: got no ['initial'][{name!r}], which config learns")
+    return initial[name]
+
+
+def _learned_carry(initial: Params, own: PyTree) -> PyTree:
+    """The learned carry in the structure and shapes of the controller's own."""
+    # Whatever file they come from may have made a list of the cell's own kind.
+    leaves, wanted = jax.tree.leaves(_learned(initial, "carry")), jax.tree.leaves(own)
+    where = "params['initial']['carry']"
+    if len(leaves) != len(wanted):
+        raise ValueError(
+            f"{where}: got {len(leaves)} arrays, want {len(wanted)}, as many as the "
+            "controller's own carry has"
+        )
+    for leaf, want in zip(leaves, wanted):
+        check_array(where, leaf)
+        check_shape(where, leaf, want.shape, "...")
+    # Copies: who donates the state to a compiled step keeps the parameters.
+    return jax.tree.unflatten(jax.tree.structure(own), map(jnp.copy, leaves))
+
+
 def step(
     params: Params, state: NTMState, x: Array, *, config: NTMConfig
 ) -> tuple[NTMState, Array]:
     """One time step. `functools.partial(step, params, config=config)` scans as it is.
+
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> state = initial_state(params, config)
+    >>> state, y = step(params, state, jnp.ones(9), config=config)
+    >>> y.shape
+    (8,)
 
     Args:
       params: of `init`.
@@ -287,6 +325,46 @@ def step(
       TypeError, ValueError: for a state or an input that does not fit the machine.
     """
     return _step(params, state, x, config, "x")[:2]
+
+
+def cell_step(
+    params: Params,
+    carry: NTMState,
+    inputs: Array,
+    config: NTMConfig,
+    dtype: jax.typing.DTypeLike,
+) -> tuple[NTMState, Array]:
+    """`step` for a cell of Flax: computed in `dtype`, errors by the cell's names."""
+    check_cell_call(carry, inputs)
+    params, inputs = cast(params, dtype), jnp.asarray(inputs, dtype)
+    return _step(params, carry, inputs, config, "inputs")[:2]
+
+
+def check_cell_call(carry: NTMState, inputs: Array) -> None:
+    """Raises unless these are, by their kinds, what a cell is called with."""
+    if not isinstance(carry, NTMState):
+        raise TypeError(
+            f"carry: got {type(carry).__name__}, want an NTMState, such as that of "
+            "initialize_carry"
+        )
+    check_array("inputs", inputs)
+    if inputs.ndim < 1:
+        raise ValueError("inputs: got shape [], want [..., input_size]")
+
+
+def cell_batch_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The batch axes in what a cell's `initialize_carry` is given.
+
+    Raises:
+      TypeError, ValueError: for something else than `(*batch, input_size)`.
+    """
+    if not isinstance(input_shape, Sequence) or len(input_shape) == 0:
+        raise TypeError(
+            f"input_shape: got {input_shape!r}, want sizes (*batch, input_size)"
+        )
+    for size in input_shape:
+        check_count("input_shape", size, 0)
+    return tuple(input_shape[:-1])
 
 
 def _step(
@@ -359,9 +437,15 @@ def unroll(
     config: NTMConfig,
     state: NTMState | None = None,
     mask: Array | None = None,
+    reset: Array | None = None,
     save_every: int | None = None,
 ) -> tuple[NTMState, Array]:
     """A whole sequence: `lax.scan` of `step` over time, the first axis.
+
+    With `reset`, several sequences one after another, such as episodes: the results are
+    those of unrolling each piece from one flag to the next by itself, with its part of
+    the mask. So a flag counts at a masked step too: an episode whose first step is
+    padding does not go on from the one before.
 
     The backward pass computes most of each step again instead of keeping it, so that
     memory grows with T by little more than the states. Where it applies, it is that of
@@ -370,6 +454,13 @@ def unroll(
     derivatives; for others scan `step` yourself. Batch axes of `xs` cost less than
     `jax.vmap` over sequences.
 
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> mask = jnp.arange(41)[:, None] < jnp.array([[41, 30]])  # two lengths
+    >>> state, ys = unroll(params, jnp.ones((41, 2, 9)), config=config, mask=mask)
+    >>> ys.shape
+    (41, 2, 8)
+
     Args:
       params: of `init`.
       xs: `[T, ..., input_size]`.
@@ -377,6 +468,12 @@ def unroll(
       state: to go on from; the initial state if not given.
       mask: bool `[T, ...]`, True where there is a step to make. Elsewhere the state
         stays exactly as it was and the output is zero, whatever the input.
+      reset: bool `[T, ...]`, True where the state is made afresh before the step: it
+        becomes the initial state of `params`, with as many slots as there were, and
+        gradients reach what is learned of it.
+      save_every: K, steps from one memory that is kept for the backward pass to the
+        next; those between are made again. T / K + K of them are held at once, so
+        that the square root of T, which is chosen unless K is given, needs least.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
@@ -385,25 +482,22 @@ def unroll(
       TypeError, ValueError: for arguments that do not fit the machine.
     """
     state = _check_sequence(params, xs, config, state)
-    if mask is not None:
-        if getattr(mask, "dtype", None) != jnp.bool_:
-            raise TypeError(
-                f"mask: got {getattr(mask, 'dtype', type(mask).__name__)}, "
-                "want an array of bool"
-            )
-        check_shape("mask", mask, xs.shape[:-1], "T ...")
+    _check_flags(xs, mask=mask, reset=reset)
+    if save_every is not None:
+        check_count("save_every", save_every)
+    fresh = _fresh(params, state, config, reset)
 
-    import math
-    if save_every is None:
-        save_every = max(1, math.isqrt(len(xs)))
     if fast.applies(config, state, len(xs)):
         # Raises what `step` raises for parameters that do not fit.
         x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
         jax.eval_shape(lambda p, s, x: _step(p, s, x, config, "xs"), params, state, x)
-        return fast.unroll(params, xs, config, state, mask, save_every)
+        return fast.unroll(params, xs, config, state, fresh, mask, reset, save_every)
 
-    def masked_step(state: NTMState, inputs: tuple[Array, Array | None]):
-        x, keep = inputs
+    def masked_step(
+        state: NTMState, inputs: tuple[Array, Array | None, Array | None]
+    ) -> tuple[NTMState, Array]:
+        x, keep, afresh = inputs
+        state = _restart(state, fresh, afresh)
         if keep is None:
             new_state, y, _ = _step(params, state, x, config, "xs")
             return new_state, y
@@ -414,7 +508,7 @@ def unroll(
         )
         return new_state, _select(keep, y, 0)
 
-    return lax.scan(jax.checkpoint(masked_step, prevent_cse=False), state, (xs, mask))
+    return _scan(masked_step, state, (xs, mask, reset), save_every or 1)
 
 
 class Trace(struct.PyTreeNode):
@@ -441,14 +535,22 @@ def trace(
     *,
     config: NTMConfig,
     state: NTMState | None = None,
+    reset: Array | None = None,
 ) -> Trace:
     """All that happens in `unroll`, step by step, to look at and to draw.
+
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> what_it_did = trace(params, jnp.ones((41, 9)), config=config)
+    >>> what_it_did.states.write_weights.shape  # where the write head looked
+    (41, 1, 128)
 
     Args:
       params: of `init`.
       xs: `[T, ..., input_size]`.
       config: of the machine.
       state: to go on from; the initial state if not given.
+      reset: bool `[T, ...]`, as `unroll` takes it.
 
     Returns:
       A `Trace`, whose `states` and `outputs` are those of `unroll`.
@@ -457,12 +559,16 @@ def trace(
       TypeError, ValueError: for arguments that do not fit the machine.
     """
     state = _check_sequence(params, xs, config, state)
+    _check_flags(xs, reset=reset)
+    fresh = _fresh(params, state, config, reset)
 
-    def traced_step(state: NTMState, x: Array):
+    def traced_step(state: NTMState, inputs: tuple[Array, Array | None]):
+        x, afresh = inputs
+        state = _restart(state, fresh, afresh)
         state, y, emitted = _step(params, state, x, config, "xs")
         return state, (state, y, emitted)
 
-    _, (states, outputs, emitted) = lax.scan(traced_step, state, xs)
+    _, (states, outputs, emitted) = lax.scan(traced_step, state, (xs, reset))
     m, reach = config.slot_size, config.shift_range
     kinds = config.key_activation, config.sharpening
     return Trace(
@@ -489,6 +595,19 @@ def _check_sequence(
     x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
     check_fit("xs", params, state, x, config)
     return state
+
+
+def _check_flags(xs: Array, **flags: Array | None) -> None:
+    """Raises unless each is None or says yes or no for every step of `xs`."""
+    for name, value in flags.items():
+        if value is None:
+            continue
+        if getattr(value, "dtype", None) != jnp.bool_:
+            raise TypeError(
+                f"{name}: got {getattr(value, 'dtype', type(value).__name__)}, "
+                "want an array of bool"
+            )
+        check_shape(name, value, xs.shape[:-1], "T ...")
 
 
 def check_fit(
@@ -530,6 +649,7 @@ def check_fit(
             f"{jax.tree.structure(wanted)}, the controller's own carry"
         )
     for leaf, want in zip(jax.tree.leaves(state.controller), jax.tree.leaves(wanted)):
+        check_array("state.controller", leaf)
         check_shape("state.controller", leaf, want.shape, "...")
         if jnp.issubdtype(want.dtype, jnp.floating):
             _check_same_dtype("state.controller", leaf, params)
@@ -541,9 +661,9 @@ def check_params(params: Params, config: NTMConfig) -> None:
         raise TypeError(f"params: got {type(params).__name__}, want a dict of init")
     m, reach = config.slot_size, config.shift_range
     kernels = {
+        "output": (config.output_size,),
         "read_heads": (config.num_read_heads, heads.addressing_size(m, reach)),
         "write_heads": (config.num_write_heads, heads.writing_size(m, reach)),
-        "output": (config.output_size,),
     }
     for name in ALWAYS:
         if name not in params:
@@ -551,17 +671,22 @@ def check_params(params: Params, config: NTMConfig) -> None:
     for name, sizes in kernels.items():
         axes = "O" if name == "output" else "heads P"
         for entry, shape, letters in (
-            ("kernel", (None, *sizes), f"H {axes}"),
             ("bias", sizes, axes),
+            ("kernel", (None, *sizes), f"H {axes}"),
         ):
             where = f"params[{name!r}][{entry!r}]"
             if not isinstance(params[name], Mapping) or entry not in params[name]:
                 raise ValueError(f"params: got no {where}, want that of init")
             check_float_array(where, params[name][entry])
             check_shape(where, params[name][entry], shape, letters)
+            _check_same_dtype(where, params[name][entry], params)
+    for leaf in jax.tree.leaves(params["controller"]):
+        check_array("params['controller']", leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            _check_same_dtype("params['controller']", leaf, params)
     shapes = {name: list(params[name]["kernel"].shape) for name in kernels}
     hidden_size = shapes["read_heads"][0]
-    rows = [hidden_size, hidden_size, hidden_size + config.num_read_heads * m]
+    rows = [hidden_size + config.num_read_heads * m, hidden_size, hidden_size]
     if [shape[0] for shape in shapes.values()] != rows:
         raise ValueError(
             f"params: got kernels of the shapes {shapes}, want H rows in read_heads "
@@ -612,6 +737,58 @@ def _append_reads(vector: Array, reads: Array) -> Array:
     """`[..., V]` and `[..., R, M]` to `[..., V + R M]`."""
     flat = reads.reshape(*reads.shape[:-2], reads.shape[-2] * reads.shape[-1])
     return jnp.concatenate([vector, flat], axis=-1)
+
+
+def _fresh(
+    params: Params, state: NTMState, config: NTMConfig, reset: Array | None
+) -> NTMState | None:
+    """What `reset` puts in place of a state like that one; None where it never does."""
+    if reset is None:
+        return None
+    # The same at every place of the batch, so it is made for one.
+    return initial_state(
+        params,
+        config,
+        num_slots=state.memory.shape[-2],
+        batch_shape=(1,) * (reset.ndim - 1),
+    )
+
+
+def _restart(state: NTMState, fresh: NTMState | None, afresh: Array | None) -> NTMState:
+    """The state, but for the places `[...]` of the batch that start afresh."""
+    if fresh is None or afresh is None:
+        return state
+    return jax.tree.map(lambda new, old: _select(afresh, new, old), fresh, state)
+
+
+def _scan(
+    body: Callable[[NTMState, PyTree], tuple[NTMState, Array]],
+    state: NTMState,
+    inputs: PyTree,
+    save_every: int,
+) -> tuple[NTMState, Array]:
+    """`lax.scan` that keeps every `save_every`-th state and makes the rest again."""
+    body = jax.checkpoint(body, prevent_cse=False)
+    length = len(jax.tree.leaves(inputs)[0])
+    if save_every == 1 or length <= save_every:
+        return lax.scan(body, state, inputs)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def chunk(state: NTMState, inputs: PyTree) -> tuple[NTMState, Array]:
+        return lax.scan(body, state, inputs)
+
+    number = length // save_every
+    whole = number * save_every
+    chunks, rest = (
+        jax.tree.map(lambda leaf: leaf[:whole], inputs),
+        jax.tree.map(lambda leaf: leaf[whole:], inputs),
+    )
+    chunks = jax.tree.map(
+        lambda leaf: leaf.reshape(number, save_every, *leaf.shape[1:]), chunks
+    )
+    state, ys = lax.scan(chunk, state, chunks)
+    state, last = chunk(state, rest)
+    return state, jnp.concatenate([ys.reshape(whole, *ys.shape[2:]), last])
 
 
 def _select(keep: Array, new: Array, old: Array | int) -> Array:

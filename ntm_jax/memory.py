@@ -22,6 +22,9 @@ _CONSTANT = 1e-6
 def read(memory: Array, weights: Array) -> Array:
     """What a head sees (eq. 2): r = Σ_i w(i) M(i).
 
+    >>> read(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([0.5, 0.5]))
+    Array([2., 3.], dtype=float32)
+
     Args:
       memory: `[..., N, M]`, M.
       weights: `[..., N]` or `[..., H, N]`, w.
@@ -44,6 +47,11 @@ def write(memory: Array, weights: Array, erase: Array, add: Array) -> Array:
 
     With several heads all erases come before all adds, so their order does not matter:
     M(i) <- M(i) Π_h (1 - w_h(i) e_h) + Σ_h w_h(i) a_h.
+
+    >>> memory, ones = jnp.ones((2, 2)), jnp.ones(2)
+    >>> write(memory, jnp.array([0.0, 1.0]), erase=ones, add=5 * ones)
+    Array([[1., 1.],
+           [5., 5.]], dtype=float32)
 
     Args:
       memory: `[..., N, M]`, M.
@@ -81,6 +89,9 @@ def initial_memory(
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Array:
     """A memory nothing was written to yet.
+
+    >>> initial_memory(128, 20).shape
+    (128, 20)
 
     Args:
       num_slots: N.

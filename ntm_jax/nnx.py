@@ -13,7 +13,9 @@
 ... )
 
 `NTMCell.params` are those of `ntm_jax.init`, under the same names, and
-`NTMCell.from_params` makes a cell of them.
+`NTMCell.from_params` makes a cell of them. So `unroll` serves in an NNX model too, and
+its masks and resets with it: for long sequences it is the better choice, as
+`ntm_jax.linen` tells with numbers.
 """
 
 from typing import Any
@@ -24,7 +26,7 @@ from flax import nnx
 from jax import Array
 
 from ntm_jax import machine
-from ntm_jax.checks import check_dtype
+from ntm_jax.checks import check_count, check_dtype
 from ntm_jax.config import NTMConfig
 
 PyTree = Any
@@ -56,8 +58,13 @@ class NTMCell(nnx.RNNCellBase):
         Raises:
           TypeError, ValueError: for arguments that are not of this kind.
         """
+        check_count("in_features", in_features)
+        machine.check_config(config)
+        check_dtype("param_dtype", param_dtype)
         if dtype is not None:
             check_dtype("dtype", dtype)
+        if not isinstance(rngs, nnx.Rngs):
+            raise TypeError(f"rngs: got {type(rngs).__name__}, want an nnx.Rngs")
         self.config = config
         self.dtype = dtype
         self._hold(machine.init(rngs.params(), config, in_features, param_dtype))
@@ -93,24 +100,32 @@ class NTMCell(nnx.RNNCellBase):
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
     ) -> machine.NTMState:
-        """The state before the first step, for inputs of that shape."""
+        """The state before the first step, for inputs of that shape.
+
+        Raises:
+          TypeError, ValueError: for another kind of shape than this.
+        """
         del rngs, carry_init
         return machine.initial_state(
-            self._cast_params(), self.config, batch_shape=tuple(input_shape[:-1])
+            machine.cast(self.params, self._computed_in()),
+            self.config,
+            batch_shape=machine.cell_batch_shape(input_shape),
         )
 
     def __call__(
         self, carry: machine.NTMState, inputs: Array
     ) -> tuple[machine.NTMState, Array]:
-        """One step: the new carry, and the output `[..., output_size]`, logits."""
-        params = self._cast_params()
-        inputs = inputs.astype(params["output"]["bias"].dtype)
-        return machine.step(params, carry, inputs, config=self.config)
+        """One step: the new carry, and the output `[..., output_size]`, logits.
 
-    def _cast_params(self) -> machine.Params:
-        return (
-            self.params if self.dtype is None else machine.cast(self.params, self.dtype)
+        Raises:
+          TypeError, ValueError: for a carry or inputs that do not fit the machine.
+        """
+        return machine.cell_step(
+            self.params, carry, inputs, self.config, self._computed_in()
         )
+
+    def _computed_in(self) -> Any:
+        return self.dtype or self.params["output"]["bias"].dtype
 
     @property
     def num_feature_axes(self) -> int:

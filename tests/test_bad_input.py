@@ -135,6 +135,17 @@ SHAPES = [
     ("unroll", "state", BATCH, "[4, 5, 3]"),
     ("unroll", "mask", zeros(7, dtype=bool), "[7]"),
     ("unroll", "mask", zeros(6, 1, dtype=bool), "[6, 1]"),
+    ("unroll", "reset", zeros(7, dtype=bool), "[7]"),
+    ("unroll", "reset", zeros(6, 1, dtype=bool), "[6, 1]"),
+    ("content_weights", "memory", zeros(0, 3), "[0, 3]"),
+    ("read", "memory", zeros(5, 0), "[5, 0]"),
+    ("write", "memory", zeros(0, 3), "[0, 3]"),
+    ("address", "memory", zeros(0, 3), "[0, 3]"),
+    ("interpolate", "content", zeros(0), "[0]"),
+    ("circular_shift", "weights", zeros(0), "[0]"),
+    ("sharpen", "weights", zeros(0), "[0]"),
+    ("step", "state", state_with(memory=zeros(0, 3)), "[0, 3]"),
+    ("step", "x", zeros(0), "0"),
 ]
 TYPES = [
     ("step", "state", None, "NoneType"),
@@ -165,6 +176,18 @@ TYPES = [
     ("unroll", "state", (STATE.memory,), "tuple"),
     ("unroll", "mask", [True] * 6, "list"),
     ("unroll", "mask", zeros(6), "float32"),
+    ("unroll", "mask", True, "bool"),
+    ("unroll", "reset", [True] * 6, "list"),
+    ("unroll", "reset", zeros(6), "float32"),
+    ("unroll", "reset", zeros(6, dtype=np.int32), "int32"),
+    ("step", "x", 1.0, "float"),
+    ("step", "x", zeros(INPUT_SIZE, dtype=np.float16), "float16"),
+    ("step", "x", zeros(INPUT_SIZE, dtype=np.float64), "float64"),
+    ("step", "state", ntm_jax.NTMState, "type"),
+    ("step", "state", state_with(controller=("a", "b")), "str"),
+    ("step", "state", state_with(controller=list(STATE.controller)), "[*, *]"),
+    ("initial_state", "batch_shape", [3], "[3]"),
+    ("init", "dtype", jnp.float16, "float16"),
     ("init", "key", None, "NoneType"),
     ("init", "key", 0, "int"),
     ("init", "key", zeros(2), "float32"),
@@ -259,6 +282,56 @@ WRONG_WHEN_STEPPING = [
 ]
 
 
+def in_dtype(dtype, *path):
+    """The parameters with the part at a path in another dtype."""
+    part = PARAMS
+    for name in path:
+        part = part[name]
+    part = jax.tree.map(lambda leaf: leaf.astype(dtype), part)
+    return replaced(PARAMS, path, part) if path else part
+
+
+WRONG_DTYPES = [
+    (in_dtype(np.float16), "float16"),
+    (in_dtype(np.int32), "int32"),
+    (in_dtype(jnp.bfloat16, "controller"), "bfloat16"),
+    (in_dtype(jnp.bfloat16, "read_heads"), "bfloat16"),
+    (in_dtype(jnp.bfloat16, "write_heads", "bias"), "bfloat16"),
+    (in_dtype(jnp.bfloat16, "output", "kernel"), "bfloat16"),
+    (jax.tree.map(lambda leaf: leaf.tolist(), PARAMS), "list"),
+    (
+        replaced(
+            PARAMS,
+            ["controller"],
+            jax.tree.map(lambda leaf: leaf.tolist(), PARAMS["controller"]),
+        ),
+        "float",
+    ),
+]
+LEARNED_WRONG = [
+    ("initial_memory", {}, "no ['initial']['memory']"),
+    ("initial_memory", 3, "no ['initial']['memory']"),
+    ("initial_memory", {"memory": zeros(4, 3)}, "[4, 3]"),
+    ("initial_memory", {"memory": zeros(2, 5, 3)}, "[2, 5, 3]"),
+    ("initial_memory", {"memory": [1.0]}, "list"),
+    ("initial_memory", {"memory": zeros(5, 3, dtype=np.int32)}, "int32"),
+    (
+        "initial_focus",
+        {"read_focus": zeros(7, 5), "write_focus": zeros(3, 5)},
+        "[7, 5]",
+    ),
+    (
+        "initial_focus",
+        {"read_focus": zeros(2, 5), "write_focus": zeros(3, 6)},
+        "[3, 6]",
+    ),
+    ("initial_read", {"reads": zeros(7, 5)}, "[7, 5]"),
+    ("initial_carry", {"carry": zeros(4)}, "1 arrays"),
+    ("initial_carry", {"carry": (zeros(9), zeros(9))}, "[9]"),
+    ("initial_carry", {"carry": ("c", "h")}, "str"),
+]
+
+
 def assert_refused(function, changes, argument, got):
     """A `TypeError` or `ValueError` of the library that names argument and value."""
     arguments = GOOD[function] | changes
@@ -341,6 +414,36 @@ def test_parameters_of_another_machine(function, params, got):
 @pytest.mark.parametrize("function", ["step", "unroll", "trace"])
 def test_parameters_that_do_not_fit_each_other(function, params, got):
     assert_refused(function, {"params": params}, "params", got)
+
+
+@pytest.mark.parametrize(("params", "got"), WRONG_DTYPES)
+@pytest.mark.parametrize("function", ["initial_state", "step", "unroll", "trace"])
+def test_parameters_of_other_dtypes(function, params, got):
+    assert_refused(function, {"params": params}, "params", got)
+
+
+@pytest.mark.parametrize(("field", "initial", "got"), LEARNED_WRONG)
+def test_what_is_learned_has_its_shape(field, initial, got):
+    changes = {
+        "params": PARAMS | {"initial": initial},
+        "config": dataclasses.replace(CONFIG, **{field: "learned"}),
+    }
+    assert_refused("initial_state", changes, "params", got)
+    assert_refused("unroll", changes, "params", got)
+
+
+def test_a_size_that_is_traced():
+    def refuse(function, argument):
+        jax.eval_shape(
+            lambda size: getattr(ntm_jax, function)(
+                **(GOOD[function] | {argument: size})
+            ),
+            jnp.int32(3),
+        )
+
+    for function, argument in COUNTS[:4]:
+        with pytest.raises(TypeError, match=f"{argument}: got JitTracer"):
+            refuse(function, argument)
 
 
 @pytest.mark.parametrize("config", [None, {"output_size": 2}, ntm_jax.NTMConfig])

@@ -98,6 +98,49 @@ def test_backwards_in_time(layer):
 
 
 @LAYERS
+def test_backwards_in_sequences_of_other_lengths(layer):
+    """Each by itself: the padding stays at the end."""
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    mask = np.arange(T)[:, None] < LENGTHS
+
+    def flip(values):
+        values = np.array(values)
+        for b, length in enumerate(LENGTHS):
+            values[:length, b] = values[:length, b][::-1]
+        return values
+
+    state, ys = expected(config, flip(xs), mask=mask)
+    call = {"seq_lengths": jnp.asarray(LENGTHS)}
+    for keep_order, wanted in ((False, ys), (True, flip(ys))):
+        carry, outputs = layer(
+            config,
+            xs,
+            call=call,
+            reverse=True,
+            keep_order=keep_order,
+            return_carry=True,
+        )
+        close(np.where(mask[:, :, None], outputs, 0), wanted)
+        assert_same(carry, state)
+
+
+@LAYERS
+def test_several_steps_in_one_of_the_loop(layer):
+    config, xs = CONFIGS["plain"], random_inputs(T, B)
+    assert_same(layer(config, xs, unroll=2), expected(config, xs)[1])
+
+
+@LAYERS
+def test_from_a_carry_of_other_slots(layer):
+    config, xs = CONFIGS["plain"], random_inputs(T, B)
+    start = ntm_jax.initial_state(
+        params_of(config), config, num_slots=9, batch_shape=(B,)
+    )
+    result = layer(config, xs, call={"initial_carry": start}, return_carry=True)
+    assert_same(result, expected(config, xs, state=start))
+
+
+@LAYERS
 def test_each_sequence_alone_and_batch_first(layer):
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     _, ys = expected(config, xs)
@@ -137,6 +180,54 @@ def test_scanned_and_rematerialised(lift):
     assert_same(run({"params": params_of(config)}, start, xs), expected(config, xs))
 
 
+@pytest.mark.parametrize("lift", [lambda step: step, nnx.remat])
+def test_scanned_and_rematerialised_in_nnx(lift):
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    cell = NNXCell.from_params(params_of(config), config)
+
+    @nnx.jit
+    @nnx.scan(in_axes=(None, nnx.Carry, 0), out_axes=(nnx.Carry, 0))
+    def run(cell, carry, x):
+        return lift(lambda cell, carry, x: cell(carry, x))(cell, carry, x)
+
+    start = cell.initialize_carry(xs.shape[1:])
+    assert_same(run(cell, start, xs), expected(config, xs))
+
+
+def test_a_layer_of_a_rematerialised_cell_that_learns_its_start():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    cell = nn.remat(NTMCell, prevent_cse=False)(config)
+    layer = nn.RNN(cell, time_major=True, return_carry=True)
+    variables = {"params": {"cell": params_of(config)}}
+    assert_same(jax.jit(layer.apply)(variables, xs), expected(config, xs))
+
+
+def one_cell_both_ways(config, xs, kind, **options):
+    """A layer with one cell for both directions, on `[T, B, I]`."""
+    if kind == "linen":
+        cell = NTMCell(config)
+        layer = nn.Bidirectional(nn.RNN(cell), nn.RNN(cell), time_major=True, **options)
+        # The cell is the first direction's.
+        variables = {"params": {"forward_rnn": {"cell": params_of(config)}}}
+        return jax.jit(
+            lambda xs, lengths: layer.apply(variables, xs, seq_lengths=lengths)
+        )
+    cell = NNXCell.from_params(params_of(config), config)
+    layer = nnx.Bidirectional(nnx.RNN(cell), nnx.RNN(cell), time_major=True, **options)
+    return lambda xs, lengths: layer(xs, seq_lengths=lengths)
+
+
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+def test_one_cell_in_both_directions(kind):
+    config, xs = CONFIGS["plain"], random_inputs(T, B)
+    run = one_cell_both_ways(config, xs, kind, merge_fn=jnp.subtract, return_carry=True)
+    (there, back), ys = run(xs, None)
+    wanted_there, forward = expected(config, xs)
+    wanted_back, backward = expected(config, xs[::-1])
+    assert_same(ys, forward - backward[::-1])
+    assert_same((there, back), (wanted_there, wanted_back))
+
+
 def test_in_both_directions():
     config, xs = CONFIGS["plain"], random_inputs(B, T)
     layer = nn.Bidirectional(nn.RNN(NTMCell(config)), nn.RNN(NTMCell(config)))
@@ -157,6 +248,117 @@ def test_fresh_parameters_have_the_machine_s_names_and_shapes(name):
     cell = NNXCell(INPUT_SIZE, config, rngs=nnx.Rngs(0))
     assert jax.tree.map(jnp.shape, cell.params) == wanted
     assert "NTMCell" in nn.RNN(NTMCell(config)).tabulate(jax.random.key(0), xs)
+
+
+def test_under_vmap():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    layer = nn.RNN(NTMCell(config))
+    variables = {"params": {"cell": params_of(config)}}
+    mapped = jax.vmap(functools.partial(layer.apply, variables), 1, 1)
+    assert_same(jax.jit(mapped)(xs), expected(config, xs)[1])
+
+
+def two_of(config):
+    """Two machines: parameters with another axis in front."""
+    return jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf]), params_of(config))
+
+
+def assert_are_two(ys, config, xs):
+    run = jax.jit(jax.vmap(functools.partial(ntm_jax.unroll, config=config), (0, None)))
+    assert_same(ys, run(two_of(config), xs)[1])
+
+
+def test_two_cells_at_once_in_linen():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    many = nn.vmap(
+        nn.RNN,
+        in_axes=None,  # type: ignore[arg-type]
+        axis_size=2,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+    )(NTMCell(config), time_major=True)
+    made = jax.eval_shape(many.init, jax.random.key(0), xs)["params"]["cell"]
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, two_of(config))
+    variables = {"params": {"cell": two_of(config)}}
+    assert_are_two(jax.jit(many.apply)(variables, xs), config, xs)
+
+
+def test_two_cells_at_once_in_nnx():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    make = nnx.vmap(lambda params: NNXCell.from_params(params, config))
+    cells = make(two_of(config))
+
+    @nnx.jit
+    @nnx.vmap(in_axes=(0, None))
+    def run(cell, xs):
+        return nnx.RNN(cell, time_major=True)(xs)
+
+    assert_are_two(run(cells, xs), config, xs)
+
+
+def test_split_and_merged():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    cell = NNXCell.from_params(params_of(config), config)
+    graph, state = nnx.split(nnx.RNN(cell, time_major=True))
+    assert not nnx.filter_state(state, nnx.Not(nnx.Any(nnx.Param, nnx.RngState)))
+
+    @jax.jit
+    def run(state, xs):
+        return nnx.merge(graph, state)(xs)
+
+    assert_same(run(state, xs), expected(config, xs)[1])
+    opposite = jax.tree.map(
+        lambda leaf: -leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state
+    )
+    nnx.update(cell, opposite["cell"])
+    jax.tree.map(close, cell.params, jax.tree.map(jnp.negative, params_of(config)))
+
+
+def test_from_form_to_form_and_back():
+    """Linen to pure to NNX to Linen: the same arrays under the same names."""
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    layer = nn.RNN(NTMCell(config), time_major=True)
+    variables = jax.jit(layer.init)(jax.random.key(0), xs)
+    cell = NNXCell.from_params(variables["params"]["cell"], config)
+    jax.tree.map(
+        np.testing.assert_array_equal, {"params": {"cell": cell.params}}, variables
+    )
+
+
+class Memory(nn.Module):
+    """A Linen layer over `unroll` itself."""
+
+    config: ntm_jax.NTMConfig
+
+    @nn.compact
+    def __call__(self, xs, **flags):
+        params = self.param("ntm", ntm_jax.init, self.config, xs.shape[-1])
+        return ntm_jax.unroll(params, xs, config=self.config, **flags)
+
+
+def test_resets_and_masks_in_a_model_of_linen_or_nnx():
+    config, xs = CONFIGS["learned"], random_inputs(T, B)
+    flags: Any = {
+        "reset": jnp.arange(T)[:, None] == jnp.array([[1, 0, 3]]),
+        "mask": jnp.arange(T)[:, None] < jnp.array([[4, 5, 3]]),
+    }
+    params = params_of(config)
+    wanted = expected(config, xs, **flags)
+    layer = Memory(config)
+    made = jax.eval_shape(layer.init, jax.random.key(0), xs)["params"]["ntm"]
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, params)
+    result = jax.jit(layer.apply)({"params": {"ntm": params}}, xs, **flags)
+    assert_same(result, wanted)
+
+    @nnx.jit
+    @nnx.value_and_grad(has_aux=True)
+    def loss(cell):
+        ended = ntm_jax.unroll(cell.params, xs, config=cell.config, **flags)
+        return jnp.sum(ended[1] ** 2), ended
+
+    (_, result), gradients = loss(NNXCell.from_params(params, config))
+    assert_same(result, wanted)
+    assert all(leaf.any() for leaf in jax.tree.leaves(gradients["weights"]["initial"]))
 
 
 def test_gradients_are_those_of_unroll():
@@ -209,22 +411,92 @@ def test_dtypes_are_those_asked_for(options, held, computed, name):
         assert {leaf.dtype.name for leaf in jax.tree.leaves(result)} == {computed}
 
 
-def test_what_does_not_fit_is_named():
-    config = CONFIGS["plain"]
-    with pytest.raises(TypeError, match="config: got dict, want an NTMConfig"):
-        NNXCell.from_params(params_of(config), {})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"params: got .*, want 'controller' among"):
-        NNXCell.from_params({}, config)
-    with pytest.raises(ValueError, match="want 2, the input_size"):
-        through_nnx(config, jnp.zeros((T, B, INPUT_SIZE + 1)))
-    with pytest.raises(ValueError, match="want 2, the input_size"):
-        linen(config, jnp.zeros((T, B, INPUT_SIZE + 1)))
-    with pytest.raises(TypeError, match=r"config: got .*dict, want an NTMConfig"):
-        NTMCell({}).initialize_carry(jax.random.key(0), (2,))  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"dtype: got dtype .*float16.*, want float32"):
-        NNXCell(2, config, dtype=jnp.float16, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"got no \['initial'\]"):
-        NNXCell.from_params(params_of(config), make_config(**LEARNED))
+CONFIG, KEY = CONFIGS["plain"], jax.random.key(0)
+PARAMS, STATE = params_of(CONFIG), ntm_jax.initial_state(params_of(CONFIG), CONFIG)
+RNGS = {"rngs": nnx.Rngs(0)}
+
+
+def of_linen(config: Any = CONFIG, **options):
+    cell = NTMCell(config, **options)
+    return (
+        functools.partial(cell.apply, {"params": PARAMS}),
+        functools.partial(cell.initialize_carry, KEY),
+        functools.partial(cell.init, KEY),
+    )
+
+
+def of_nnx(config: Any = CONFIG, **options):
+    cell = NNXCell.from_params(PARAMS, config, **options)
+    return cell, cell.initialize_carry, cell
+
+
+X = np.zeros(INPUT_SIZE, np.float32)
+WRONG_CALLS = [
+    (0, ((1,), X), "carry: got tuple, want an NTMState"),
+    (0, (STATE, [0.0, 0.0]), "inputs: got list, want an array"),
+    (0, (STATE, 1.0), "inputs: got float, want an array"),
+    (0, (STATE, X[0]), r"inputs: got shape \[\], want \[..., input_size\]"),
+    (0, (STATE, np.zeros(3)), "inputs: got width 3, want 2, the input_size"),
+    (0, (STATE, np.zeros((4, 2))), r"state.memory: got shape \[5, 3\], want .*4, 5, 3"),
+    (1, (3,), "input_shape: got 3, want sizes"),
+    (1, ((),), r"input_shape: got \(\), want sizes"),
+    (1, ((2.5, 2),), "input_shape: got 2.5, want a whole number"),
+    (2, ((1,), X), "carry: got tuple, want an NTMState"),
+    (2, (STATE, [0.0, 0.0]), "inputs: got list, want an array"),
+    (2, (STATE, X[0]), r"inputs: got shape \[\]"),
+]
+WRONG_CELLS = [
+    (lambda: NNXCell.from_params(PARAMS, {}), "config: got dict, want an NTMConfig"),  # type: ignore[arg-type]
+    (
+        lambda: NNXCell.from_params({}, CONFIG),
+        "params: got .*, want 'controller' among",
+    ),
+    (
+        lambda: NNXCell.from_params(PARAMS, make_config(**LEARNED)),
+        r"got no \['initial'\]",
+    ),
+    (lambda: NNXCell.from_params([PARAMS], CONFIG), "params: got list, want a dict"),  # type: ignore[arg-type]
+    (lambda: NNXCell(0, CONFIG, **RNGS), "in_features: got 0, want a whole number"),
+    (lambda: NNXCell(2.0, CONFIG, **RNGS), "in_features: got 2.0, want a whole"),  # type: ignore[arg-type]
+    (lambda: NNXCell(2, None, **RNGS), "config: got NoneType, want an NTMConfig"),  # type: ignore[arg-type]
+    (lambda: NNXCell(2, CONFIG, rngs=0), "rngs: got int, want an nnx.Rngs"),  # type: ignore[arg-type]
+    (
+        lambda: NNXCell(2, CONFIG, dtype=jnp.float16, **RNGS),
+        "^dtype: got dtype .*float16.*, want float32",
+    ),
+    (
+        lambda: NNXCell(2, CONFIG, param_dtype=jnp.float16, **RNGS),
+        "param_dtype: got dtype .*float16.*, want float32",
+    ),
+    (
+        lambda: of_linen(dtype=jnp.float16)[0](STATE, X),
+        "^dtype: got dtype .*float16.*, want float32",
+    ),
+    (
+        lambda: of_linen(param_dtype=jnp.int32)[2](STATE, X),
+        "param_dtype: got dtype .*int32.*, want float32",
+    ),
+    (lambda: of_linen({})[1]((2,)), "config: got .*dict, want an NTMConfig"),
+]
+
+
+@pytest.mark.parametrize(("which", "arguments", "message"), WRONG_CALLS)
+@pytest.mark.parametrize("kind", [of_linen, of_nnx])
+def test_a_call_that_does_not_fit_is_named(kind, which, arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        kind()[which](*arguments)
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG_CELLS)
+def test_a_cell_that_cannot_be_is_named(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_a_layer_names_the_width_it_wants():
+    for layer in (linen, through_nnx):
+        with pytest.raises(ValueError, match="inputs: got width 3, want 2, the input"):
+            layer(CONFIG, jnp.zeros((T, B, INPUT_SIZE + 1)))
 
 
 def test_the_first_carry_of_a_cell_alone():

@@ -16,6 +16,7 @@ from benchmarks import record, solve, step
 from ntm_jax import interop
 from train import cli, evaluate, import_torch, main, ship, study
 
+pytestmark = pytest.mark.usefixtures("quick_compilations")
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -24,6 +25,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
+@functools.cache
 def run(page: Path) -> dict:
     """Runs the Python blocks of a page, one after another, in one namespace."""
     names = {}
@@ -85,6 +87,94 @@ def test_readme_tests_as_ci_does():
 def test_readme_shows_the_library_in_fifteen_lines():
     first = blocks(ROOT / "README.md", "python")[0]
     assert len([line for line in first.splitlines() if line.strip()]) <= 15
+
+
+def assert_finite_and_not_zero(gradients):
+    for leaf in jax.tree.leaves(gradients):
+        assert np.isfinite(leaf).all()
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(gradients))
+
+
+class TestHosts:
+    """Each host gives what `unroll` gives, and its gradients reach the machine."""
+
+    close = staticmethod(
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    )
+
+    @pytest.fixture
+    def page(self):
+        return run(ROOT / "docs" / "hosts.md")
+
+    def expected(self, page, params, **options):
+        unroll = jax.jit(functools.partial(ntm_jax.unroll, config=page["config"]))
+        return unroll(params, page["xs"], **options)[1]
+
+    def test_plain_linen_and_nnx(self, page):
+        wanted = self.expected(page, page["params"])
+        self.close(page["answers"], wanted @ page["model_params"]["readout"])
+        self.close(page["linen_ys"], wanted)
+        self.close(page["nnx_ys"], wanted)
+        flagged = self.expected(page, page["params"], reset=page["starts"])
+        self.close(page["module_ys"], flagged)
+        # The heads' last numbers (γ of a head that has not moved) may have none.
+        gradients = page["gradients"]["weights"]
+        assert_finite_and_not_zero(gradients["controller"])
+        assert jax.tree.structure(page["variables"]["params"]["memory"]) == (
+            jax.tree.structure(page["params"])
+        )
+
+    def test_haiku(self, page):
+        params = page["haiku_params"]
+        assert sorted(params) == [
+            f"memory/{name}"
+            for name in ("controller", "output", "read_heads", "write_heads")
+        ]
+        pure = {name.removeprefix("memory/"): value for name, value in params.items()}
+        self.close(page["haiku_ys"], self.expected(page, pure))
+        gradients = jax.jit(
+            jax.grad(
+                lambda params: jnp.sum(
+                    page["haiku_model"].apply(params, page["xs"]) ** 2
+                )
+            )
+        )(params)
+        assert_finite_and_not_zero(gradients)
+
+    def test_equinox(self, page):
+        self.close(page["equinox_ys"], self.expected(page, page["params"]))
+        gradients = page["eqx"].filter_jit(
+            page["eqx"].filter_grad(lambda model, xs: jnp.sum(model(xs) ** 2))
+        )(page["equinox_model"], page["xs"])
+        assert_finite_and_not_zero(gradients.params)
+
+    def test_a_block_learns_and_is_causal(self, page):
+        losses = page["losses"]
+        assert np.isfinite(losses).all()
+        assert losses[-1] < 0.8 * losses[0]
+        predictor, weights, tokens = (
+            page[name] for name in ("predictor", "weights", "tokens")
+        )
+        apply = jax.jit(predictor.apply)
+        changed = tokens.at[:, 7:].set(0)
+        first, second = apply(weights, tokens), apply(weights, changed)
+        self.close(first[:, :7], second[:, :7])
+        assert not np.allclose(first[:, 7:], second[:, 7:])
+        gradients = jax.jit(jax.grad(page["prediction_loss"]))(weights, tokens)
+        assert_finite_and_not_zero(gradients["params"]["Block_0"]["memory"])
+
+
+def test_streaming_gives_what_unroll_gives():
+    page = run(ROOT / "docs" / "streaming.md")
+    unroll = jax.jit(functools.partial(ntm_jax.unroll, config=page["config"]))
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    close(jnp.stack(page["ys"]), unroll(page["params"], page["xs"])[1])
+    close(jnp.stack(page["answers"]), page["logits"])
+    jax.tree.map(close, page["states"], page["last_states"])
+    alone = unroll(page["params"], page["streams"][4:, 1])[1]
+    close(page["logits"][4:, 1], alone)
+    again = jnp.concatenate([page["xs"], page["xs"][:1]])
+    close(page["y"], unroll(page["params"], again)[1][-1])
 
 
 def test_the_composed_machine_is_a_configuration_of_ours(x64):

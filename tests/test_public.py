@@ -2,11 +2,13 @@
 
 import importlib.resources
 import inspect
+import operator
 import re
 
 import pytest
 
 import ntm_jax
+from ntm_jax import linen, nnx
 
 SIGNATURES = {
     "NTMConfig": (
@@ -33,16 +35,40 @@ SIGNATURES = {
     "read": "(memory, weights)",
     "sharpen": "(weights, gamma)",
     "step": "(params, state, x, *, config)",
-    "trace": "(params, xs, *, config, state=None)",
-    "unroll": "(params, xs, *, config, state=None, mask=None)",
+    "trace": "(params, xs, *, config, state=None, reset=None)",
+    "unroll": "(params, xs, *, config, state=None, mask=None, reset=None)",
     "write": "(memory, weights, erase, add)",
 }
+
+LINEN = {
+    "NTMCell": "(config, dtype=None, param_dtype=float32)",
+    "NTMCell.initialize_carry": "(self, rng, input_shape)",
+    "NTMCell.__call__": "(self, carry, inputs)",
+}
+NNX = {
+    "NTMCell.__init__": (
+        "(self, in_features, config, *, dtype=None, param_dtype=float32, rngs)"
+    ),
+    "NTMCell.from_params": "(params, config, *, dtype=None)",
+    "NTMCell.initialize_carry": "(self, input_shape, rngs=None, carry_init=None)",
+    "NTMCell.__call__": "(self, carry, inputs)",
+}
+# What Flax adds to every Linen module.
+FLAX_OWN = ("parent", "name")
+# Made by the library, not by its users.
+RESULTS = ("NTMState", "Trace")
+CELLS = [
+    *((linen, name, wanted) for name, wanted in LINEN.items()),
+    *((nnx, name, wanted) for name, wanted in NNX.items()),
+]
 
 
 def signature(function):
     """Names, kinds and defaults of the parameters, as they stand in the source."""
     parameters = []
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in FLAX_OWN:
+            continue
         default = parameter.default
         if default is not parameter.empty and hasattr(default, "__name__"):
             default = Named(default.__name__)
@@ -62,7 +88,26 @@ def test_the_public_names_are_these_and_no_others():
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_a_public_name_keeps_its_signature(name):
-    assert signature(getattr(ntm_jax, name)) == SIGNATURES[name]
+    assert_signature(getattr(ntm_jax, name), name, SIGNATURES[name])
+
+
+@pytest.mark.parametrize(("module", "name", "wanted"), CELLS)
+def test_a_cell_keeps_its_signature(module, name, wanted):
+    assert_signature(operator.attrgetter(name)(module), name, wanted)
+
+
+def assert_signature(function, name, wanted):
+    found = signature(function)
+    assert found == wanted, (
+        f"{name}{found} was {name}{wanted}: callers of the old one break; a change is "
+        "for the next version, the changelog and this test"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNATURES if name not in RESULTS])
+def test_a_public_name_is_shown_by_an_example(name):
+    shown = inspect.getdoc(getattr(ntm_jax, name)) or ""
+    assert re.search(rf">>> .*\b{name}\(", shown)
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
