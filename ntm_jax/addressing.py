@@ -173,14 +173,21 @@ def sharpen(weights: Array, gamma: Array) -> Array:
     check_arrays(weights=(weights, "... N"), gamma=(gamma, "..."))
     dtype = weights.dtype
     weights, gamma = _widen(weights, gamma)
+    return softmax_of_product(gamma, logarithms(weights)).astype(dtype)
+
+
+def logarithms(weights: Array) -> Array:
+    """Those of eq. 9: log(w~(i) / max w~) of `[..., N]`, at most 0 and never infinite.
+
+    What weights lack to a sum of 2^-32 is added to each before.
+    """
     # Not `maximum`, which would halve the gradient at zero.
     weights = jnp.where(weights < 0, 0, weights)
     total = jnp.sum(weights, axis=-1, keepdims=True)
     weights = weights + jnp.maximum(_SMALLEST_SUM - total, 0)
     # The result does not depend on a common scale, hence no gradient flows through it.
     largest = lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True))
-    logarithms = jnp.log(weights / largest + _SMALLEST_WEIGHT)
-    return softmax_of_product(gamma, logarithms).astype(dtype)
+    return jnp.log(weights / largest + _SMALLEST_WEIGHT)
 
 
 def address(
@@ -248,8 +255,13 @@ def softmax_of_product(factor: Array, values: Array) -> Array:
     """
     dtype = values.dtype
     factor, values = _widen(factor, values)
+    return softmax(bounded(factor)[..., None] * values).astype(dtype)
+
+
+def bounded(factor: Array) -> Array:
+    """The factor of `softmax_of_product`, at most 1/eps."""
     bound = 1 / float(jnp.finfo(factor.dtype).eps)
-    return softmax(jnp.clip(factor, -bound, bound)[..., None] * values).astype(dtype)
+    return jnp.clip(factor, -bound, bound)
 
 
 def _widen(*arrays: Array) -> tuple[Array, ...]:

@@ -49,10 +49,10 @@ from ntm_jax import controllers, heads
 from ntm_jax.addressing import (
     HEADROOM,
     SMALLEST_LENGTH,
+    bounded,
     circular_shift,
     interpolate,
-    sharpen,
-    softmax_of_product,
+    logarithms,
     unit_key,
 )
 from ntm_jax.config import NTMConfig
@@ -63,6 +63,9 @@ PyTree = Any
 _TINY = 2.0**-80
 # Squares beyond this may be infinite in float32.
 _MANY = 2.0**120
+# A core's cache has room for memories of so many numbers, several times.
+_CACHED_NUMBERS = 2**16
+_FEWEST_AT_ONCE = 8
 # Wider slots would make a long program if their sums were written out.
 _WIDEST_WRITTEN_OUT = 64
 
@@ -71,6 +74,12 @@ class _State(NamedTuple):
     """An `NTMState` as it is laid out here."""
 
     memory: Array  # [B, M, N]
+    rest: "_Rest"
+
+
+class _Rest(NamedTuple):
+    """All of a state but its memory."""
+
     focus: Array  # [B, K, N], read heads first
     reads: Array  # [B, R, M]
     carry: PyTree
@@ -80,25 +89,55 @@ class _Controls(NamedTuple):
     """What the heads are told at one step."""
 
     unit: Array  # [B, K, M], the keys over their lengths
-    numbers: tuple[Array, ...]  # strength, gate, shift and gamma, [B, K, ...]
+    strength: Array  # [B, K]
+    gate: Array  # [B, K]
+    shift: Array  # [B, K, S]
+    gamma: Array  # [B, K]
     erase: Array  # [B, W, M]
     add: Array  # [B, W, M]
 
 
-class _Saved(NamedTuple):
-    """What a step back needs of the step: `state` is the one it started from."""
+class _Step(NamedTuple):
+    """What a step back needs of a step, beside the states before and after it."""
 
-    state: _State
     inverse_lengths: Array  # [B, N]
     cosine: Array  # [B, K, N]
+    content: Array  # [B, K, N]
     emitted: Array  # [B, Z]
     controller: PyTree
 
 
-def applies(config: NTMConfig, state: Any) -> bool:
+class _Saved(NamedTuple):
+    """What the forward pass keeps for the backward pass."""
+
+    memories: Array  # [C, B, M, N], before each chunk of steps
+    rests: _Rest  # [T + 1, ...], before the first step and after each
+    steps: _Step  # [T, ...]
+    hiddens: Array  # [T, B, H]
+
+
+class _Sequence(NamedTuple):
+    """What comes in, step by step."""
+
+    xs: Array  # [T, B, I]
+    mask: Array | None  # bool [T, B]
+    reset: Array | None  # bool [T, B]
+    num_steps: Array | None  # after so many, none is made any more
+
+    def inputs(self):
+        """Those that each step has its own of."""
+        return self.xs, self.mask, self.reset
+
+    def end(self) -> int | Array:
+        """The first step that is not made any more."""
+        return len(self.xs) if self.num_steps is None else self.num_steps
+
+
+def applies(config: NTMConfig, state: Any, length: int) -> bool:
     """Whether `unroll` here computes what this machine does from this state."""
     return (
-        config.order == "read_first"
+        length > 0
+        and config.order == "read_first"
         and config.previous_focus == "own"
         and state.memory.dtype in (jnp.float32, jnp.float64)
         and all(
@@ -109,34 +148,47 @@ def applies(config: NTMConfig, state: Any) -> bool:
 
 
 def unroll(
-    params: dict, xs: Array, config: NTMConfig, state: Any, mask: Array | None
+    params: dict,
+    xs: Array,
+    config: NTMConfig,
+    state: Any,
+    fresh: Any,
+    mask: Array | None,
+    reset: Array | None,
+    save_every: int | None,
 ) -> tuple[Any, Array]:
-    """`ntm_jax.unroll` for arguments that fit and to which it `applies`."""
-    batch = xs.shape[1:-1]
-    size = math.prod(batch)
+    """`ntm_jax.unroll` for arguments that fit and to which it `applies`.
 
-    def merge(leaf: Array, before: int = 0) -> Array:
-        after = leaf.shape[before + len(batch) :]
-        return leaf.reshape(*leaf.shape[:before], size, *after)
+    `fresh` is the state to start afresh from, with batch axes of size 1, or None where
+    there is no `reset`.
+    """
+    batch = xs.shape[1:-1]
+
+    def lay_out(state: Any) -> _State:
+        axes = len(batch)
+        size = math.prod(state.memory.shape[:axes])
+
+        def merge(leaf: Array) -> Array:
+            return leaf.reshape(size, *leaf.shape[axes:])
+
+        focus = jnp.concatenate([state.read_weights, state.write_weights], axis=-2)
+        return _State(
+            memory=jnp.swapaxes(merge(state.memory), 1, 2),
+            rest=_Rest(
+                merge(focus), merge(state.reads), jax.tree.map(merge, state.controller)
+            ),
+        )
 
     def split(leaf: Array, before: int = 0) -> Array:
         return leaf.reshape(*leaf.shape[:before], *batch, *leaf.shape[before + 1 :])
 
-    xs = merge(xs, 1)
-    num_steps = None
+    def merge_after_time(leaf: Array) -> Array:
+        return leaf.reshape(len(xs), math.prod(batch), *leaf.shape[1 + len(batch) :])
+
+    inputs, mask, reset = jax.tree.map(merge_after_time, (xs, mask, reset))
     if mask is not None:
-        mask = merge(mask, 1)
-        num_steps = _most(_steps_to_make(mask))
         # Whatever stands in a masked step must not reach the gradient.
-        xs = jnp.where(mask[..., None], xs, 0)
-    start = _State(
-        memory=jnp.swapaxes(merge(state.memory), 1, 2),
-        focus=jnp.concatenate(
-            [merge(state.read_weights), merge(state.write_weights)], axis=1
-        ),
-        reads=merge(state.reads),
-        carry=jax.tree.map(merge, state.controller),
-    )
+        inputs = jnp.where(mask[..., None], inputs, 0)
     weights = {
         "controller": _controller(config).pack(params["controller"]),
         "heads": {
@@ -144,123 +196,286 @@ def unroll(
             "bias": _side_by_side(params, "bias"),
         },
     }
-    end, hidden, reads = _run(config, weights, xs, start, mask, num_steps)  # type: ignore[misc]
+    if save_every is None:
+        save_every = math.isqrt(len(xs))
+
+    def run(start: _State, inputs: Array, mask: Array | None, reset: Array | None):
+        num_steps = None
+        if mask is not None:
+            num_steps = _most(_steps_to_make(mask if reset is None else mask | reset))
+        sequence = _Sequence(inputs, mask, reset, num_steps)
+        return _run(config, save_every, weights, start, fresh_start, sequence)  # type: ignore[misc]
+
+    fresh_start = None if fresh is None else lay_out(fresh)
+    end, hidden, reads = _in_groups(
+        run, _group_size(state.memory), lay_out(state), inputs, mask, reset
+    )
     ys = _dense(params["output"], jnp.concatenate([hidden, _flat(reads)], axis=-1))
     if mask is not None:
         ys = jnp.where(mask[..., None], ys, 0)
     r = config.num_read_heads
     state = state.replace(
         memory=split(jnp.swapaxes(end.memory, 1, 2)),
-        read_weights=split(end.focus[:, :r]),
-        write_weights=split(end.focus[:, r:]),
-        reads=split(end.reads),
-        controller=jax.tree.map(split, end.carry),
+        read_weights=split(end.rest.focus[:, :r]),
+        write_weights=split(end.rest.focus[:, r:]),
+        reads=split(end.rest.reads),
+        controller=jax.tree.map(split, end.rest.carry),
     )
     return state, split(ys, 1)
 
 
-# The two scans.
+# Groups of sequences, one after another.
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _group_size(memory: Array) -> int:
+    """How many sequences at once a device is fastest with."""
+    size = math.prod(memory.shape[:-2])
+    if jax.default_backend() != "cpu":
+        return size
+    # As many as a core's cache has room for, but enough for products of matrices.
+    most = max(_FEWEST_AT_ONCE, _CACHED_NUMBERS // math.prod(memory.shape[-2:]))
+    fitting = max(n for n in range(1, most + 1) if size % n == 0) if size else 0
+    return fitting if fitting >= _FEWEST_AT_ONCE else size
+
+
+def _in_groups(run, group_size, start, *sequences):
+    """`run` of `[B, ...]` and `[T, B, ...]`, so many sequences at a time."""
+    size = len(start.memory)
+    if group_size == size:
+        return run(start, *sequences)
+
+    # Every group has some sequences of each part of the batch, so that a batch that is
+    # spread over devices stays where it is.
+    def deal(leaf, axis):
+        shape = leaf.shape
+        groups = (group_size, size // group_size)
+        leaf = leaf.reshape(*shape[:axis], *groups, *shape[axis + 1 :])
+        return jnp.moveaxis(leaf, axis + 1, 0)
+
+    def gather(leaf, axis):
+        leaf = jnp.moveaxis(leaf, 0, axis + 1)
+        return leaf.reshape(*leaf.shape[:axis], size, *leaf.shape[axis + 2 :])
+
+    end, *results = lax.map(
+        lambda group: run(*group),
+        (
+            jax.tree.map(lambda leaf: deal(leaf, 0), start),
+            *jax.tree.map(lambda leaf: deal(leaf, 1), sequences),
+        ),
+    )
+    end = jax.tree.map(lambda leaf: gather(leaf, 0), end)
+    return end, *jax.tree.map(lambda leaf: gather(leaf, 1), results)
+
+
+# Through time, forwards and backwards.
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _run(
     config: NTMConfig,
+    save_every: int,
     weights: dict,
-    xs: Array,
-    state: _State,
-    mask: Array | None,
-    num_steps: Array | None,
+    start: _State,
+    fresh: _State | None,
+    sequence: _Sequence,
 ) -> tuple[_State, Array, Array]:
     """The last state, and hidden `[T, B, H]` and reads `[T, B, R, M]` of all steps."""
-    return _forward(config, weights, xs, state, mask, num_steps)[0]
+    step = functools.partial(_step, config, weights)
+
+    def advance(t, so_far):
+        state, results = so_far
+        x, keep, afresh = _at(t, sequence.inputs())
+        if fresh is not None:
+            state = _select(afresh, fresh, state)
+        state, hidden, _ = step(state, x, keep)
+        return state, _put(t, results, (hidden, state.rest.reads))
+
+    x, keep, _ = _at(0, sequence.inputs())
+    hidden = jax.eval_shape(step, start, x, keep)[1]
+    results = _zeros(len(sequence.xs), (hidden, start.rest.reads))
+    state, results = lax.fori_loop(0, sequence.end(), advance, (start, results))
+    return state, *results
 
 
-def _forward(config, weights, xs, state, mask, num_steps, save=False):
-    def body(state, now):
-        x, keep = now
-        new, hidden, saved = _step(config, weights, state, x)
-        return _select(keep, new, state), (hidden, new.reads, saved if save else ())
+def _run_forward(config, save_every, weights, start, fresh, sequence):
+    step = functools.partial(_step, config, weights)
+    chunks = _Chunks(save_every, sequence.end())
+    length = len(sequence.xs)
 
-    state, (hidden, reads, saved) = _scan(body, state, (xs, mask), num_steps)
-    return (state, hidden, reads), saved
+    def advance_chunk(c, so_far):
+        state, memories, rests, results = so_far
+        memories = _put(c, memories, state.memory)
+
+        def advance(t, so_far):
+            state, rests, results = so_far
+            x, keep, afresh = _at(t, sequence.inputs())
+            if fresh is not None:
+                state = _select(afresh, fresh, state)
+            state, hidden, made = step(state, x, keep)
+            rests = _put(t + 1, rests, state.rest)
+            return state, rests, _put(t, results, (hidden, made))
+
+        state, rests, results = lax.fori_loop(
+            *chunks.bounds(c), advance, (state, rests, results)
+        )
+        return state, memories, rests, results
+
+    x, keep, _ = _at(0, sequence.inputs())
+    _, hidden, made = jax.eval_shape(step, start, x, keep)
+    memories = _zeros(chunks.most(length), start.memory)
+    # Not zeros, which a cell may not bear where no step is made.
+    rests = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (length + 1, *leaf.shape)), start.rest
+    )
+    so_far = start, memories, rests, _zeros(length, (hidden, made))
+    end, memories, rests, (hiddens, steps) = lax.fori_loop(
+        0, chunks.number, advance_chunk, so_far
+    )
+    saved = _Saved(memories, rests, steps, hiddens)
+    return (end, hiddens, rests.reads[1:]), (weights, fresh, sequence, saved)
 
 
-def _run_forward(config, weights, xs, state, mask, num_steps):
-    results, saved = _forward(config, weights, xs, state, mask, num_steps, save=True)
-    return results, (weights, xs, state, mask, num_steps, results[1], saved)
-
-
-def _run_backward(config, residuals, cotangents):
-    weights, xs, start, mask, num_steps, hidden, saved = residuals
+def _run_backward(config, save_every, residuals, cotangents):
+    weights, fresh, sequence, saved = residuals
+    d_end, d_hiddens, d_reads = cotangents
     controller = _controller(config)
     # Turned once, not at every step.
     turned = {
-        "controller": controller.turn(weights["controller"]),
+        "controller": controller.turn(weights["controller"], sequence.xs.shape[-1]),
         "heads": weights["heads"]["kernel"].T,
     }
+    chunks = _Chunks(save_every, sequence.end())
 
-    def body(d_new, now):
-        x, keep, d_hidden, d_reads, saved = now
-        d_made = d_new._replace(reads=d_new.reads + d_reads)
-        d_old, results = _step_back(config, turned, d_made, d_hidden, x, saved)
-        nothing = jax.tree.map(jnp.zeros_like, results)
-        return _select(keep, d_old, d_new), _select(keep, results, nothing)
+    def remember(c, memories):
+        """The memories that the steps of a chunk start from, by its writes alone."""
+        first, end = chunks.bounds(c)
 
-    d_state, d_hidden, d_reads = cotangents
-    d_state, (d_xs, d_emitted, d_controller) = _scan(
-        body, d_state, (xs, mask, d_hidden, d_reads, saved), num_steps, reverse=True
-    )
-    states = _State(None, None, saved.state.reads, saved.state.carry)  # type: ignore[arg-type]
-    if num_steps is not None:
-        # Not the zeros of steps that were not made: a cell may not bear them.
-        made = jnp.arange(len(xs)) < num_steps
-        states = jax.tree.map(
-            lambda all_steps, first: jnp.where(
-                made.reshape(-1, *(1,) * first.ndim), all_steps, first
-            ),
-            states,
-            start._replace(memory=None, focus=None),
+        def write_again(t, so_far):
+            memory, memories = so_far
+            _, keep, afresh = _at(t, sequence.inputs())
+            if fresh is not None:
+                memory = _select(afresh, fresh.memory, memory)
+            memories = _put(t - first, memories, memory)
+            _, writing = _by_kind(config, _at(t + 1, saved.rests.focus))
+            controls = _controls(config, _at(t, saved.steps.emitted))
+            return _write(memory, _kept(keep, writing), controls), memories
+
+        memory = _at(c, saved.memories)
+        return lax.fori_loop(first, end, write_again, (memory, memories))[1]
+
+    def step_back(t, memory, d_state, d_fresh):
+        x, keep, afresh = _at(t, sequence.inputs())
+        rest = _at(t, saved.rests)
+        if fresh is not None:
+            rest = _select(afresh, fresh.rest, rest)
+        d_rest = d_state.rest._replace(reads=d_state.rest.reads + _at(t, d_reads))
+        d_state, result = _step_back(
+            config,
+            turned,
+            _State(d_state.memory, d_rest),
+            _at(t, d_hiddens),
+            _State(memory, rest),
+            _at(t + 1, saved.rests.focus),
+            _at(t, saved.steps),
+            x,
+            keep,
         )
+        if fresh is not None:
+            d_fresh = jax.tree.map(
+                lambda total, leaf: total + jnp.sum(leaf, axis=0, keepdims=True),
+                d_fresh,
+                _kept(afresh, d_state),
+            )
+            d_state = _kept(~afresh, d_state)
+        return d_state, d_fresh, result
+
+    def retreat_chunk(i, so_far):
+        d_state, d_fresh, memories, results = so_far
+        c = chunks.number - 1 - i
+        first, end = chunks.bounds(c)
+        memories = remember(c, memories)
+
+        def retreat(i, so_far):
+            d_state, d_fresh, results = so_far
+            t = end - 1 - (i - first)
+            d_state, d_fresh, result = step_back(
+                t, _at(t - first, memories), d_state, d_fresh
+            )
+            return d_state, d_fresh, _put(t, results, result)
+
+        d_state, d_fresh, results = lax.fori_loop(
+            first, end, retreat, (d_state, d_fresh, results)
+        )
+        return d_state, d_fresh, memories, results
+
+    memories = _zeros(save_every, d_end.memory)
+    d_fresh = jax.tree.map(jnp.zeros_like, fresh)
+    result = jax.eval_shape(lambda: step_back(0, memories[0], d_end, d_fresh)[2])
+    so_far = d_end, d_fresh, memories, _zeros(len(sequence.xs), result)
+    d_start, d_fresh, _, (d_emitted, d_controller) = lax.fori_loop(
+        0, chunks.number, retreat_chunk, so_far
+    )
+
+    rests = jax.tree.map(lambda leaf: leaf[:-1], saved.rests)
+    if fresh is not None:
+        rests = _select(sequence.reset, fresh.rest, rests)
+    d_controller, d_xs = controller.gradient(
+        weights["controller"], rests, sequence.xs, d_controller
+    )
     d_weights = {
-        "controller": controller.gradient(
-            weights["controller"], states, xs, d_controller
-        ),
-        "heads": _dense_gradient(hidden, d_emitted),
+        "controller": d_controller,
+        "heads": _dense_gradient(saved.hiddens, d_emitted),
     }
-    return d_weights, d_xs, d_state, None, None
+    return d_weights, d_start, d_fresh, _Sequence(d_xs, None, None, None)
 
 
 _run.defvjp(_run_forward, _run_backward)
 
 
-def _scan(body, carry, xs, num_steps, reverse=False):
-    """`lax.scan` over the first `num_steps` of `xs`, all if None; zeros beyond."""
-    length = len(jax.tree.leaves(xs)[0])
-    if num_steps is None or length == 0:
-        return lax.scan(body, carry, xs, reverse=reverse)
+class _Chunks(NamedTuple):
+    """Steps in groups of `size`, the last perhaps smaller."""
 
-    def at(i):
-        return jax.tree.map(
-            lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), xs
-        )
+    size: int
+    num_steps: int | Array
 
-    collected = jax.tree.map(
-        lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype),
-        jax.eval_shape(lambda: body(carry, at(0))[1]),
+    @property
+    def number(self):
+        return -(-self.num_steps // self.size)
+
+    def most(self, length: int) -> int:
+        """How many there may be, in a sequence of that length."""
+        return -(-length // self.size)
+
+    def bounds(self, c):
+        """The first step of a chunk, and the first after it."""
+        first = c * self.size
+        return first, jnp.minimum(first + self.size, self.num_steps)
+
+
+def _at(i, tree):
+    """Row i of every leaf."""
+    return jax.tree.map(
+        lambda leaf: lax.dynamic_index_in_dim(
+            leaf, i, keepdims=False, allow_negative_indices=False
+        ),
+        tree,
     )
 
-    # Not a `scan` of `cond`, which copies the memory at every step.
-    def advance(i, so_far):
-        carry, collected = so_far
-        i = num_steps - 1 - i if reverse else i
-        carry, new = body(carry, at(i))
-        return carry, jax.tree.map(
-            lambda leaf, row: lax.dynamic_update_index_in_dim(leaf, row, i, 0),
-            collected,
-            new,
-        )
 
-    return lax.fori_loop(0, num_steps, advance, (carry, collected))
+def _put(i, tree, row):
+    """The tree with that row i."""
+    return jax.tree.map(
+        lambda leaf, new: lax.dynamic_update_index_in_dim(
+            leaf, new, i, 0, allow_negative_indices=False
+        ),
+        tree,
+        row,
+    )
+
+
+def _zeros(length, row):
+    """Room for so many rows."""
+    return jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), row)
 
 
 def _steps_to_make(mask: Array) -> Array:
@@ -281,63 +496,86 @@ def _most_of_batch(axis_size, in_batched, num_steps):
     return _most(jnp.max(num_steps)), False
 
 
-def _step(config, weights, state, x):
+# One step, forwards and backwards.
+
+
+def _step(config, weights, state, x, keep):
     """The new state, the controller's output, and what a step back needs."""
+    memory, old = state
     carry, hidden, residuals = _controller(config).step(
-        weights["controller"], state.carry, x, state.reads
+        weights["controller"], old.carry, x, old.reads
     )
     emitted = _dense(weights["heads"], hidden)
     controls = _controls(config, emitted)
-    inverse_lengths = _inverse_length(state.memory)
-    product = _product_with_slots(controls.unit, state.memory)
+    inverse_lengths = _inverse_length(memory)
+    product = _product_with_slots(controls.unit, memory)
     cosine = product * (inverse_lengths / HEADROOM)[:, None]
-    focus = _focus(cosine, state.focus, *controls.numbers)
+    content = _softmax_of_product(controls.strength, cosine - _largest(cosine))
+    logarithms = _logarithms(content, old.focus, controls.gate, controls.shift)
+    focus = _softmax_of_product(controls.gamma, logarithms)
     reading, writing = _by_kind(config, focus)
-    new_state = _State(
-        memory=_write(state.memory, writing, controls),
-        focus=focus,
-        reads=_sum_over_slots(reading, state.memory),
-        carry=carry,
-    )
-    return new_state, hidden, _Saved(state, inverse_lengths, cosine, emitted, residuals)
+    reads = _sum_over_slots(reading, memory)
+    # A weighting of zeros leaves the memory exactly as it is.
+    memory = _write(memory, _kept(keep, writing), controls)
+    rest = _Rest(focus, reads, carry)
+    if keep is not None:
+        rest = _select(keep, rest, old)
+    made = _Step(inverse_lengths, cosine, content, emitted, residuals)
+    return _State(memory, rest), hidden, made
 
 
-def _step_back(config, turned, d_new, d_hidden, x, saved):
-    """Gradients of the old state, and of x, of what was emitted, of the controller."""
-    memory = saved.state.memory
+def _step_back(config, turned, d_new, d_hidden, before, focus, made, x, keep):
+    """Gradients of the state before, of what was emitted, of the controller's part.
+
+    Where the step is not to be kept, all that comes from it is zero.
+    """
+    memory, old = before
+    d_rest = _kept(keep, d_new.rest)
     controls, controls_back = jax.vjp(
-        functools.partial(_controls, config), saved.emitted
-    )
-    focus, focus_back = jax.vjp(
-        _focus, saved.cosine, saved.state.focus, *controls.numbers
+        functools.partial(_controls, config), made.emitted
     )
     reading, writing = _by_kind(config, focus)
+    writing = _kept(keep, writing)
     d_writing, d_erase, d_add = _write_back(d_new.memory, memory, writing, controls)
-    d_reading = _product_with_slots(d_new.reads, memory)
-    d_focus = d_new.focus + jnp.concatenate([d_reading, d_writing], axis=1)
-    d_cosine, d_previous, *d_numbers = focus_back(d_focus)
+    d_reading = _product_with_slots(d_rest.reads, memory)
+    d_focus = jnp.concatenate([d_reading, _kept(keep, d_writing)], axis=1)
 
-    inverse_lengths = saved.inverse_lengths
-    d_product = d_cosine * (inverse_lengths / HEADROOM)[:, None]
+    logarithms, logarithms_back = jax.vjp(
+        _logarithms, made.content, old.focus, controls.gate, controls.shift
+    )
+    d_gamma, d_logarithms = _softmax_of_product_back(
+        focus, controls.gamma, logarithms, d_rest.focus + d_focus
+    )
+    d_content, d_previous, d_gate, d_shift = logarithms_back(d_logarithms)
+    cosine = made.cosine
+    d_strength, d_cosine = _softmax_of_product_back(
+        made.content, controls.strength, cosine, d_content
+    )
+
+    d_product = d_cosine * (made.inverse_lengths / HEADROOM)[:, None]
     d_unit = _sum_over_slots(d_product, memory)
-    d_length = jnp.sum(d_cosine * saved.cosine, axis=1) * inverse_lengths
+    d_length = jnp.sum(d_cosine * cosine, axis=1) * made.inverse_lengths
     d_memory = d_new.memory
     for factor in _erase_factors(writing, controls.erase):
         d_memory = d_memory * factor
-    d_memory = d_memory - memory * inverse_lengths[:, None] * d_length[:, None]
+    d_memory = d_memory - memory * (made.inverse_lengths * d_length)[:, None]
     d_memory = d_memory + jnp.einsum(
         "bkm,bkn->bmn",
-        jnp.concatenate([controls.unit, d_new.reads], axis=1),
+        jnp.concatenate([controls.unit, d_rest.reads], axis=1),
         jnp.concatenate([d_product, reading], axis=1),
     )
 
-    (d_emitted,) = controls_back(_Controls(d_unit, tuple(d_numbers), d_erase, d_add))
-    d_hidden = d_hidden + d_emitted @ turned["heads"]
-    d_carry, d_x, d_reads, d_controller = _controller(config).step_back(
-        turned["controller"], saved.controller, saved.state, x, d_new.carry, d_hidden
+    (d_emitted,) = controls_back(
+        _Controls(d_unit, d_strength, d_gate, d_shift, d_gamma, d_erase, d_add)
     )
-    d_old = _State(d_memory, d_previous, d_reads, d_carry)
-    return d_old, (d_x, d_emitted, d_controller)
+    d_hidden = d_hidden + d_emitted @ turned["heads"]
+    d_carry, d_reads, d_controller = _controller(config).step_back(
+        turned["controller"], made.controller, old, x, d_rest.carry, d_hidden
+    )
+    d_old = _Rest(d_previous, d_reads, d_carry)
+    if keep is not None:
+        d_old = _select(keep, d_old, d_new.rest)
+    return _State(d_memory, d_old), (d_emitted, d_controller)
 
 
 # The controller.
@@ -353,8 +591,9 @@ class _AnyController:
         """The parameters as the other methods want them."""
         return params
 
-    def turn(self, weights):
+    def turn(self, weights, input_size):
         """The weights as `step_back` wants them."""
+        del input_size
         return weights
 
     def step(self, weights, carry, x, reads):
@@ -364,19 +603,21 @@ class _AnyController:
         return carry, hidden, ()
 
     def step_back(self, turned, residuals, state, x, d_carry, d_hidden):
-        """Gradients of the carry, of x and of the reads, and what `gradient` needs."""
+        """Gradients of the carry and of the reads, and what `gradient` needs."""
         _, back = jax.vjp(
             lambda *inputs: self.step(turned, *inputs)[:2], state.carry, x, state.reads
         )
-        return *back((d_carry, d_hidden)), (d_carry, d_hidden)
+        d_old_carry, d_x, d_reads = back((d_carry, d_hidden))
+        return d_old_carry, d_reads, (d_x, (d_carry, d_hidden))
 
     def gradient(self, weights, states, xs, collected):
-        """Gradient of the weights, from all steps at once."""
+        """Gradients of the weights and of `xs`, from all steps at once."""
+        d_xs, collected = collected
         inputs, collected = jax.tree.map(
             _merge_time, ((states.carry, xs, states.reads), collected)
         )
         _, back = jax.vjp(lambda weights: self.step(weights, *inputs)[:2], weights)
-        return back(collected)[0]
+        return back(collected)[0], d_xs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -395,8 +636,9 @@ class _LSTM:
         kernel = jnp.concatenate([gates("i", "kernel"), gates("h", "kernel")])
         return {"kernel": kernel, "bias": gates("h", "bias")}
 
-    def turn(self, weights):
-        return weights["kernel"].T
+    def turn(self, weights, input_size):
+        # Not the inputs' rows: no step waits for their gradient.
+        return weights["kernel"][input_size:].T
 
     def step(self, weights, carry, x, reads):
         c, h = carry
@@ -408,15 +650,16 @@ class _LSTM:
         d_c, d_h = d_carry
         _, back = jax.vjp(self._gates, state.carry[0], z)
         d_c, d_z = back((d_c, d_h + d_hidden))
-        x_size, h_size = x.shape[-1], d_c.shape[-1]
         d_inputs = d_z @ turned
-        d_x, d_reads, d_h = jnp.split(
-            d_inputs, [x_size, d_inputs.shape[-1] - h_size], axis=-1
+        d_reads, d_h = jnp.split(
+            d_inputs, [d_inputs.shape[-1] - d_c.shape[-1]], axis=-1
         )
-        return (d_c, d_h), d_x, d_reads.reshape(state.reads.shape), d_z
+        return (d_c, d_h), d_reads.reshape(state.reads.shape), d_z
 
     def gradient(self, weights, states, xs, d_z):
-        return _dense_gradient(self._inputs(xs, states.reads, states.carry[1]), d_z)
+        inputs = self._inputs(xs, states.reads, states.carry[1])
+        d_xs = d_z @ weights["kernel"][: xs.shape[-1]].T
+        return _dense_gradient(inputs, d_z), d_xs
 
     def _inputs(self, x, reads, h):
         return jnp.concatenate([x, _flat(reads), h], axis=-1)
@@ -453,7 +696,7 @@ def _controls(config: NTMConfig, emitted: Array) -> _Controls:
     read, write = jnp.split(emitted, [r * size], axis=-1)
     read = read.reshape(len(emitted), r, size)
     write = write.reshape(len(emitted), w, heads.writing_size(m, reach))
-    key, *numbers = heads.addressing(
+    key, strength, gate, shift, gamma = heads.addressing(
         jnp.concatenate([read, write[..., :size]], axis=1),
         m,
         reach,
@@ -461,7 +704,9 @@ def _controls(config: NTMConfig, emitted: Array) -> _Controls:
         config.sharpening,
     )
     writing = heads.writing(write, m, reach, config.add_activation)
-    return _Controls(unit_key(key), tuple(numbers), *writing)
+    return _Controls(
+        unit_key(key), bounded(strength), gate, shift, bounded(gamma), *writing
+    )
 
 
 def _by_kind(config, focus):
@@ -493,10 +738,27 @@ def _sum_of_squares(memory, scale=1.0):
     return sum((scale * memory[:, m]) ** 2 for m in range(memory.shape[1]))
 
 
-def _focus(cosine, previous, strength, gate, shift, gamma):
-    """Eqs. 6 to 9 of every head, `[B, K, N]`."""
-    content = softmax_of_product(strength, cosine)
-    return sharpen(circular_shift(interpolate(content, previous, gate), shift), gamma)
+def _logarithms(content, previous, gate, shift):
+    """Eqs. 7 and 8, and of the weights then the logarithms that eq. 9 multiplies."""
+    return logarithms(circular_shift(interpolate(content, previous, gate), shift))
+
+
+def _largest(values):
+    """Over the slots."""
+    return jnp.max(values, axis=-1, keepdims=True)
+
+
+def _softmax_of_product(factor, values):
+    """softmax_i(f x(i)), `[B, K, N]`, for x(i) of which the largest is 0."""
+    powers = jnp.exp(factor[..., None] * values)
+    return powers / jnp.sum(powers, axis=-1, keepdims=True)
+
+
+def _softmax_of_product_back(softmax, factor, values, d_softmax):
+    """Gradients of the factor and of the values, which may lack a common term."""
+    d_softmax = d_softmax - jnp.sum(softmax * d_softmax, axis=-1, keepdims=True)
+    d_product = softmax * d_softmax
+    return jnp.sum(d_product * values, axis=-1), factor[..., None] * d_product
 
 
 # What they do there.
@@ -573,9 +835,18 @@ def _flat(array):
 
 
 def _select(keep, new, old):
-    """`new` in the sequences to keep, else `old`; `new` where there is no mask."""
-    if keep is None:
-        return new
+    """`new` where it is to be kept, else `old`."""
     return jax.tree.map(
-        lambda a, b: jnp.where(keep.reshape(-1, *(1,) * (a.ndim - 1)), a, b), new, old
+        lambda a, b: jnp.where(
+            keep.reshape(*keep.shape, *(1,) * (b.ndim - keep.ndim)), a, b
+        ),
+        new,
+        old,
     )
+
+
+def _kept(keep, tree):
+    """The tree, but zeros where it is not to be kept; all of it if that is not said."""
+    if keep is None:
+        return tree
+    return _select(keep, tree, jax.tree.map(jnp.zeros_like, tree))

@@ -11,7 +11,8 @@ of many steps is a product of theirs, which may outgrow float32: each step multi
 by up to γ where weights tie.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -437,6 +438,7 @@ def unroll(
     state: NTMState | None = None,
     mask: Array | None = None,
     reset: Array | None = None,
+    save_every: int | None = None,
 ) -> tuple[NTMState, Array]:
     """A whole sequence: `lax.scan` of `step` over time, the first axis.
 
@@ -469,6 +471,9 @@ def unroll(
       reset: bool `[T, ...]`, True where the state is made afresh before the step: it
         becomes the initial state of `params`, with as many slots as there were, and
         gradients reach what is learned of it.
+      save_every: K, steps from one memory that is kept for the backward pass to the
+        next; those between are made again. T / K + K of them are held at once, so
+        that the square root of T, which is chosen unless K is given, needs least.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
@@ -478,14 +483,15 @@ def unroll(
     """
     state = _check_sequence(params, xs, config, state)
     _check_flags(xs, mask=mask, reset=reset)
+    if save_every is not None:
+        check_count("save_every", save_every)
+    fresh = _fresh(params, state, config, reset)
 
-    if reset is None and fast.applies(config, state):
+    if fast.applies(config, state, len(xs)):
         # Raises what `step` raises for parameters that do not fit.
         x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
         jax.eval_shape(lambda p, s, x: _step(p, s, x, config, "xs"), params, state, x)
-        return fast.unroll(params, xs, config, state, mask)
-
-    fresh = _fresh(params, state, config, reset)
+        return fast.unroll(params, xs, config, state, fresh, mask, reset, save_every)
 
     def masked_step(
         state: NTMState, inputs: tuple[Array, Array | None, Array | None]
@@ -502,8 +508,7 @@ def unroll(
         )
         return new_state, _select(keep, y, 0)
 
-    checkpointed = jax.checkpoint(masked_step, prevent_cse=False)
-    return lax.scan(checkpointed, state, (xs, mask, reset))
+    return _scan(masked_step, state, (xs, mask, reset), save_every or 1)
 
 
 class Trace(struct.PyTreeNode):
@@ -754,6 +759,36 @@ def _restart(state: NTMState, fresh: NTMState | None, afresh: Array | None) -> N
     if fresh is None or afresh is None:
         return state
     return jax.tree.map(lambda new, old: _select(afresh, new, old), fresh, state)
+
+
+def _scan(
+    body: Callable[[NTMState, PyTree], tuple[NTMState, Array]],
+    state: NTMState,
+    inputs: PyTree,
+    save_every: int,
+) -> tuple[NTMState, Array]:
+    """`lax.scan` that keeps every `save_every`-th state and makes the rest again."""
+    body = jax.checkpoint(body, prevent_cse=False)
+    length = len(jax.tree.leaves(inputs)[0])
+    if save_every == 1 or length <= save_every:
+        return lax.scan(body, state, inputs)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def chunk(state: NTMState, inputs: PyTree) -> tuple[NTMState, Array]:
+        return lax.scan(body, state, inputs)
+
+    number = length // save_every
+    whole = number * save_every
+    chunks, rest = (
+        jax.tree.map(lambda leaf: leaf[:whole], inputs),
+        jax.tree.map(lambda leaf: leaf[whole:], inputs),
+    )
+    chunks = jax.tree.map(
+        lambda leaf: leaf.reshape(number, save_every, *leaf.shape[1:]), chunks
+    )
+    state, ys = lax.scan(chunk, state, chunks)
+    state, last = chunk(state, rest)
+    return state, jnp.concatenate([ys.reshape(whole, *ys.shape[2:]), last])
 
 
 def _select(keep: Array, new: Array, old: Array | int) -> Array:
