@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from rich.console import Console
 
-from train.figures import draw_run
+from train.draw import draw_run
 from train.health import Health
 from train.loop import (
     NEVER,
