@@ -23,6 +23,7 @@ import tasks
 from benchmarks.record import FOLDER, config_of, read
 from train import cli
 from train.figures import compared_curves, error_axes, leave_room
+from train.figures.curves import Curve
 from train.outcome import readable
 from train.presets import preset
 from train.run import write_whole
@@ -254,24 +255,23 @@ def short(error: float) -> str:
 
 def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     """Errors in validation against sequences: seeds thin, their median thick."""
-    learners = [
-        (
-            record["learner"],
-            [
-                (
-                    np.asarray(machine["validated_after"]) / 1000,
-                    np.asarray(machine["errors"]),
-                )
-                for machine in record["machines"]
-            ],
-        )
-        for record in records
-    ]
+    learners = [(record["learner"], validations(record)) for record in records]
     return compared_curves(
         f"Learning {task.replace('_', ' ')}: validations of each seed",
         tasks.get(task).error_name,
         learners,
     )
+
+
+def validations(record: Record) -> list[Curve]:
+    """Of each seed: sequences seen, in thousands, and the error then."""
+    return [
+        (
+            np.asarray(machine["validated_after"]) / 1000,
+            np.asarray(machine["errors"]),
+        )
+        for machine in record["machines"]
+    ]
 
 
 @mpl.rc_context(_STYLE)

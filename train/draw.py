@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
 from train import figures
 from train.config import TrainConfig
-from train.recording import Recording, record
+from train.phases import phases
+from train.recording import Recording, first_sequence, record
 
 PyTree = Any
 
@@ -102,3 +104,24 @@ def save(
             metadata = {"Date": None} if suffix == "svg" else {}
             figure.savefig(paths[-1], metadata=metadata)
     return paths
+
+
+def learning_film(
+    path: Path, config: TrainConfig, answers: Sequence[dict[str, Any]]
+) -> None:
+    """What a run's first machine said at its validations, as a GIF file."""
+    task = config.make_task()
+    batch = first_sequence(task, task.trials()[0])
+    inputs, targets, mask = (
+        np.asarray(leaf[:, 0]) for leaf in (batch.inputs, batch.targets, batch.mask)
+    )
+    shown = [
+        (
+            f"after {answer['step'] * config.batch_size:,} sequences",
+            np.asarray(answer["outputs"]),
+        )
+        for answer in answers
+    ]
+    figures.learning_film(
+        path, shown, targets, mask, phases(inputs, mask, task.input_names)
+    )

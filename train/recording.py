@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 import ntm_jax
 import tasks
 from ntm_jax import Trace
+from ntm_jax.checks import check_count
 from train.config import TrainConfig
 from train.measure import evaluation_key, sample_each
 from train.model import NTM
@@ -26,6 +28,7 @@ class Recording:
     Attributes:
       config: of the machine's run.
       difficulty: of the sequence.
+      index: of the sequence, from 0.
       inputs: `[T, I]`.
       targets: `[T, O]`.
       mask: bool `[T]`, where an answer is due.
@@ -38,6 +41,7 @@ class Recording:
 
     config: TrainConfig
     difficulty: dict[str, int]
+    index: int
     inputs: np.ndarray
     targets: np.ndarray
     mask: np.ndarray
@@ -75,41 +79,71 @@ def record(
     Raises:
       TypeError, ValueError: for sizes that the task or the machine cannot have.
     """
-    task, model = config.make_task(), config.make_model()
-    batch = sequence(task, difficulty, seed=seed, index=index)
-    if isinstance(model, NTM):
-        state = ntm_jax.initial_state(params, model.config, num_slots=num_slots)
-        run = jax.jit(functools.partial(ntm_jax.trace, config=model.config))
-        trace = run(params, batch.inputs[:, 0], state=state)
-        logits = trace.outputs[:, None]
-    else:
-        trace = None
-        logits = jax.jit(functools.partial(model.logits, num_slots=num_slots))(
-            params, batch.inputs
+    task = config.make_task()
+    task.ranges(**difficulty)  # checks the sizes before anything is compiled
+    check_count("index", index, 0)
+    made = jax.device_get(
+        _made(
+            params,
+            evaluation_key(seed),
+            jnp.uint32(index),
+            config=config.for_any_seed(),
+            difficulty=tuple(difficulty.items()),
+            num_slots=num_slots,
         )
-    optimum = None
-    if isinstance(task, tasks.DynamicNGrams):
-        optimum = jax.nn.sigmoid(task.optimal_logits(batch))[:, 0]
-    inputs, targets, mask = (
-        np.asarray(leaf[:, 0]) for leaf in (batch.inputs, batch.targets, batch.mask)
     )
+    batch, logits, trace, optimum, wrong = made
     return Recording(
         config=config,
         difficulty=difficulty,
-        inputs=inputs,
-        targets=targets,
-        mask=mask,
+        index=index,
+        inputs=batch.inputs[:, 0],
+        targets=batch.targets[:, 0],
+        mask=batch.mask[:, 0],
         outputs=np.asarray(jax.nn.sigmoid(logits[:, 0])),
-        wrong=int(tasks.wrong_bits(logits, batch)[0]),
-        phases=phases(inputs, mask, task.input_names),
-        trace=jax.device_get(trace),
-        optimum=None if optimum is None else np.asarray(optimum),
+        wrong=int(wrong[0]),
+        phases=phases(batch.inputs[:, 0], batch.mask[:, 0], task.input_names),
+        trace=trace,
+        optimum=None if optimum is None else optimum[:, 0],
     )
 
 
-def sequence(
-    task: tasks.Task, difficulty: dict[str, int], *, seed: int = 0, index: int = 0
+@functools.partial(jax.jit, static_argnames=("config", "difficulty", "num_slots"))
+def _made(
+    params: PyTree,
+    key: Array,
+    index: Array,
+    *,
+    config: TrainConfig,
+    difficulty: tuple[tuple[str, int], ...],
+    num_slots: int | None,
+) -> tuple[tasks.Batch, Array, Trace | None, Array | None, Array]:
+    """A batch of one sequence, logits, trace, best predictions and wrong bits."""
+    task, model = config.make_task(), config.make_model()
+    own_key = jax.random.fold_in(key, index)
+    batch = sample_each(task, own_key[None], **dict(difficulty))
+    trace = None
+    if isinstance(model, NTM):
+        state = ntm_jax.initial_state(params, model.config, num_slots=num_slots)
+        trace = ntm_jax.trace(
+            params, batch.inputs[:, 0], config=model.config, state=state
+        )
+        logits = trace.outputs[:, None]
+    else:
+        logits = model.logits(params, batch.inputs, num_slots)
+    optimum = None
+    if isinstance(task, tasks.DynamicNGrams):
+        optimum = jax.nn.sigmoid(task.optimal_logits(batch))
+    return batch, logits, trace, optimum, tasks.wrong_bits(logits, batch)
+
+
+@functools.partial(jax.jit, static_argnames=("task", "difficulty"))
+def _sample(
+    task: tasks.Task, key: Array, difficulty: tuple[tuple[str, int], ...]
 ) -> tasks.Batch:
-    """A batch of that one of the sequences of an evaluation."""
-    key = jax.random.fold_in(evaluation_key(seed), jnp.uint32(index))
-    return sample_each(task, key[None], **difficulty)
+    return sample_each(task, jax.random.fold_in(key, 0)[None], **dict(difficulty))
+
+
+def first_sequence(task: tasks.Task, difficulty: dict[str, int]) -> tasks.Batch:
+    """A batch of the first sequence of the evaluation at the end of every run."""
+    return _sample(task, evaluation_key(0), tuple(difficulty.items()))

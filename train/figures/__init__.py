@@ -12,6 +12,7 @@ from train.figures.curves import (
     leave_room,
     median_curve,
 )
+from train.figures.films import learning_film, memory_film
 from train.figures.locations import recall_locations, sort_locations
 from train.figures.machine import addressing, answer, focus, memory, vectors
 from train.figures.ngrams import prediction
@@ -25,9 +26,11 @@ __all__ = (
     "error_axes",
     "focus",
     "learning_curve",
+    "learning_film",
     "leave_room",
     "median_curve",
     "memory",
+    "memory_film",
     "over_time",
     "prediction",
     "recall_locations",

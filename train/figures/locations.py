@@ -18,7 +18,7 @@ def sort_locations(trace: Trace, priorities: np.ndarray, num_answers: int) -> Fi
     """Where vectors are written by their priority, and where they are read.
 
     For every head: the weightings of the steps that show a vector, in order of
-    priority, the highest first, and those of the steps that give the answer. A machine
+    priority, the highest first, and those of the delimiter and the answer. A machine
     that sorts by location has a rising or a falling line in both. Below, for each write
     head, its most weighted slot against the priority.
 
@@ -52,13 +52,14 @@ def sort_locations(trace: Trace, priorities: np.ndarray, num_answers: int) -> Fi
             ylim=(-0.5, writes.shape[2] - 0.5),
         )
         dots.grid(alpha=0.3)
-    answers = slice(length + 1, length + 1 + num_answers)
+    # A machine may read a vector one step before it says it.
+    answers = slice(length, length + 1 + num_answers)
     for head in range(reads.shape[1]):
         _map(
             grid[1, head],
             reads[answers, head],
             f"read head {head + 1}",
-            "vectors of the answer",
+            "delimiter, then steps of the answer",
         )
     _hide_unused(grid)
     colour_bar(figure, grid[:2].ravel().tolist(), WEIGHTS)
