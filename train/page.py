@@ -54,7 +54,6 @@ def page(recordings: Sequence[tuple[str, Recording]]) -> str:
 def _sequence(name: str, of: Recording) -> dict[str, Any]:
     """What the page knows of a recording."""
     sizes = [f"{size} {value}" for size, value in of.difficulty.items()]
-    bits = int(of.mask.sum()) * of.targets.shape[1]
     arrays = {
         "inputs": of.inputs,
         "targets": of.targets,
@@ -65,7 +64,7 @@ def _sequence(name: str, of: Recording) -> dict[str, Any]:
     return {
         "machine": name,
         "label": f"{', '.join(sizes)}, sequence {of.index + 1}",
-        "result": f"{of.wrong} wrong of {bits} bits",
+        "result": of.result,
         "phases": of.phases,
         "input_names": of.config.make_task().input_names,
         "arrays": {

@@ -34,6 +34,7 @@ class Recording:
       mask: bool `[T]`, where an answer is due.
       outputs: `[T, O]`, after the sigmoid.
       wrong: wrong bits of the answer.
+      error: of the answer, as the task counts it.
       phases: of the sequence.
       trace: of the machine; None for an LSTM alone.
       optimum: `[T, O]`, the best possible predictions; None where the task has none.
@@ -47,6 +48,7 @@ class Recording:
     mask: np.ndarray
     outputs: np.ndarray
     wrong: int
+    error: float
     phases: list[Phase]
     trace: Trace | None
     optimum: np.ndarray | None
@@ -55,6 +57,15 @@ class Recording:
     def size(self) -> str:
         """The difficulty, for the name of a file."""
         return "_".join(map(str, self.difficulty.values()))
+
+    @property
+    def result(self) -> str:
+        """How good the answer is, in words."""
+        bits = int(self.mask.sum()) * self.targets.shape[1]
+        words = f"{self.wrong} wrong of {bits} bits"
+        if self.optimum is not None:
+            words += f", {self.error:.2f} {self.config.make_task().error_name}"
+        return words
 
 
 def record(
@@ -92,7 +103,7 @@ def record(
             num_slots=num_slots,
         )
     )
-    batch, logits, trace, optimum, wrong = made
+    batch, logits, trace, optimum, wrong, error = made
     return Recording(
         config=config,
         difficulty=difficulty,
@@ -102,6 +113,7 @@ def record(
         mask=batch.mask[:, 0],
         outputs=np.asarray(jax.nn.sigmoid(logits[:, 0])),
         wrong=int(wrong[0]),
+        error=float(error[0]),
         phases=phases(batch.inputs[:, 0], batch.mask[:, 0], task.input_names),
         trace=trace,
         optimum=None if optimum is None else optimum[:, 0],
@@ -117,8 +129,8 @@ def _made(
     config: TrainConfig,
     difficulty: tuple[tuple[str, int], ...],
     num_slots: int | None,
-) -> tuple[tasks.Batch, Array, Trace | None, Array | None, Array]:
-    """A batch of one sequence, logits, trace, best predictions and wrong bits."""
+) -> tuple[tasks.Batch, Array, Trace | None, Array | None, Array, Array]:
+    """A batch of one sequence, logits, trace, best predictions, wrong bits, error."""
     task, model = config.make_task(), config.make_model()
     own_key = jax.random.fold_in(key, index)
     batch = sample_each(task, own_key[None], **dict(difficulty))
@@ -134,7 +146,8 @@ def _made(
     optimum = None
     if isinstance(task, tasks.DynamicNGrams):
         optimum = jax.nn.sigmoid(task.optimal_logits(batch))
-    return batch, logits, trace, optimum, tasks.wrong_bits(logits, batch)
+    wrong, error = tasks.wrong_bits(logits, batch), task.errors(logits, batch)
+    return batch, logits, trace, optimum, wrong, error
 
 
 @functools.partial(jax.jit, static_argnames=("task", "difficulty"))

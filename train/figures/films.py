@@ -84,8 +84,7 @@ def memory_film(
         for axes, (_, weights) in zip(grid[3:], foci):
             axes.images[0].set_data(weights[step][None])
 
-    every = -(-len(memory) // _MOST_FRAMES)
-    _write(path, figure, show, range(0, len(memory), every), frames_per_second)
+    _write(path, figure, show, frames(len(memory)), frames_per_second)
 
 
 @mpl.rc_context(STYLE)
@@ -126,25 +125,28 @@ def learning_film(
         grid[1].images[0].set_data(np.where(due, outputs, np.nan).T)
         grid[2].images[0].set_data(np.where(due, np.abs(outputs - targets), np.nan).T)
 
-    every = -(-len(answers) // _MOST_FRAMES)
-    # The last is always among them.
-    shown = range((len(answers) - 1) % every, len(answers), every)
-    _write(path, figure, show, shown, frames_per_second)
+    _write(path, figure, show, frames(len(answers)), frames_per_second)
+
+
+def frames(count: int) -> range:
+    """Which of so many to show: all, or every second, third, ...; always the last."""
+    every = -(-count // _MOST_FRAMES)
+    return range((count - 1) % every, count, every)
 
 
 def _write(
     path: Path,
     figure: Figure,
     show: Callable[[int], None],
-    frames: Sequence[int],
+    shown: Sequence[int],
     frames_per_second: int,
 ) -> None:
     """A frame for each; the last stays a while."""
-    show(frames[0])
+    show(shown[0])
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # nothing moves but what is shown
     writer = PillowWriter(fps=frames_per_second)
     with writer.saving(figure, path, dpi=_DPI):
-        for frame in [*frames, *[frames[-1]] * frames_per_second]:
+        for frame in [*shown, *[shown[-1]] * frames_per_second]:
             show(frame)
             writer.grab_frame()
