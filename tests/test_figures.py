@@ -21,7 +21,7 @@ PHASES = [Phase("input", 0, 3), Phase("delimiter", 3, 4), Phase("answer", 4, STE
 
 
 @pytest.fixture(scope="module")
-def seen():
+def seen(quick_compilations):
     """The trace of a machine of three write and two read heads, and its input."""
     config = make_config(num_read_heads=2, num_write_heads=3)
     params, xs = random_params(config), random_inputs(STEPS)
