@@ -12,7 +12,7 @@ import pytest
 
 import ntm_jax
 from benchmarks import record, solve, step
-from train import cli, evaluate, main, ship, study
+from train import cli, evaluate, main, ship, study, visualize
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -47,6 +47,7 @@ COMMANDS = {
     "train.study": (study.Flags, {"num_seeds": 10}),
     "train.evaluate": (evaluate.Flags, None),
     "train.ship": (ship.Flags, None),
+    "train.visualize": (visualize.Flags, None),
     "benchmarks.record": (record.Flags, None),
     "benchmarks.step": (step.Flags, None),
     "benchmarks.solve": (solve.Flags, None),
