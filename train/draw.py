@@ -98,6 +98,8 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in drawn.items():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it is laid out, for all formats
         for suffix in formats:
             paths.append(folder / f"{name}.{suffix}")
             # No date, so that the same picture makes the same file.

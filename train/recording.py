@@ -19,6 +19,7 @@ from train.model import NTM
 from train.phases import Phase, phases
 
 PyTree = Any
+_MOST_GIGABYTES = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,17 +94,15 @@ def record(
     task = config.make_task()
     task.ranges(**difficulty)  # checks the sizes before anything is compiled
     check_count("index", index, 0)
-    made = jax.device_get(
-        _made(
-            params,
-            evaluation_key(seed),
-            jnp.uint32(index),
-            config=config.for_any_seed(),
-            difficulty=tuple(difficulty.items()),
-            num_slots=num_slots,
-        )
+    make = functools.partial(
+        _made,
+        config=config.for_any_seed(),
+        difficulty=tuple(difficulty.items()),
+        num_slots=num_slots,
     )
-    batch, logits, trace, optimum, wrong, error = made
+    arguments = params, evaluation_key(seed), jnp.uint32(index)
+    check_size(jax.eval_shape(make, *arguments))
+    batch, logits, trace, optimum, wrong, error = jax.device_get(make(*arguments))
     return Recording(
         config=config,
         difficulty=difficulty,
@@ -118,6 +117,18 @@ def record(
         trace=trace,
         optimum=None if optimum is None else optimum[:, 0],
     )
+
+
+def check_size(shapes: PyTree) -> None:
+    """Raises a `ValueError` for a recording that is too large to be kept."""
+    leaves = jax.tree.leaves(shapes)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / 1e9
+    if size > _MOST_GIGABYTES:
+        raise ValueError(
+            f"num_slots: a recording of all of the memory at every step would take "
+            f"{size:.0f} GB, want at most {_MOST_GIGABYTES}; ask for fewer slots or a "
+            "shorter sequence"
+        )
 
 
 @functools.partial(jax.jit, static_argnames=("config", "difficulty", "num_slots"))

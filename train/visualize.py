@@ -81,8 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
                 check_fits(machine.config, flags.num_slots, **given)
         folder = flags.out or default_folder(machines)
         folder = folder.expanduser()
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"out: got {folder}, which is a file, want a folder")
+        check_folder(folder)
         if flags.html:
             paths = write_page(folder, machines, flags)
         else:
@@ -137,6 +136,13 @@ def default_folder(machines: Sequence[Machine]) -> Path:
         return machines[0].run.figures
     folder = Path("runs") / "pretrained"
     return folder / machines[0].name if len(machines) == 1 else folder
+
+
+def check_folder(folder: Path) -> None:
+    """Raises a `ValueError` if something else is where the folder is to be."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"out: got {folder}, but {there} is a file, want a folder")
 
 
 def write_page(folder: Path, machines: Sequence[Machine], flags: Flags) -> list[Path]:

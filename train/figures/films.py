@@ -16,6 +16,7 @@ from train.figures.style import (
     WEIGHTS,
     colour_bar,
     image,
+    largest,
     mark,
     scale_of_inputs,
     signed,
@@ -24,6 +25,8 @@ from train.phases import Phase
 
 _DPI = 75
 _MOST_FRAMES = 80
+# That have a pixel each.
+_MOST_SLOTS = 400
 
 
 @mpl.rc_context(STYLE)
@@ -48,7 +51,7 @@ def memory_film(
       frames_per_second: how fast.
     """
     trace = of_one_sequence(trace)
-    memory, foci = np.asarray(trace.states.memory), list(heads(trace))
+    memory, foci = np.asarray(trace.states.memory), dict(heads(trace))
     inches = [0.8, 0.8, 1.8, *[0.3] * len(foci)]
     figure = Figure(figsize=(8, 1.4 + sum(inches)), layout="constrained")
     grid = figure.subplots(len(inches), height_ratios=inches)
@@ -65,13 +68,14 @@ def memory_film(
     content = signed("content", memory)
     image(grid[2], memory[0], content)
     grid[2].set_ylabel("memory\nelement")
-    for axes, (name, weights) in zip(grid[3:], foci):
+    for axes, (name, weights) in zip(grid[3:], foci.items()):
         image(axes, weights[0][:, None], WEIGHTS)
         axes.set_yticks([])
         axes.set_ylabel(name, rotation=0, ha="right", va="center")
     for axes in grid[2:-1]:
         axes.tick_params(labelbottom=False)
     grid[-1].set_xlabel("slot")
+    shown = [largest(weights.T, _MOST_SLOTS).T for weights in foci.values()]
     colour_bar(figure, [grid[2]], content)
     colour_bar(figure, grid[3:], WEIGHTS)
 
@@ -81,7 +85,7 @@ def memory_film(
         for line in lines:
             line.set_xdata([step, step])
         grid[2].images[0].set_data(memory[step].T)
-        for axes, (_, weights) in zip(grid[3:], foci):
+        for axes, weights in zip(grid[3:], shown):
             axes.images[0].set_data(weights[step][None])
 
     _write(path, figure, show, frames(len(memory)), frames_per_second)
