@@ -60,7 +60,7 @@ def test_all_figures_of_a_run(run, capsys):
             with Image.open(path) as image:
                 image.verify()
     with Image.open(run / "figures" / "learning.gif") as film:
-        assert getattr(film, "n_frames", 1) == 2
+        assert getattr(film, "n_frames", 1) == 4
 
 
 def test_the_same_picture_again_is_the_same_file(tmp_path):

@@ -111,7 +111,7 @@ def save(
 def learning_film(
     path: Path, config: TrainConfig, answers: Sequence[dict[str, Any]]
 ) -> None:
-    """What a run's first machine said at its validations, as a GIF file."""
+    """What a run's first machine said at its reports, as a GIF file."""
     task = config.make_task()
     batch = first_sequence(task, task.trials()[0])
     inputs, targets, mask = (

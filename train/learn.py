@@ -95,7 +95,7 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             if due.any():
                 errors = validate(states, run, step, due)
                 states = judge(states, errors, jnp.asarray(due), task.tolerance)
-            if due[0]:
+            if made[0]:
                 keep_answer(states, run, step)
             learning = np.asarray(is_learning(config, states))
             if step % config.checkpoint_every == 0 or not learning.any():

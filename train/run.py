@@ -2,7 +2,7 @@
 
 config.json       what was asked for
 metrics.jsonl     one object for every report on a seed: training, health, validation
-answers.jsonl     at every validation, what the first machine says to one sequence
+answers.jsonl     at every report, what the first machine says to one sequence
 checkpoints/      the newest few, of all seeds together
 evaluation.json   how well each machine does; its presence says the run is complete
 figures/          pictures of what was learned
