@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
 from train import figures
 from train.config import TrainConfig
+from train.figures.style import STYLE
 from train.phases import phases
 from train.recording import Recording, first_sequence, record
 
@@ -91,6 +93,7 @@ def named(
     return {f"{name}_{recording.size}": figure for name, figure in drawn}
 
 
+@mpl.rc_context(STYLE)
 def save(
     drawn: Mapping[str, Figure], folder: Path, formats: Sequence[str]
 ) -> list[Path]:
@@ -102,7 +105,7 @@ def save(
         figure.set_layout_engine("none")  # it is laid out, for all formats
         for suffix in formats:
             paths.append(folder / f"{name}.{suffix}")
-            # No date, so that the same picture makes the same file.
+            # No date: the same picture makes the same file.
             metadata = {"Date": None} if suffix == "svg" else {}
             figure.savefig(paths[-1], metadata=metadata)
     return paths
