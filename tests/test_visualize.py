@@ -129,7 +129,7 @@ def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
         ("--pretrained=copy --length=0", "length: got 0, want a whole number >= 1"),
         ("--pretrained=copy --items=3", "items: got 3, but Copy only has length"),
         ("--pretrained=copy --length=200", "num_slots: got 128, want at least 200"),
-        ("--pretrained=copy --num_slots=2", "num_slots: got 1 and 2, want 2 *"),
+        ("--pretrained=copy --num_slots=2", "num_slots: got 2, want at least 20"),
         ("--pretrained=copy --seed=-1", "seed: got -1, want a whole number >= 0"),
         ("--workdir={run}/nothing", "want the folder of a run"),
         ("--pretrained=associative_recall --beside={run}", "beside: got a run of copy"),
