@@ -136,7 +136,7 @@ def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
         ("--pretrained=copy --beside={run}/nothing", "want the folder of a run"),
         ("--pretrained=copy --out={run}/config.json", "is a file, want a folder"),
         ("--pretrained=copy --out={run}/config.json/a", "is a file, want a folder"),
-        ("--pretrained=copy --length=9000 --num_slots=9000", "would take 13 GB, want"),
+        ("--pretrained=copy --length=9000 --num_slots=9000", "would take 14 GB, want"),
         ("--pretrained copy magic --html", "pretrained: got 'magic', want one of"),
     ],
 )
