@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 import tasks
 from benchmarks.record import FOLDER, config_of, read
 from train import cli
-from train.figures import error_axes, leave_room, median_curve
+from train.figures import compared_curves, error_axes, leave_room
+from train.figures.curves import Curve
 from train.outcome import readable
 from train.presets import preset
 from train.run import write_whole
@@ -252,28 +253,25 @@ def short(error: float) -> str:
     return f"{error:.3g}" if error < 100 else f"{error:,.1f}"
 
 
-@mpl.rc_context(_STYLE)
 def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     """Errors in validation against sequences: seeds thin, their median thick."""
-    figure, axes = error_axes((7, 4))
-    for i, record in enumerate(records):
-        curves = [
-            (
-                np.asarray(machine["validated_after"]) / 1000,
-                np.asarray(machine["errors"]),
-            )
-            for machine in record["machines"]
-        ]
-        for sequences, errors in curves:
-            axes.plot(sequences, errors, alpha=0.3, lw=0.6, color=f"C{i}")
-        label = f"{record['learner']} ({len(curves)} seed{'s' * (len(curves) > 1)})"
-        axes.plot(*median_curve(curves), lw=2, color=f"C{i}", label=label)
-    axes.set_xlabel("sequences seen (thousands)")
-    axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
-    axes.set_title(f"Learning {task.replace('_', ' ')}: validations of each seed")
-    axes.legend()
-    leave_room(axes)
-    return figure
+    learners = [(record["learner"], validations(record)) for record in records]
+    return compared_curves(
+        f"Learning {task.replace('_', ' ')}: validations of each seed",
+        tasks.get(task).error_name,
+        learners,
+    )
+
+
+def validations(record: Record) -> list[Curve]:
+    """Of each seed: sequences seen, in thousands, and the error then."""
+    return [
+        (
+            np.asarray(machine["validated_after"]) / 1000,
+            np.asarray(machine["errors"]),
+        )
+        for machine in record["machines"]
+    ]
 
 
 @mpl.rc_context(_STYLE)

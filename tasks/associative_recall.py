@@ -34,7 +34,10 @@ class AssociativeRecall(VectorTask):
     num_bits: int = 6
     item_length: int = 3
 
-    other_inputs: ClassVar[int] = 2
+    other_inputs: ClassVar[tuple[str, ...]] = (
+        "item delimiter",
+        "query delimiter",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,7 +29,7 @@ class Copy(VectorTask):
     drawn from 1 to 20.
     """
 
-    other_inputs: ClassVar[int] = 1
+    other_inputs: ClassVar[tuple[str, ...]] = ("delimiter",)
 
     @property
     def difficulty(self) -> dict[str, Difficulty]:

@@ -51,6 +51,11 @@ class DynamicNGrams(Task):
         return 1
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """A bit."""
+        return ("bit",)
+
+    @property
     def output_size(self) -> int:
         """The next bit."""
         return 1

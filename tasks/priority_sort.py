@@ -32,7 +32,7 @@ class PrioritySort(VectorTask):
     while it is due.
     """
 
-    other_inputs: ClassVar[int] = 2
+    other_inputs: ClassVar[tuple[str, ...]] = ("priority", "delimiter")
     # Two of twenty priorities may lie too near to each other to be told apart.
     tolerance: ClassVar[float] = 1.0
 

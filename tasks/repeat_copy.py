@@ -48,7 +48,7 @@ class RepeatCopy(VectorTask):
 
     repeat_code: RepeatCode = "scalar"
 
-    other_inputs: ClassVar[int] = 2
+    other_inputs: ClassVar[tuple[str, ...]] = ("delimiter", "repeats")
     other_outputs: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

@@ -90,6 +90,11 @@ class Task(abc.ABC):
         """O, the width of a target vector."""
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """What each channel of the input is, for a person."""
+        return tuple(f"channel {i + 1}" for i in range(self.input_size))
+
+    @property
     @abc.abstractmethod
     def difficulty(self) -> dict[str, Difficulty]:
         """What sets in `sample` how hard a sequence is, with the paper's values."""

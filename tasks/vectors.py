@@ -15,13 +15,13 @@ class VectorTask(Task):
     """A task on vectors of `num_bits`, with other channels beside them.
 
     Attributes:
-      other_inputs: channels of the input beside the bits.
+      other_inputs: names of the channels of the input beside the bits.
       other_outputs: channels of the output beside the bits.
     """
 
     num_bits: int = 8
 
-    other_inputs: ClassVar[int]
+    other_inputs: ClassVar[tuple[str, ...]]
     other_outputs: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
@@ -30,7 +30,13 @@ class VectorTask(Task):
     @property
     def input_size(self) -> int:
         """The bits and the channels beside them."""
-        return self.num_bits + self.other_inputs
+        return self.num_bits + len(self.other_inputs)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The bits, and what stands beside them."""
+        bits = tuple(f"bit {i + 1}" for i in range(self.num_bits))
+        return bits + self.other_inputs
 
     @property
     def output_size(self) -> int:

@@ -24,7 +24,7 @@ import ntm_jax.nnx
 import tasks
 from benchmarks import peers, record, solve, step
 from ntm_jax import interop
-from train import cli, evaluate, import_torch, main, ship, study
+from train import cli, evaluate, import_torch, main, ship, study, visualize
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
 ROOT = Path(__file__).parent.parent
@@ -68,6 +68,7 @@ COMMANDS = {
     "train.evaluate": (evaluate.Flags, None),
     "train.ship": (ship.Flags, None),
     "train.import_torch": (import_torch.Flags, None),
+    "train.visualize": (visualize.Flags, None),
     "benchmarks.record": (record.Flags, None),
     "benchmarks.step": (step.Flags, None),
     "benchmarks.peers": (peers.Flags, None),

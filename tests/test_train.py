@@ -75,6 +75,9 @@ def test_a_run_leaves_all_that_it_promises(finished):
         assert entry["seed"] == 0
         numbers = [value for name, value in entry.items() if name != "kind"]
         assert np.isfinite(numbers).all()
+    answers = RunFolder.open(finished).answers()
+    assert [answer["step"] for answer in answers] == list(range(2, 62, 2))
+    assert np.shape(answers[0]["outputs"]) == (41, 8)
     evaluation = json.loads((finished / "evaluation.json").read_text())
     assert [entry["length"] for entry in evaluation] == [20, 120]
     figures = {path.name for path in (finished / "figures").iterdir()}
@@ -414,6 +417,7 @@ def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
     assert main.main([f"--workdir={broken}", *flags(TINY)]) == 0
     runs = [RunFolder.open(workdir) for workdir in (broken, finished)]
     chex.assert_trees_all_equal(*(run.restore() for run in runs))
+    assert runs[0].answers() == runs[1].answers()
     for entries in zip(*(run.metrics() for run in runs), strict=True):
         got, want = (
             {**entry, "sequences_per_second": 0, "seconds": 0} for entry in entries

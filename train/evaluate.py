@@ -31,17 +31,9 @@ _SIZES = ("length", "repeats", "items", "answers")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Flags:
-    """Evaluates the newest checkpoint of a run, or a machine that ships with the code.
+class Sizes:
+    """How hard the sequences are, and how large the memory."""
 
-    The sequences are fresh. A run of several seeds gives one JSON object for each
-    machine and one for all.
-    """
-
-    workdir: Path | None = None
-    """The run's folder."""
-    pretrained: str | None = None
-    """Instead of it, the name of a trained machine, or a .safetensors file."""
     length: int | None = None
     """Vectors, or bits, in a sequence; all sizes are as in training unless given."""
     repeats: int | None = None
@@ -52,6 +44,25 @@ class Flags:
     """Vectors to give back (priority_sort)."""
     num_slots: int | None = None
     """Slots of the memory; as in training unless given."""
+
+    def difficulty(self) -> dict[str, int]:
+        """Of the sizes of a sequence those that are given."""
+        given = {name: getattr(self, name) for name in _SIZES}
+        return {name: size for name, size in given.items() if size is not None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags(Sizes):
+    """Evaluates the newest checkpoint of a run, or a machine that ships with the code.
+
+    The sequences are fresh. A run of several seeds gives one JSON object for each
+    machine and one for all.
+    """
+
+    workdir: Path | None = None
+    """The run's folder."""
+    pretrained: str | None = None
+    """Instead of it, the name of a trained machine, or a .safetensors file."""
     num_sequences: int = 100
     """Sequences to evaluate on."""
     seed: int = 0
@@ -64,8 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     with cli.readable_errors():
         cli.keep_compilations()
         params, config, steps = open_machines(flags.workdir, flags.pretrained)
-        given = {name: getattr(flags, name) for name in _SIZES}
-        difficulty = {name: size for name, size in given.items() if size is not None}
+        difficulty = flags.difficulty()
         check_fits(config, flags.num_slots, **difficulty)
         key = evaluation_key(flags.seed)
         started = time.perf_counter()

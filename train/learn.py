@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from rich.console import Console
 
-from train.figures import draw_run
+from train.draw import draw_run
 from train.health import Health
 from train.loop import (
     NEVER,
@@ -25,6 +25,7 @@ from train.loop import (
 from train.measure import evaluate, evaluation_key
 from train.population import member
 from train.progress import Progress
+from train.recording import record
 from train.run import RunFolder
 from train.snapshot import show_figures, show_machines
 
@@ -96,6 +97,8 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             if due.any():
                 errors = validate(states, run, step, due)
                 states = judge(states, errors, jnp.asarray(due), task.tolerance)
+            if made[0]:
+                keep_answer(states, run, step)
             learning = np.asarray(is_learning(config, states))
             if step % config.checkpoint_every == 0 or not learning.any():
                 run.save(states)
@@ -218,6 +221,13 @@ def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> 
             error=results[i]["error_per_sequence"],
         )
     return jnp.asarray([result["error_per_sequence"] for result in results])
+
+
+def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
+    """Of the first machine, to the sequence that is drawn at the end, for a film."""
+    hardest = run.config.make_task().trials()[0]
+    recording = record(member(states.params, 0), run.config, hardest)
+    run.keep_answer(step, recording.outputs)
 
 
 def evaluate_at(

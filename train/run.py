@@ -2,6 +2,7 @@
 
 config.json       what was asked for
 metrics.jsonl     one object for every report on a seed: training, health, validation
+answers.jsonl     at every report, what the first machine says to one sequence
 checkpoints/      the newest few, of all seeds together
 evaluation.json   how well each machine does; its presence says the run is complete
 figures/          pictures of what was learned
@@ -46,6 +47,7 @@ class RunFolder:
         self.config = config
         self.figures = path / "figures"
         self._metrics = path / "metrics.jsonl"
+        self._answers = path / "answers.jsonl"
         self._evaluation = path / "evaluation.json"
         self._checkpoints = Checkpoints(path / "checkpoints")
         self._events: dict[int, SummaryWriter] = {}
@@ -98,8 +100,12 @@ class RunFolder:
             )
         states = init_states(self.config) if newest is None else self.restore()
         step = newest or 0
-        kept = [entry for entry in recorded if entry["step"] <= step]
-        write_whole(self._metrics, "".join(json.dumps(entry) + "\n" for entry in kept))
+        for path, entries in (
+            (self._metrics, recorded),
+            (self._answers, self.answers()),
+        ):
+            kept = [json.dumps(entry) for entry in entries if entry["step"] <= step]
+            write_whole(path, "".join(line + "\n" for line in kept))
         for seed in self.config.seeds():
             events = self.path / "tensorboard" / f"seed_{seed}"
             self._events[seed] = SummaryWriter(str(events), purge_step=step + 1)
@@ -126,9 +132,7 @@ class RunFolder:
 
     def record(self, step: int, kind: str, *, seed: int, **scalars: float) -> None:
         """Adds one entry to the metrics and to the TensorBoard events."""
-        entry = {"step": step, "kind": kind, "seed": seed, **scalars}
-        with self._metrics.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        append(self._metrics, {"step": step, "kind": kind, "seed": seed, **scalars})
         if events := self._events.get(seed):
             for name, value in scalars.items():
                 events.add_scalar(f"{kind}/{name}", value, step)
@@ -151,15 +155,16 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All that was recorded; a line that a kill cut short does not count."""
-        if not self._metrics.exists():
-            return []
-        entries = []
-        for line in self._metrics.read_text(errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
-                entry = read_json(line)
-                if isinstance(entry, dict) and set(entry) >= {"step", "kind", "seed"}:
-                    entries.append(entry)
-        return entries
+        return entries_of(self._metrics, {"step", "kind", "seed"})
+
+    def keep_answer(self, step: int, outputs: np.ndarray) -> None:
+        """Adds what the first machine says, `[T, O]`, to three digits."""
+        outputs = np.round(outputs.astype(np.float64), 3)
+        append(self._answers, {"step": step, "outputs": outputs.tolist()})
+
+    def answers(self) -> list[dict[str, Any]]:
+        """What was kept of them: each a `step` and its `outputs`."""
+        return entries_of(self._answers, {"step", "outputs"})
 
     def seconds(self, seed: int) -> int:
         """That the calls took in which that seed learned."""
@@ -244,6 +249,25 @@ def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
                 f"{field.name}: got {wanted!r}, but the run in {path} has {was!r}; "
                 "give the same value to go on with it, or another --workdir"
             )
+
+
+def append(path: Path, entry: dict[str, Any]) -> None:
+    """Adds a line to a file of JSON objects."""
+    with path.open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def entries_of(path: Path, wanted: set[str]) -> list[dict[str, Any]]:
+    """The objects in a file of them that have what is wanted."""
+    if not path.exists():
+        return []
+    entries = []
+    for line in path.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            entry = read_json(line)
+            if isinstance(entry, dict) and set(entry) >= wanted:
+                entries.append(entry)
+    return entries
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """What TensorBoard shows of a run beside its numbers: histograms and pictures."""
 
-import functools
 from typing import Any
 
 import jax
@@ -10,16 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-import ntm_jax
 from train import figures
-from train.config import TrainConfig
 from train.loop import TrainState
-from train.measure import evaluation_key, sample_each
-from train.model import NTM
 from train.population import member
+from train.recording import record
 from train.run import RunFolder
-
-_trace = jax.jit(ntm_jax.trace, static_argnames="config")
 
 
 def show_machines(run: RunFolder, states: TrainState, step: int) -> None:
@@ -45,15 +39,14 @@ def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
 
     The sequence is the same at every step; an LSTM alone has no heads to show.
     """
-    config, model = run.config, run.config.make_model()
-    if not isinstance(model, NTM):
+    config = run.config
+    difficulty = config.make_task().trials()[0]
+    recording = record(member(states.params, 0), config, difficulty)
+    trace = recording.trace
+    if trace is None:
         return
-    inputs = first_sequence(config)
-    params = member(states.params, 0)
-    trace = jax.device_get(_trace(params, inputs, config=model.config))
-    outputs = np.asarray(jax.nn.sigmoid(trace.outputs))
-    picture = pixels(figures.focus(trace.states, np.asarray(inputs), outputs))
-    run.show_picture(step, "machine/focus", picture, seed=config.seed)
+    figure = figures.focus(trace, recording.inputs, phases=recording.phases)
+    run.show_picture(step, "machine/focus", pixels(figure), seed=config.seed)
     for kind, emitted in (("read", trace.read), ("write", trace.write)):
         for name in ("strength", "gate", "gamma"):
             values = getattr(emitted, name)
@@ -65,14 +58,6 @@ def show_figures(run: RunFolder, step: int) -> None:
     for path in sorted(run.figures.glob("*.png")):
         picture = imread(path)[..., :3]
         run.show_picture(step, f"figures/{path.stem}", picture, seed=run.config.seed)
-
-
-@functools.cache
-def first_sequence(config: TrainConfig) -> jax.Array:
-    """The inputs `[T, I]` of a sequence as hard as the hardest that are trained on."""
-    task = config.make_task()
-    key = jax.random.fold_in(evaluation_key(0), 0)[None]
-    return sample_each(task, key, **task.trials()[0]).inputs[:, 0]
 
 
 def pixels(figure: Figure) -> np.ndarray:

@@ -1,0 +1,39 @@
+"""Pictures of what a machine learned and of how it does it.
+
+Every function is pure: from arrays, or a `ntm_jax.Trace` of one sequence, to a
+matplotlib `Figure`, which a notebook shows as it is and `savefig` writes.
+"""
+
+from train.figures.curves import (
+    compared_curves,
+    curves_of,
+    error_axes,
+    learning_curve,
+    leave_room,
+    median_curve,
+)
+from train.figures.films import learning_film, memory_film
+from train.figures.locations import recall_locations, sort_locations
+from train.figures.machine import addressing, answer, focus, memory, vectors
+from train.figures.ngrams import prediction
+from train.figures.style import over_time
+
+__all__ = (
+    "addressing",
+    "answer",
+    "compared_curves",
+    "curves_of",
+    "error_axes",
+    "focus",
+    "learning_curve",
+    "learning_film",
+    "leave_room",
+    "median_curve",
+    "memory",
+    "memory_film",
+    "over_time",
+    "prediction",
+    "recall_locations",
+    "sort_locations",
+    "vectors",
+)

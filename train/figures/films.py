@@ -1,0 +1,156 @@
+"""Moving pictures, as GIF files: a memory being used, an answer being learned."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.animation import PillowWriter
+from matplotlib.figure import Figure
+
+from ntm_jax import Trace
+from train.figures.machine import heads, of_one_sequence, outputs_of
+from train.figures.style import (
+    BITS,
+    STYLE,
+    WEIGHTS,
+    colour_bar,
+    image,
+    largest,
+    mark,
+    scale_of_inputs,
+    signed,
+)
+from train.phases import Phase
+
+_DPI = 75
+_MOST_FRAMES = 80
+# That have a pixel each.
+_MOST_SLOTS = 400
+
+
+@mpl.rc_context(STYLE)
+def memory_film(
+    path: Path,
+    trace: Trace,
+    inputs: np.ndarray,
+    phases: Sequence[Phase] = (),
+    *,
+    frames_per_second: int = 6,
+) -> None:
+    """The memory, and where each head looks, in the course of one sequence.
+
+    Above them the input and the output, with a line at the step that is shown. Of
+    sequences of many steps, every second, third, ... is shown.
+
+    Args:
+      path: of the GIF to write.
+      trace: of one sequence.
+      inputs: `[T, I]`.
+      phases: to mark.
+      frames_per_second: how fast.
+    """
+    trace = of_one_sequence(trace)
+    memory, foci = np.asarray(trace.states.memory), dict(heads(trace))
+    inches = [0.8, 0.8, 1.8, *[0.3] * len(foci)]
+    figure = Figure(figsize=(8, 1.4 + sum(inches)), layout="constrained")
+    grid = figure.subplots(len(inches), height_ratios=inches)
+    for axes, label, values, scale in (
+        (grid[0], "input", np.asarray(inputs), scale_of_inputs(np.asarray(inputs))),
+        (grid[1], "output", outputs_of(trace), BITS),
+    ):
+        image(axes, values, scale)
+        axes.set_ylabel(label)
+        mark(axes, phases)
+    grid[0].tick_params(labelbottom=False)
+    grid[1].set_xlabel("time step", labelpad=1)
+    lines = [axes.axvline(0, color="#d55e00", lw=2) for axes in grid[:2]]
+    content = signed("content", memory)
+    image(grid[2], memory[0], content)
+    grid[2].set_ylabel("memory\nelement")
+    for axes, (name, weights) in zip(grid[3:], foci.items()):
+        image(axes, weights[0][:, None], WEIGHTS)
+        axes.set_yticks([])
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+    for axes in grid[2:-1]:
+        axes.tick_params(labelbottom=False)
+    grid[-1].set_xlabel("slot")
+    shown = [largest(weights.T, _MOST_SLOTS).T for weights in foci.values()]
+    colour_bar(figure, [grid[2]], content)
+    colour_bar(figure, grid[3:], WEIGHTS)
+
+    def show(step: int) -> None:
+        phase = next((p.name for p in phases if p.first <= step < p.end), "")
+        grid[0].set_title(f"step {step} {phase and f'({phase})'}", loc="left")
+        for line in lines:
+            line.set_xdata([step, step])
+        grid[2].images[0].set_data(memory[step].T)
+        for axes, weights in zip(grid[3:], shown):
+            axes.images[0].set_data(weights[step][None])
+
+    _write(path, figure, show, frames(len(memory)), frames_per_second)
+
+
+@mpl.rc_context(STYLE)
+def learning_film(
+    path: Path,
+    answers: Sequence[tuple[str, np.ndarray]],
+    targets: np.ndarray,
+    mask: np.ndarray,
+    phases: Sequence[Phase] = (),
+    *,
+    frames_per_second: int = 4,
+) -> None:
+    """The answer to one sequence in the course of training.
+
+    Args:
+      path: of the GIF to write.
+      answers: when, in words, and the outputs `[T, O]` then, after the sigmoid.
+      targets: `[T, O]`.
+      mask: bool `[T]`, where an answer is due.
+      phases: to mark.
+      frames_per_second: how fast.
+    """
+    due = np.asarray(mask)[:, None]
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    grid = figure.subplots(3, sharex=True)
+    names = ("target", "output", "error")
+    for axes, name in zip(grid, names):
+        image(axes, np.where(due, targets, np.nan), BITS)
+        axes.set_ylabel(f"{name}\nchannel")
+        mark(axes, phases)
+    grid[-1].set_xlabel("time step")
+    colour_bar(figure, grid.tolist(), BITS)
+
+    def show(index: int) -> None:
+        when, outputs = answers[index]
+        wrong = int((np.abs(outputs - targets) >= 0.5)[mask].sum())
+        grid[0].set_title(f"{when}: {wrong} wrong bits", loc="left")
+        grid[1].images[0].set_data(np.where(due, outputs, np.nan).T)
+        grid[2].images[0].set_data(np.where(due, np.abs(outputs - targets), np.nan).T)
+
+    _write(path, figure, show, frames(len(answers)), frames_per_second)
+
+
+def frames(count: int) -> range:
+    """Which of so many to show: all, or every second, third, ...; always the last."""
+    every = -(-count // _MOST_FRAMES)
+    return range((count - 1) % every, count, every)
+
+
+def _write(
+    path: Path,
+    figure: Figure,
+    show: Callable[[int], None],
+    shown: Sequence[int],
+    frames_per_second: int,
+) -> None:
+    """A frame for each; the last stays a while."""
+    show(shown[0])
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # nothing moves but what is shown
+    writer = PillowWriter(fps=frames_per_second)
+    with writer.saving(figure, path, dpi=_DPI):
+        for frame in [*shown, *[shown[-1]] * frames_per_second]:
+            show(frame)
+            writer.grab_frame()

@@ -1,0 +1,165 @@
+"""Where things are kept: recall's items (figure 12) and sort's vectors (figure 17)."""
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ntm_jax import Trace
+from train.figures.machine import of_one_sequence
+from train.figures.style import COLOURS, STYLE, WEIGHTS, colour_bar, image
+
+_QUERY, _ANSWER = COLOURS[5], COLOURS[1]
+
+
+@mpl.rc_context(STYLE)
+def sort_locations(trace: Trace, priorities: np.ndarray, num_answers: int) -> Figure:
+    """Where vectors are written by their priority, and where they are read.
+
+    For every head: the weightings of the steps that show a vector, in order of
+    priority, the highest first, and those of the delimiter and the answer. A machine
+    that sorts by location has a rising or a falling line in both. Below, for each write
+    head, its most weighted slot against the priority.
+
+    Args:
+      trace: of one sequence: the vectors, a delimiter, the answer.
+      priorities: `[length]`.
+      num_answers: vectors asked for.
+    """
+    trace = of_one_sequence(trace)
+    length, order = len(priorities), np.argsort(-np.asarray(priorities), kind="stable")
+    writes, reads = map(
+        np.asarray, (trace.states.write_weights, trace.states.read_weights)
+    )
+    columns = max(writes.shape[1], reads.shape[1])
+    figure = _grid_figure(3, columns)
+    grid = figure.subplots(3, columns, squeeze=False)
+    for head in range(writes.shape[1]):
+        _map(
+            grid[0, head],
+            writes[order, head],
+            f"write head {head + 1}",
+            "vectors, highest priority first",
+        )
+        dots = grid[2, head]
+        dots.plot(priorities, writes[:length, head].argmax(-1), "o", ms=3)
+        dots.set(
+            title=f"write head {head + 1}",
+            xlabel="priority",
+            ylabel="most weighted slot",
+            xlim=(-1.05, 1.05),
+            ylim=(-0.5, writes.shape[2] - 0.5),
+        )
+        dots.grid(alpha=0.3)
+    # A machine may read a vector one step before it says it.
+    answers = slice(length, length + 1 + num_answers)
+    for head in range(reads.shape[1]):
+        _map(
+            grid[1, head],
+            reads[answers, head],
+            f"read head {head + 1}",
+            "delimiter, then steps of the answer",
+        )
+    _hide_unused(grid)
+    colour_bar(figure, grid[:2].ravel().tolist(), WEIGHTS)
+    figure.suptitle("Where vectors are written, by priority, and read")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def recall_locations(trace: Trace, inputs: np.ndarray, item_length: int) -> Figure:
+    """Where items are written, where the query is sought and the answer is read.
+
+    For every head the weightings of all steps; around the steps that show the item of
+    the query, and those that show the item asked for, boxes from the lowest to the
+    highest of the slots that are most weighted in them; the same where they are read.
+
+    Args:
+      trace: of one sequence.
+      inputs: `[T, I]`, of which the last two channels are the delimiters'.
+      item_length: vectors in an item.
+    """
+    trace = of_one_sequence(trace)
+    steps = recall_steps(inputs, item_length)
+    writes, reads = map(
+        np.asarray, (trace.states.write_weights, trace.states.read_weights)
+    )
+    columns = max(writes.shape[1], reads.shape[1])
+    figure = _grid_figure(2, columns)
+    grid = figure.subplots(2, columns, squeeze=False)
+    for row, (kind, weights, query, answer) in enumerate(
+        (
+            ("write head", writes, steps["queried item"], steps["item asked for"]),
+            ("read head", reads, steps["query"], steps["answer"]),
+        )
+    ):
+        for head in range(weights.shape[1]):
+            axes = grid[row, head]
+            _map(axes, weights[:, head], f"{kind} {head + 1}", "time step")
+            _box(axes, weights[:, head], query, _QUERY)
+            _box(axes, weights[:, head], answer, _ANSWER)
+    _hide_unused(grid)
+    colour_bar(figure, grid.ravel().tolist(), WEIGHTS)
+    figure.legend(
+        handles=[
+            Rectangle((0, 0), 1, 1, fill=False, color=colour, label=label)
+            for colour, label in (
+                (_QUERY, "the item of the query: written, asked for"),
+                (_ANSWER, "the item after it: written, read"),
+            )
+        ],
+        loc="outside upper center",
+        ncols=2,
+        frameon=False,
+    )
+    return figure
+
+
+def recall_steps(inputs: np.ndarray, item_length: int) -> dict[str, slice]:
+    """When the item of the query and the one after it are shown, sought and due.
+
+    Args:
+      inputs: `[T, I]` of one sequence of associative recall.
+      item_length: vectors in an item.
+    """
+    bits, starts, query_bounds = inputs[:, :-2], inputs[:, -2], inputs[:, -1]
+    query = int(np.flatnonzero(query_bounds)[0]) + 1
+    wanted = bits[query : query + item_length]
+    items = np.flatnonzero(starts) + 1
+    asked = next(
+        i for i, at in enumerate(items) if (bits[at : at + item_length] == wanted).all()
+    )
+    firsts = {
+        "queried item": items[asked],
+        "item asked for": items[asked + 1],
+        "query": query,
+        "answer": query + item_length + 1,
+    }
+    return {
+        name: slice(int(first), int(first) + item_length)
+        for name, first in firsts.items()
+    }
+
+
+def _grid_figure(rows: int, columns: int) -> Figure:
+    width = max(7.0, 1 + 2.6 * columns)
+    return Figure(figsize=(width, 0.6 + 2.6 * rows), layout="constrained")
+
+
+def _map(axes: Axes, weights: np.ndarray, title: str, label: str) -> None:
+    image(axes, weights, WEIGHTS, pooled=True)
+    axes.set(title=title, xlabel=label, ylabel="slot")
+
+
+def _box(axes: Axes, weights: np.ndarray, steps: slice, colour: str) -> None:
+    """Around the most weighted slots of these steps."""
+    slots = weights[steps].argmax(axis=-1)
+    corner = steps.start - 0.5, slots.min() - 1.5
+    width, height = steps.stop - steps.start, np.ptp(slots) + 3
+    axes.add_patch(Rectangle(corner, width, height, fill=False, color=colour, lw=1.2))
+
+
+def _hide_unused(grid: np.ndarray) -> None:
+    for axes in grid.ravel():
+        axes.set_visible(axes.has_data())

@@ -1,0 +1,48 @@
+"""Predictions of the next bit, beside the best possible ones (figure 14)."""
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from train.figures.style import COLOURS, STYLE
+
+
+@mpl.rc_context(STYLE)
+def prediction(
+    targets: np.ndarray, outputs: np.ndarray, optimum: np.ndarray, mask: np.ndarray
+) -> Figure:
+    """The probability of a one at every step, of the machine and of the optimum.
+
+    Args:
+      targets: `[T]`, the bits that came.
+      outputs: `[T]`, the machine's probabilities.
+      optimum: `[T]`, those of the best possible predictor.
+      mask: `[T]`, where a prediction counts.
+    """
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=[3, 1])
+    steps = np.flatnonzero(mask)
+    above.plot(
+        steps, optimum[steps], color=COLOURS[1], lw=2, label="best possible prediction"
+    )
+    above.plot(steps, outputs[steps], color=COLOURS[0], lw=1, label="the machine's")
+    above.plot(steps, targets[steps], "k|", ms=4, alpha=0.6, label="the bit that came")
+    above.set(ylabel="probability of a one", ylim=(-0.05, 1.05))
+    costs = cost_bits(outputs, targets) - cost_bits(optimum, targets)
+    below.plot(steps, costs[steps], color="k", lw=0.8)
+    below.set(ylabel="bits above\nthe optimum", xlabel="time step")
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+        axes.set_xlim(-0.5, len(targets) - 0.5)
+    above.set_title(
+        f"Predicting the next bit: {costs[steps].sum():.2f} bits above the optimum",
+        loc="left",
+    )
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def cost_bits(probability: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """What a prediction costs when the bit comes."""
+    right = np.where(bits > 0.5, probability, 1 - probability)
+    return -np.log2(np.maximum(right, np.finfo(np.float32).tiny))

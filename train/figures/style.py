@@ -1,0 +1,166 @@
+"""What all figures share: fonts, colours, scales, and panels above one time axis."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from train.phases import Phase
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "figure.dpi": 150,
+    "svg.hashsalt": "ntm_jax",  # the same file for the same picture
+}
+# Colours that all can tell apart (Okabe and Ito 2008).
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+_PHASES = {"input": COLOURS[4], "delimiter": COLOURS[1], "answer": COLOURS[2]}
+_NOT_DUE = "#cfe0f0"
+_INCHES = 8.0
+# Rows and columns that an image can show, each at least a pixel.
+_MOST = (300, 900)
+
+
+class Scale(NamedTuple):
+    """What the colours of an image mean: a map from `low` to `high`, and its name."""
+
+    label: str
+    cmap: str
+    low: float = 0.0
+    high: float = 1.0
+
+
+BITS = Scale("value", "gray_r")
+WEIGHTS = Scale("weight", "viridis")
+
+
+class Panel(NamedTuple):
+    """An image over time.
+
+    Attributes:
+      label: of the vertical axis.
+      values: `[T, rows]`; not a number where there is nothing to show.
+      scale: of the colours.
+      inches: high.
+      pooled: show the largest of values that would share a pixel: a focus is on few.
+    """
+
+    label: str
+    values: np.ndarray
+    scale: Scale
+    inches: float = 1.0
+    pooled: bool = False
+
+
+def signed(label: str, *values: np.ndarray) -> Scale:
+    """A scale with zero in its middle that has room for all these."""
+    reach = max((float(np.max(np.abs(each), initial=0)) for each in values), default=0)
+    reach = reach or 1.0
+    return Scale(label, "RdBu_r", -reach, reach)
+
+
+def scale_of_inputs(inputs: np.ndarray) -> Scale:
+    """That of bits, or a signed one where other numbers stand among them."""
+    if inputs.min() < 0 or inputs.max() > 1:
+        return signed("input", inputs)
+    return BITS
+
+
+@mpl.rc_context(STYLE)
+def over_time(
+    panels: Sequence[Panel], title: str, phases: Sequence[Phase] = ()
+) -> Figure:
+    """Panels above each other, over the same steps, with the phases on top.
+
+    Neighbours of one scale share a colour bar.
+    """
+    figure, axes = time_axes([panel.inches for panel in panels], title, phases)
+    for panel, own in zip(panels, axes):
+        image(own, panel.values, panel.scale, pooled=panel.pooled)
+        own.set_ylabel(panel.label)
+        mark(own, phases)
+    first = 0
+    for end in range(1, len(panels) + 1):
+        if end == len(panels) or panels[end].scale != panels[first].scale:
+            colour_bar(figure, axes[first:end], panels[first].scale)
+            first = end
+    return figure
+
+
+def time_axes(
+    inches: Sequence[float], title: str, phases: Sequence[Phase] = ()
+) -> tuple[Figure, list[Axes]]:
+    """A figure with axes of these heights over one time axis, the phases on top."""
+    ratios = [0.15, *inches] if phases else [*inches]
+    size = _INCHES, 0.7 + sum(ratios) + 0.12 * len(ratios)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = list(
+        figure.subplots(len(ratios), sharex=True, height_ratios=ratios, squeeze=False)[
+            :, 0
+        ]
+    )
+    axes[0].set_title(title, loc="left")
+    axes[-1].set_xlabel("time step")
+    if phases:
+        strip = axes.pop(0)
+        strip.set_yticks([])
+        strip.set_ylabel("phase", rotation=0, ha="right", va="center")
+        for phase in phases:
+            strip.axvspan(phase.first - 0.5, phase.end - 0.5, color=_PHASES[phase.name])
+        shown = dict.fromkeys(phase.name for phase in phases)
+        strip.legend(
+            handles=[Patch(color=_PHASES[name], label=name) for name in shown],
+            loc="lower right",
+            bbox_to_anchor=(1, 0.9),
+            ncols=len(shown),
+            frameon=False,
+        )
+    return figure, axes
+
+
+def image(
+    axes: Axes, values: np.ndarray, scale: Scale, *, pooled: bool = False
+) -> None:
+    """`[T, rows]` as an image, rows counted from below, in the colours of a scale."""
+    steps, rows = values.shape
+    if pooled:
+        values = largest(largest(values, _MOST[1]).T, _MOST[0]).T
+    axes.imshow(
+        values.T,
+        aspect="auto",
+        interpolation="nearest",
+        origin="lower",
+        extent=(-0.5, steps - 0.5, -0.5, rows - 0.5),
+        cmap=scale.cmap,
+        vmin=scale.low,
+        vmax=scale.high,
+    )
+    axes.set_facecolor(_NOT_DUE)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def largest(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, each the largest of as many neighbours."""
+    together = -(-len(values) // most)
+    return np.maximum.reduceat(values, np.arange(0, len(values), together), axis=0)
+
+
+def mark(axes: Axes, phases: Sequence[Phase]) -> None:
+    """A line where a phase ends and the next begins."""
+    for phase in phases[1:]:
+        axes.axvline(phase.first - 0.5, color="0.6", lw=0.5)
+
+
+def colour_bar(figure: Figure, axes: Sequence[Axes], scale: Scale) -> None:
+    """What the colours of these axes mean."""
+    mappable = ScalarMappable(Normalize(scale.low, scale.high), scale.cmap)
+    figure.colorbar(mappable, ax=axes, label=scale.label, aspect=25)

@@ -1,0 +1,249 @@
+"""Draws what a trained machine does, or makes a page to look into its memory with.
+
+python -m train.visualize --pretrained=copy --length=120
+python -m train.visualize --pretrained copy priority_sort --html
+"""
+
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from matplotlib.figure import Figure
+
+import tasks
+from benchmarks.record import learner
+from benchmarks.results import load, of_task, shows_learning, validations
+from train import cli, draw, figures
+from train.config import TrainConfig
+from train.evaluate import Sizes, check_fits, open_machines
+from train.figures.curves import Curve
+from train.page import page
+from train.population import member
+from train.recording import Recording, record
+from train.run import RunFolder, write_whole
+
+PyTree = Any
+_FORMATS = ("png", "svg")
+_PAGE = "page.html"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags(Sizes):
+    """Draws what a trained machine does with a sequence, and how it learned.
+
+    Answer and error, where each head looks, what it reads and writes and how it moves,
+    where things are kept, learning curves, and films: as PNG, SVG and GIF files.
+    """
+
+    workdir: Path | None = None
+    """The run's folder."""
+    machine: int | None = None
+    """Of a run of several seeds, the seed of the machine to draw; the first unless
+    given."""
+    pretrained: tuple[str, ...] = ()
+    """Instead of a run, the names of trained machines, or .safetensors files."""
+    beside: tuple[Path, ...] = ()
+    """Folders of other runs of the task, for the learning curves. Those of an LSTM are
+    there as they are recorded in benchmarks/records."""
+    seed: int = 0
+    """Of the sequences, as in train.evaluate."""
+    html: bool = False
+    """Write one page to look into the memory with, step by step, instead of pictures:
+    of a sequence as long as in training, another one, and one beyond, unless sizes are
+    given."""
+    out: Path | None = None
+    """The folder to write to; the run's figures, or runs/pretrained, unless given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What is drawn: a machine by its name, and its run, if that is there."""
+
+    name: str
+    params: PyTree
+    config: TrainConfig
+    run: RunFolder | None = None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    flags = cli.parse(Flags, arguments, prog="python -m train.visualize")
+    with cli.readable_errors():
+        cli.keep_compilations()
+        machines = open_all(flags)
+        given = flags.difficulty()
+        for machine in machines:
+            if given or flags.num_slots is not None:
+                check_fits(machine.config, flags.num_slots, **given)
+        folder = flags.out or default_folder(machines)
+        folder = folder.expanduser()
+        check_folder(folder)
+        if flags.html:
+            paths = write_page(folder, machines, flags)
+        else:
+            paths = write_figures(folder, machines, flags)
+        for path in paths:
+            print(path)
+    return 0
+
+
+def open_all(flags: Flags) -> list[Machine]:
+    """The machines asked for.
+
+    Raises:
+      ValueError: unless they are those of one run or have names, each its own.
+    """
+    if not flags.pretrained:
+        return [open_run(flags)]
+    if flags.machine is not None:
+        raise ValueError(
+            f"machine: got {flags.machine}, but what is pretrained is one machine; "
+            "want a --workdir with it"
+        )
+    names = [Path(name).stem for name in flags.pretrained]
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"pretrained: got {name!r} twice, want each once")
+    machines = []
+    for name, given in zip(names, flags.pretrained):
+        params, config, _ = open_machines(flags.workdir, given)
+        machines.append(Machine(name, member(params, 0), config))
+    return machines
+
+
+def open_run(flags: Flags) -> Machine:
+    """The machine of the run, or the one of its machines that is asked for."""
+    params, config, _ = open_machines(flags.workdir, None)
+    assert flags.workdir is not None  # or there is no machine
+    run = RunFolder.open(flags.workdir.expanduser())
+    seeds = config.seeds()
+    seed = seeds[0] if flags.machine is None else flags.machine
+    if seed not in seeds:
+        raise ValueError(
+            f"machine: got {seed}, want one of the run's, {seeds[0]} to {seeds[-1]}"
+        )
+    own = member(params, seeds.index(seed))
+    return Machine(f"{config.task}, seed {seed}", jax.device_get(own), config, run)
+
+
+def default_folder(machines: Sequence[Machine]) -> Path:
+    """The run's own; for machines that ship, one beside the runs."""
+    if machines[0].run is not None:
+        return machines[0].run.figures
+    folder = Path("runs") / "pretrained"
+    return folder / machines[0].name if len(machines) == 1 else folder
+
+
+def check_folder(folder: Path) -> None:
+    """Raises a `ValueError` if something else is where the folder is to be."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"out: got {folder}, but {there} is a file, want a folder")
+
+
+def write_page(folder: Path, machines: Sequence[Machine], flags: Flags) -> list[Path]:
+    """One page, of a few sequences for each machine."""
+    given, recordings = flags.difficulty(), []
+    for machine in machines:
+        hardest, *beyond = machine.config.make_task().trials()
+        if given:
+            shown = [({**hardest, **given}, 0), ({**hardest, **given}, 1)]
+        else:
+            shown = [(hardest, 0), (hardest, 1), *((size, 0) for size in beyond)]
+        recordings += [
+            (machine.name, recorded(machine, difficulty, flags, index))
+            for difficulty, index in shown
+        ]
+    html = page(recordings)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / _PAGE, html)
+    return [folder / _PAGE]
+
+
+def write_figures(
+    folder: Path, machines: Sequence[Machine], flags: Flags
+) -> list[Path]:
+    """Pictures and films of every machine; those of several in a folder each."""
+    recordings = [
+        recorded(
+            machine,
+            {**machine.config.make_task().trials()[0], **flags.difficulty()},
+            flags,
+        )
+        for machine in machines
+    ]
+    others = [RunFolder.open(path.expanduser()) for path in flags.beside]
+    compared = [learning(machine, others) for machine in machines]
+    paths = []
+    for machine, recording, learned in zip(machines, recordings, compared):
+        own = folder if len(machines) == 1 else folder / machine.name
+        drawn = draw.named(draw.all_of(recording), recording)
+        paths += draw.save({**drawn, **learned}, own, _FORMATS)
+        if recording.trace is not None:
+            paths.append(own / f"memory_{recording.size}.gif")
+            figures.memory_film(
+                paths[-1], recording.trace, recording.inputs, recording.phases
+            )
+        if machine.run is not None and (answers := machine.run.answers()):
+            paths.append(own / "learning.gif")
+            draw.learning_film(paths[-1], machine.config, answers)
+    return paths
+
+
+def recorded(
+    machine: Machine, difficulty: dict[str, int], flags: Flags, index: int = 0
+) -> Recording:
+    """What the machine does with a sequence of that difficulty."""
+    return record(
+        machine.params,
+        machine.config,
+        difficulty,
+        num_slots=flags.num_slots,
+        seed=flags.seed,
+        index=index,
+    )
+
+
+def learning(machine: Machine, others: Sequence[RunFolder]) -> dict[str, Figure]:
+    """Learning curves: of the machine's run, and of it beside other learners."""
+    config, drawn = machine.config, {}
+    learners: list[tuple[str, list[Curve]]] = []
+    if machine.run is not None:
+        metrics = machine.run.metrics()
+        if any(entry["kind"] == "validation" for entry in metrics):
+            drawn["learning_curve"] = figures.learning_curve(metrics, config)
+            learners.append((learner(config), errors_of(machine.run)))
+    for run in others:
+        if run.config.task != config.task:
+            raise ValueError(
+                f"beside: got a run of {run.config.task} in {run.path}, want one of "
+                f"{config.task}"
+            )
+        learners.append((f"{learner(run.config)}, {run.path.name}", errors_of(run)))
+    recorded = filter(shows_learning, of_task(load(), config.task))
+    learners += [
+        (record["learner"], validations(record))
+        for record in recorded
+        if machine.run is None or record["learner"].startswith("LSTM")
+    ]
+    if len(learners) > 1:
+        drawn["learning_compared"] = figures.compared_curves(
+            f"Learning {config.task.replace('_', ' ')}: validations of each seed",
+            tasks.get(config.task).error_name,
+            learners,
+        )
+    return drawn
+
+
+def errors_of(run: RunFolder) -> list[Curve]:
+    """Of every seed that was validated yet."""
+    curves = figures.curves_of(run.metrics(), run.config, "validation", "error")
+    return [curve for curve in curves if len(curve[0])]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
