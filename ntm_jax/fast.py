@@ -133,11 +133,10 @@ class _Sequence(NamedTuple):
         return len(self.xs) if self.num_steps is None else self.num_steps
 
 
-def applies(config: NTMConfig, state: Any, length: int) -> bool:
+def applies(config: NTMConfig, state: Any) -> bool:
     """Whether `unroll` here computes what this machine does from this state."""
     return (
-        length > 0
-        and config.order == "read_first"
+        config.order == "read_first"
         and config.previous_focus == "own"
         and state.memory.dtype in (jnp.float32, jnp.float64)
         and all(

@@ -487,7 +487,7 @@ def unroll(
         check_count("save_every", save_every)
     fresh = _fresh(params, state, config, reset)
 
-    if fast.applies(config, state, len(xs)):
+    if len(xs) and fast.applies(config, state):
         # Raises what `step` raises for parameters that do not fit.
         x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
         jax.eval_shape(lambda p, s, x: _step(p, s, x, config, "xs"), params, state, x)
