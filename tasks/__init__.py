@@ -9,9 +9,12 @@
 
 from tasks.associative_recall import AssociativeRecall
 from tasks.copy import Copy
+from tasks.duplicate_string import DuplicateString
 from tasks.dynamic_ngrams import DynamicNGrams
 from tasks.priority_sort import PrioritySort
 from tasks.repeat_copy import RepeatCopy
+from tasks.reverse_string import ReverseString
+from tasks.strings import StringTask
 from tasks.task import (
     Batch,
     Difficulty,
@@ -27,6 +30,8 @@ _TASKS: dict[str, type[Task]] = {
     "associative_recall": AssociativeRecall,
     "dynamic_ngrams": DynamicNGrams,
     "priority_sort": PrioritySort,
+    "reverse_string": ReverseString,
+    "duplicate_string": DuplicateString,
 }
 
 __all__ = (
@@ -34,10 +39,13 @@ __all__ = (
     "Batch",
     "Copy",
     "Difficulty",
+    "DuplicateString",
     "DynamicNGrams",
     "PrioritySort",
     "Range",
     "RepeatCopy",
+    "ReverseString",
+    "StringTask",
     "Task",
     "get",
     "loss_bits",
@@ -52,7 +60,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Task:
-    """The task of that name, as the paper defines it.
+    """The task of that name, as its paper defines it.
 
     Raises:
       ValueError: for a name that no task has.

@@ -43,7 +43,7 @@ class Flags:
     pretrained: str | None = None
     """Instead of it, the name of a trained machine, or a .safetensors file."""
     length: int | None = None
-    """Vectors, or bits, in a sequence; all sizes are as in training unless given."""
+    """Vectors, bits or symbols in a sequence; sizes are as in training unless given."""
     repeats: int | None = None
     """Copies to make (repeat_copy)."""
     items: int | None = None
