@@ -45,7 +45,7 @@ def _of_strings(num_slots: int) -> list[dict[str, Any]]:
     beyond = [[41, 100], [101, 200], [201, 300], [301, 400], [401, 500]]
     return [
         *({"length": n, "num_sequences": 1000} for n in (40, [1, 40])),
-        *({"length": n, "num_slots": num_slots, "num_sequences": 100} for n in beyond),
+        *({"length": n, "num_slots": num_slots, "num_sequences": 50} for n in beyond),
     ]
 
 
