@@ -39,16 +39,6 @@ _WANTED_OF_A_MACHINE = {
 _WANTED = {"task", "learner", "config", "command", "seconds", "machines", "trials"}
 FOLDER = Path(__file__).parent / "records"
 
-
-def _of_strings(num_slots: int) -> list[dict[str, Any]]:
-    """The lengths that are trained, and all up to the benchmark's 500, by ranges."""
-    beyond = [[41, 100], [101, 200], [201, 300], [301, 400], [401, 500]]
-    return [
-        *({"length": n, "num_sequences": 1000} for n in (40, [1, 40])),
-        *({"length": n, "num_slots": num_slots, "num_sequences": 50} for n in beyond),
-    ]
-
-
 # Difficulties, each one number or the [lowest, highest] of those that sequences draw,
 # slots and sequences. Where slots are not given, see `slots_for`.
 _PAPERS_SLOTS = 128
@@ -72,9 +62,16 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         {"length": 20, "answers": 16, "num_sequences": 1000},
         {"length": 30, "answers": 24, "num_sequences": 1000},
     ],
-    # While it answers, a write head may go on; so many slots it does not come round.
-    "reverse_string": _of_strings(num_slots=1024),
-    "duplicate_string": _of_strings(num_slots=1536),
+    # The lengths of training, and up to the benchmark's 500. While it answers, a write
+    # head may go on; in so many slots it does not come round.
+    "reverse_string": [
+        {"length": 40, "num_sequences": 1000},
+        {"length": [1, 40], "num_sequences": 1000},
+        *(
+            {"length": [*lengths], "num_slots": 1024, "num_sequences": 50}
+            for lengths in ((41, 100), (101, 200), (201, 300), (301, 400), (401, 500))
+        ),
+    ],
 }
 
 

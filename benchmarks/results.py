@@ -58,7 +58,6 @@ _TASKS = {
         "give back a string of two symbols from its end",
         "1 to 40 symbols",
     ),
-    "duplicate_string": ("give it back twice", "1 to 40 symbols"),
 }
 
 

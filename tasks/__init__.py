@@ -9,7 +9,6 @@
 
 from tasks.associative_recall import AssociativeRecall
 from tasks.copy import Copy
-from tasks.duplicate_string import DuplicateString
 from tasks.dynamic_ngrams import DynamicNGrams
 from tasks.priority_sort import PrioritySort
 from tasks.repeat_copy import RepeatCopy
@@ -31,7 +30,6 @@ _TASKS: dict[str, type[Task]] = {
     "dynamic_ngrams": DynamicNGrams,
     "priority_sort": PrioritySort,
     "reverse_string": ReverseString,
-    "duplicate_string": DuplicateString,
 }
 
 __all__ = (
@@ -39,7 +37,6 @@ __all__ = (
     "Batch",
     "Copy",
     "Difficulty",
-    "DuplicateString",
     "DynamicNGrams",
     "PrioritySort",
     "Range",

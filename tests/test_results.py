@@ -285,8 +285,8 @@ def test_accuracy_is_drawn_by_length():
         (second, [0.5, 1, 0.5]),
         (median, [0.75, 0.875, 0.75]),
     ):
-        np.testing.assert_allclose(line.get_xdata(), [20.5, 70.5, 300.5])
-        np.testing.assert_allclose(line.get_ydata(), accuracies)
+        np.testing.assert_allclose(np.asarray(line.get_xdata()), [20.5, 70.5, 300.5])
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), accuracies)
 
 
 def test_trials_of_ranges_are_tried(tmp_path, monkeypatch):

@@ -48,7 +48,6 @@ class TrainConfig:
         "dynamic_ngrams",
         "priority_sort",
         "reverse_string",
-        "duplicate_string",
     ] = "copy"
     """What to learn."""
     repeat_code: RepeatCode = RepeatCopy.repeat_code

@@ -64,11 +64,6 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "learning_rate": 6e-4,
         "sort_updates": 20,
     },
-    "duplicate_string": {
-        "controller": "feed_forward",
-        "num_read_heads": 2,
-        "sort_updates": 20,
-    },
 }
 # The paper's RMSProp is that of Graves 2013.
 _PAPER: dict[str, Any] = {
@@ -114,7 +109,6 @@ _PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
         "dynamic_ngrams": (1, 3, 128, 1e-4),
         "priority_sort": (1, 3, 128, 3e-5),
         "reverse_string": (1, 1, 256, 1e-3),
-        "duplicate_string": (1, 1, 256, 1e-3),
     },
 }
 
