@@ -68,7 +68,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         {"length": 40, "num_sequences": 1000},
         {"length": [1, 40], "num_sequences": 1000},
         *(
-            {"length": [*lengths], "num_slots": 1024, "num_sequences": 50}
+            {"length": [*lengths], "num_slots": 1024, "num_sequences": 100}
             for lengths in ((41, 100), (101, 200), (201, 300), (301, 400), (401, 500))
         ),
     ],

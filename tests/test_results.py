@@ -11,7 +11,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
 from benchmarks import record, results
-from train import main, pretrained
+from train import evaluate, main, pretrained
 from train.config import TrainConfig
 from train.presets import preset
 
@@ -289,7 +289,7 @@ def test_accuracy_is_drawn_by_length():
         np.testing.assert_allclose(np.asarray(line.get_ydata()), accuracies)
 
 
-def test_trials_of_ranges_are_tried(tmp_path, monkeypatch):
+def test_trials_of_ranges_are_tried(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4, task="reverse_string")
     trial = {"length": [2, 5], "num_slots": 9, "num_sequences": 3}
     monkeypatch.setattr(record, "FOLDER", tmp_path / "records")
@@ -299,6 +299,12 @@ def test_trials_of_ranges_are_tried(tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     words = [*flags(config), "--controller=lstm", "--initial_heads=tape"]
     assert main.main([f"--workdir={workdir}", *words, "--sort_updates=1"]) == 0
+    assert evaluate.main([f"--workdir={workdir}", "--length=3"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["accuracy"] == 1 - result["error_per_sequence"]
+    assert result["error_per_sequence"] == pytest.approx(
+        result["wrong_bits_per_sequence"] / 3
+    )
     assert record.main([f"--workdir={workdir}", "--hardest=5"]) == 0
     (path,) = (tmp_path / "records").iterdir()
     (tried,) = record.read(path)["trials"]
