@@ -61,7 +61,6 @@ _DEFAULT: dict[str, dict[str, Any]] = {
     "reverse_string": {
         "controller": "feed_forward",
         "initial_heads": "stack",
-        "learning_rate": 6e-4,
         "sort_updates": 20,
     },
 }
