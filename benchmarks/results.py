@@ -11,7 +11,7 @@ import math
 import re
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "RESULTS.md")
 Record = dict[str, Any]
+# Of a trial, for each difficulty.
+Size = tuple[int | tuple[int, int], ...]
 _BLOCK = re.compile(r"(<!-- (?P<task>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _STYLE: dict[Any, Any] = {"font.size": 9, "figure.dpi": 150}
 # What README says of each task: what to do, and how hard it is in training.
@@ -52,6 +54,10 @@ _TASKS = {
     "priority_sort": (
         "give back the vectors of highest priority, in order",
         "16 of 20 vectors",
+    ),
+    "reverse_string": (
+        "give back a string of two symbols from its end",
+        "1 to 40 symbols",
     ),
 }
 
@@ -82,7 +88,8 @@ def drawn(records: Sequence[Record]) -> dict[str, Figure]:
         if trained := list(filter(shows_learning, own)):
             figures[f"learning_{task}.png"] = learning_curves(task, trained)
         if own:
-            figures[f"beyond_{task}.png"] = generalization(task, own)
+            draw = accuracy_by_length if is_of_strings(task) else generalization
+            figures[f"beyond_{task}.png"] = draw(task, own)
     return figures
 
 
@@ -162,14 +169,19 @@ def section(task: str, records: Sequence[Record]) -> Iterator[str]:
     if trained:
         yield from learned(trained)
         yield ""
-    error = tasks.get(task).error_name
-    yield f"{error[0].upper() + error[1:]} per sequence:"
-    yield ""
-    yield from beyond(task, records, "errors")
+    if is_of_strings(task):
+        yield "Accuracy, in per cent of the symbols:"
+        yield ""
+        yield from accuracies(task, records)
+    else:
+        error = tasks.get(task).error_name
+        yield f"{error[0].upper() + error[1:]} per sequence:"
+        yield ""
+        yield from beyond(task, records, "errors", cell)
     yield ""
     yield "What the answer costs, in bits per sequence (its cross-entropy):"
     yield ""
-    yield from beyond(task, records, "loss_bits")
+    yield from beyond(task, records, "loss_bits", cell)
     yield ""
     if hasattr(tasks.get(task), "optimal_logits"):
         yield f"The best possible predictor's cost: {optimum(records[0]):.2f}."
@@ -200,20 +212,73 @@ def learned(records: Sequence[Record]) -> Iterator[str]:
         )
 
 
+def seeds(record: Record) -> str:
+    """How many, in words."""
+    number = len(record["machines"])
+    return f"{number} seed{'s' * (number > 1)}"
+
+
 def shows_learning(record: Record) -> bool:
     """Whether it is of a run; of a machine that ships nothing is kept but itself."""
     return any(machine["validated_after"] for machine in record["machines"])
 
 
-def beyond(task: str, records: Sequence[Record], what: str) -> Iterator[str]:
+def beyond(
+    task: str,
+    records: Sequence[Record],
+    what: str,
+    shown: Callable[[Sequence[float]], str],
+) -> Iterator[str]:
     """A row for each trial: that of the median machine, of the best and the worst."""
     names = " × ".join(tasks.get(task).difficulty)
     yield f"| {names} | " + " | ".join(record["learner"] for record in records) + " |"
     yield "| --- |" + " --- |" * len(records)
     tried = [trials(task, record, what) for record in records]
     for size in all_sizes(tried):
-        cells = " | ".join(cell(of_one.get(size, [])) for of_one in tried)
-        yield f"| {' × '.join(map(str, size))} | {cells} |"
+        cells = " | ".join(shown(of_one.get(size, [])) for of_one in tried)
+        yield f"| {in_words(size)} | {cells} |"
+
+
+def is_of_strings(task: str) -> bool:
+    """Whether a task's errors are parts of its symbols, and so 1 - accuracy."""
+    return isinstance(tasks.get(task), tasks.StringTask)
+
+
+def accuracies(task: str, records: Sequence[Record]) -> Iterator[str]:
+    """A row for each trial, as in `beyond`, and one for the benchmark's score."""
+    yield from beyond(task, records, "errors", accuracy_cell)
+    cells = " | ".join(accuracy_cell(scores(task, record)) for record in records)
+    yield f"| score | {cells} |"
+
+
+def scores(task: str, record: Record) -> list[float]:
+    """1 - the benchmark's score of each machine: its mean error beyond training.
+
+    Every length counts alike, so that a range counts as often as it has lengths.
+    """
+    trained = np.max(tasks.get(task).difficulty["length"])
+    ranges = {
+        size: errors
+        for (size,), errors in trials(task, record).items()
+        if isinstance(size, tuple) and size[0] > trained
+    }
+    if not ranges:
+        return []
+    weights = [highest - lowest + 1 for lowest, highest in ranges]
+    return np.average([*ranges.values()], axis=0, weights=weights).tolist()
+
+
+def accuracy_cell(errors: Sequence[float]) -> str:
+    """As `cell`, from the highest accuracy to the lowest."""
+    if not errors:
+        return ""
+    spread = f" ({percent(min(errors))} to {percent(max(errors))})"
+    return percent(statistics.median_high(errors)) + spread * (len(errors) > 1)
+
+
+def percent(error: float) -> str:
+    """Of right symbols; 100 only where none is wrong."""
+    return f"{min(100 * (1 - error), 99.99):.2f}" if error else "100"
 
 
 def optimum(record: Record) -> float:
@@ -222,21 +287,30 @@ def optimum(record: Record) -> float:
     return trial["loss_bits"][0] - trial["errors"][0]
 
 
-def trials(
-    task: str, record: Record, what: str = "errors"
-) -> dict[tuple[int, ...], list[float]]:
+def trials(task: str, record: Record, what: str = "errors") -> dict[Size, list[float]]:
     """The errors, or what else there is, of all machines at each size tried."""
-    names = tasks.get(task).difficulty
-    return {
-        tuple(trial[name] for name in names): trial[what] for trial in record["trials"]
-    }
+
+    def size(trial: Record) -> Size:
+        own = (trial[name] for name in tasks.get(task).difficulty)
+        return tuple(tuple(n) if isinstance(n, list) else n for n in own)
+
+    return {size(trial): trial[what] for trial in record["trials"]}
 
 
-def all_sizes(tried: Iterable[dict[tuple[int, ...], Any]]) -> list[tuple[int, ...]]:
+def all_sizes(tried: Iterable[dict[Size, Any]]) -> list[Size]:
     """Of all records, the easiest first."""
-    return sorted(
-        {size for of_one in tried for size in of_one},
-        key=lambda size: (math.prod(size), size),
+
+    def by_highest(size: Size) -> tuple[Any, ...]:
+        highest, lowest = ([pick(np.ravel(n)) for n in size] for pick in (max, min))
+        return math.prod(highest), highest, lowest
+
+    return sorted({size for of_one in tried for size in of_one}, key=by_highest)
+
+
+def in_words(size: Size) -> str:
+    """A number for each difficulty, or from which to which."""
+    return " × ".join(
+        " to ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in size
     )
 
 
@@ -289,7 +363,7 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
         for place, size in zip(places, tried_at):
             errors = of_one[size]
             axes.plot([place] * len(errors), errors, "_", color=f"C{i}")
-    axes.set_xticks(range(len(sizes)), [" × ".join(map(str, size)) for size in sizes])
+    axes.set_xticks(range(len(sizes)), list(map(in_words, sizes)))
     axes.set_xlabel(" × ".join(tasks.get(task).difficulty))
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
     axes.set_title(
@@ -299,6 +373,35 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
     axes.legend()
     axes.set_xlim(-0.5, len(sizes) - 0.5)
     leave_room(axes)
+    return figure
+
+
+@mpl.rc_context(_STYLE)
+def accuracy_by_length(task: str, records: Sequence[Record]) -> Figure:
+    """Accuracy of every machine in each range of lengths: seeds thin, medians thick."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for i, record in enumerate(records):
+        ranges = {
+            size: errors
+            for (size,), errors in trials(task, record).items()
+            if isinstance(size, tuple)
+        }
+        centres = np.mean([*ranges], axis=1)
+        accuracy = 1 - np.asarray([*ranges.values()])
+        axes.plot(centres, accuracy, ".-", alpha=0.4, lw=0.6, color=f"C{i}")
+        label = f"{record['learner']} ({seeds(record)})"
+        middle = np.median(accuracy, axis=1)
+        axes.plot(centres, middle, "o-", lw=2, color=f"C{i}", label=label)
+    longest = np.max(tasks.get(task).difficulty["length"])
+    axes.axvline(longest, color="gray", ls=":", label="longest in training")
+    axes.axhline(0.5, color="gray", ls="--", label="guessing")
+    axes.set_ylim(0.4, 1.05)
+    axes.set_xlabel("length of the string")
+    axes.set_ylabel("accuracy (part of the symbols)")
+    axes.set_title(f"{task.replace('_', ' ').capitalize()}: accuracy by length")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center right")
     return figure
 
 

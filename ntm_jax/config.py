@@ -16,7 +16,7 @@ InitialMemory = Literal["constant", "random", "learned"]
 InitialFocus = Literal["first_slot", "uniform", "learned", "none"]
 InitialRead = Literal["zeros", "learned"]
 InitialCarry = Literal["cell", "learned"]
-InitialHeads = Literal["tape", "content", "neutral"]
+InitialHeads = Literal["tape", "stack", "content", "neutral"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,10 +58,11 @@ class NTMConfig:
       initial_carry: of the controller: `"cell"`, the cell's own, or `"learned"`.
       initial_heads: how `init` makes heads move that have learned nothing yet:
         `"tape"`, the first write head to the next slot at every step while all others
-        stay, with little regard to content; `"content"`, to the slots most like their
-        keys, which wants slots that differ (an `initial_memory` other than constant)
-        and an `initial_strength` of some size, such as 8; or `"neutral"`, without a
-        preference.
+        stay, with little regard to content; `"stack"`, the same, but the first read
+        head goes with it, to be where the last input was written; `"content"`, to the
+        slots most like their keys, which wants slots that differ (an `initial_memory`
+        other than constant) and an `initial_strength` of some size, such as 8; or
+        `"neutral"`, without a preference.
       initial_strength: bias of the strength of those heads that stay as on a tape, so
         that they notice content early, or of all that go by content.
       head_scale: of the heads' kernels that `init` makes, times Glorot-uniform.

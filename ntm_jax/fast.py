@@ -198,7 +198,9 @@ def unroll(
     if save_every is None:
         save_every = math.isqrt(len(xs))
 
-    def run(start: _State, inputs: Array, mask: Array | None, reset: Array | None):
+    def run(
+        start: _State, inputs: Array, mask: Array | None, reset: Array | None
+    ) -> tuple[_State, Array, Array]:
         num_steps = None
         if mask is not None:
             num_steps = _most(_steps_to_make(mask if reset is None else mask | reset))

@@ -94,9 +94,10 @@ def like_a_tape(
 
     With little regard to content, the first `num_moving` go to the next slot at every
     step and the others stay: where a write head moves and read heads stay, an untrained
-    machine writes slot after slot and keeps in sight where it began. It has but to
-    unlearn what a task does not want, while heads without a preference have to find,
-    all at once, where to write, how to move and how to come back.
+    machine writes slot after slot and keeps in sight where it began; where a read head
+    moves too, it stays with what was written last, as on a stack. It has but to unlearn
+    what a task does not want, while heads without a preference have to find, all at
+    once, where to write, how to move and how to come back.
 
     Moving is the stronger preference. A sequence of one vector can be learned by
     writing where the read heads wait as well as by moving these, and only the second

@@ -110,9 +110,10 @@ def init(
         },
     }
     strength = config.initial_strength
-    for name, num_moving in (("read_heads", 0), ("write_heads", 1)):
+    reads_moving = 1 if config.initial_heads == "stack" else 0
+    for name, num_moving in (("read_heads", reads_moving), ("write_heads", 1)):
         match config.initial_heads:
-            case "tape":
+            case "tape" | "stack":
                 params[name] = heads.like_a_tape(
                     params[name],
                     m,

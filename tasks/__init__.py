@@ -12,6 +12,8 @@ from tasks.copy import Copy
 from tasks.dynamic_ngrams import DynamicNGrams
 from tasks.priority_sort import PrioritySort
 from tasks.repeat_copy import RepeatCopy
+from tasks.reverse_string import ReverseString
+from tasks.strings import StringTask
 from tasks.task import (
     Batch,
     Difficulty,
@@ -27,6 +29,7 @@ _TASKS: dict[str, type[Task]] = {
     "associative_recall": AssociativeRecall,
     "dynamic_ngrams": DynamicNGrams,
     "priority_sort": PrioritySort,
+    "reverse_string": ReverseString,
 }
 
 __all__ = (
@@ -38,6 +41,8 @@ __all__ = (
     "PrioritySort",
     "Range",
     "RepeatCopy",
+    "ReverseString",
+    "StringTask",
     "Task",
     "get",
     "loss_bits",
@@ -52,7 +57,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Task:
-    """The task of that name, as the paper defines it.
+    """The task of that name, as its paper defines it.
 
     Raises:
       ValueError: for a name that no task has.

@@ -126,7 +126,8 @@ def test_each_head_starts_glorot_uniform_as_a_layer_of_its_own():
 
 
 @pytest.mark.parametrize("shift_range", [0, 1, 2])
-def test_heads_like_a_tape_move_before_they_learn(shift_range):
+@pytest.mark.parametrize("kind", ["tape", "stack"])
+def test_heads_like_a_tape_move_before_they_learn(kind, shift_range):
     num_slots, steps = 12, 3
     config = ntm_jax.NTMConfig(
         output_size=2,
@@ -134,6 +135,7 @@ def test_heads_like_a_tape_move_before_they_learn(shift_range):
         shift_range=shift_range,
         num_read_heads=2,
         num_write_heads=2,
+        initial_heads=kind,
         initial_strength=5.0,
     )
     params = ntm_jax.init(jax.random.key(0), config, input_size=3)
@@ -145,17 +147,23 @@ def test_heads_like_a_tape_move_before_they_learn(shift_range):
     ]
     moved = np.arange(1, steps + 1) if shift_range else np.zeros(steps)
     stayed = np.zeros(steps)
-    np.testing.assert_array_equal(focused[0], np.stack([stayed] * 2, axis=1))
+    first = moved if kind == "stack" else stayed
+    np.testing.assert_array_equal(focused[0], np.stack([first, stayed], axis=1))
     np.testing.assert_array_equal(focused[1], np.stack([moved, stayed], axis=1))
-    staying = trace.read, jax.tree.map(lambda leaf: leaf[:, 1:], trace.write)
-    for addressing in (*staying, trace.write):
+    num_moving = int(kind == "stack")
+    staying = (
+        jax.tree.map(lambda leaf: leaf[:, num_moving:], trace.read),
+        jax.tree.map(lambda leaf: leaf[:, 1:], trace.write),
+    )
+    for addressing in (trace.read, trace.write):
         assert (np.asarray(addressing.gate) < 0.3).all()
     for addressing in staying:
         np.testing.assert_allclose(addressing.strength, 5.0, atol=0.5)
     if shift_range:  # a bias of 4 against 2, over 2 R + 1 shifts
         others = 2 * shift_range
         for shift, at, bias in (
-            (trace.read.shift, 0, 2.0),
+            (trace.read.shift[:, :num_moving], 1, 4.0),
+            (trace.read.shift[:, num_moving:], 0, 2.0),
             (trace.write.shift[:, :1], 1, 4.0),
             (trace.write.shift[:, 1:], 0, 2.0),
         ):

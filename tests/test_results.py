@@ -11,7 +11,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
 from benchmarks import record, results
-from train import main, pretrained
+from train import evaluate, main, pretrained
 from train.config import TrainConfig
 from train.presets import preset
 
@@ -241,6 +241,78 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
             record.main(arguments)
         assert message in capsys.readouterr().err
     assert listing(tmp_path) == before
+
+
+def of_strings(errors, learner="NTM, feed-forward"):
+    """A record with such errors of two machines at 40 and in some ranges."""
+    sizes = [40, [1, 40], [41, 100], [101, 500]]
+    trials = [
+        {"length": size, "num_sequences": 10, "errors": of_both, "loss_bits": of_both}
+        for size, of_both in zip(sizes, errors)
+    ]
+    return RECORD | {"task": "reverse_string", "learner": learner, "trials": trials}
+
+
+def test_strings_are_told_by_accuracy_and_score():
+    own = of_strings([[0, 0], [0, 1e-9], [0.23, 0], [0, 0.46]])
+    page = results.rendered("<!-- reverse_string -->\n<!-- end -->\n", [own])
+    lines = page.splitlines()
+    at = lines.index("Accuracy, in per cent of the symbols:")
+    assert lines[at + 2 : at + 9] == [
+        "| length | NTM, feed-forward |",
+        "| --- | --- |",
+        "| 1 to 40 | 99.99 (100 to 99.99) |",  # some wrong, however few
+        "| 40 | 100 (100 to 100) |",
+        "| 41 to 100 | 77.00 (100 to 77.00) |",
+        "| 101 to 500 | 54.00 (100 to 54.00) |",
+        # 60 lengths and 400: 1 - 0.23 * 60 / 460, and 1 - 0.46 * 400 / 460.
+        "| score | 60.00 (97.00 to 60.00) |",
+    ]
+    assert "wrong per sequence" not in page
+    nothing = of_strings([], "LSTM, 1 × 256")
+    page = results.rendered("<!-- reverse_string -->\n<!-- end -->\n", [own, nothing])
+    assert "| score | 60.00 (97.00 to 60.00) |  |" in page
+
+
+def test_accuracy_is_drawn_by_length():
+    own = of_strings([[0, 0], [0, 0.5], [0.25, 0], [0, 0.5]])
+    figures = results.drawn([own])
+    assert set(figures) == {"learning_reverse_string.png", "beyond_reverse_string.png"}
+    (axes,) = figures["beyond_reverse_string.png"].axes
+    first, second, median, *_ = axes.get_lines()
+    for line, accuracies in (
+        (first, [1, 0.75, 1]),
+        (second, [0.5, 1, 0.5]),
+        (median, [0.75, 0.875, 0.75]),
+    ):
+        np.testing.assert_allclose(np.asarray(line.get_xdata()), [20.5, 70.5, 300.5])
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), accuracies)
+
+
+def test_trials_of_ranges_are_tried(tmp_path, monkeypatch, capsys):
+    config = dataclasses.replace(TINY, steps=4, validate_every=4, task="reverse_string")
+    trial = {"length": [2, 5], "num_slots": 9, "num_sequences": 3}
+    monkeypatch.setattr(record, "FOLDER", tmp_path / "records")
+    monkeypatch.setitem(
+        record.TRIALS, "reverse_string", [trial, {**trial, "length": [6, 9]}]
+    )
+    workdir = tmp_path / "run"
+    words = [*flags(config), "--controller=lstm", "--initial_heads=tape"]
+    assert main.main([f"--workdir={workdir}", *words, "--sort_updates=1"]) == 0
+    assert evaluate.main([f"--workdir={workdir}", "--length=3"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["accuracy"] == 1 - result["error_per_sequence"]
+    assert result["error_per_sequence"] == pytest.approx(
+        result["wrong_bits_per_sequence"] / 3
+    )
+    assert record.main([f"--workdir={workdir}", "--hardest=5"]) == 0
+    (path,) = (tmp_path / "records").iterdir()
+    (tried,) = record.read(path)["trials"]
+    assert record.setting(tried) == trial
+    assert 0 < tried["errors"][0] <= 1
+    assert "| 2 to 5 |" in results.rendered(
+        "<!-- reverse_string -->\n<!-- end -->\n", [record.read(path)]
+    )
 
 
 def test_costs_stand_beside_those_of_the_best_predictor():

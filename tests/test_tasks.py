@@ -281,6 +281,7 @@ def test_what_each_task_is_judged_by():
         "associative_recall": (0, ({"items": 12}, {"items": 20})),
         "dynamic_ngrams": (0.5, ()),
         "priority_sort": (1, ({"length": 30, "answers": 24},)),
+        "reverse_string": (0, ({"length": 60},)),
     }
     recall = tasks.get("associative_recall")
     assert recall.min_slots(recall.ranges(items=(2, 9))) == 9
@@ -316,6 +317,60 @@ def test_priorities_are_uniform():
     priorities = np.asarray(batch.inputs[:20, :, -2]).ravel()
     quantiles = np.quantile(priorities, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(quantiles, [-1, -0.5, 0, 0.5, 1], atol=0.04)
+
+
+@pytest.mark.parametrize("length", [1, 2, 9, (1, 40), (5, 6)])
+def test_a_string_is_reversed_symbol_by_symbol(length):
+    batch = draw(tasks.get("reverse_string"), 0, 32, length=length)
+    found = []
+    for inputs, targets, mask in sequences(batch):
+        # One-hot: a symbol, or the empty token, and nothing more once that is over.
+        tokens = ["".join(map(str, step.astype(int))) for step in inputs]
+        string = [{"100": 0, "010": 1}[token] for token in tokens if token[:2] != "00"]
+        answer = string[::-1]
+        shown = ["100" if symbol == 0 else "010" for symbol in string]
+        after = ["001"] * len(answer)
+        padding = ["000"] * (len(tokens) - len(shown) - len(after))
+        assert tokens == shown + after + padding
+        np.testing.assert_array_equal(mask, [token == "001" for token in tokens])
+        assert targets[mask, 0].tolist() == answer
+        assert not targets[~mask].any()
+        found.append(len(string))
+    assert np.min(length) <= min(found) <= max(found) <= np.max(length)
+    assert len(batch.mask) == 2 * np.max(length)
+
+
+def test_strings_are_of_every_length_and_of_fair_symbols():
+    batch = draw(tasks.get("reverse_string"), 1, 8000)
+    lengths = np.asarray(batch.mask).sum(0)
+    counts = np.bincount(lengths, minlength=41)[1:]
+    # 200 expected of each; five standard deviations of a binomial.
+    assert np.all(np.abs(counts - 200) < 70)
+    symbols = np.asarray(batch.targets)[np.asarray(batch.mask)]
+    assert abs(symbols.mean() - 0.5) < 0.01
+
+
+def test_strings_are_judged_as_by_a_softmax_over_the_symbols():
+    """The benchmark's loss and accuracy, of two outputs that differ by our one."""
+    task = tasks.get("reverse_string")
+    batch = draw(task, 2, 8, length=(1, 6))
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, *batch.mask.shape))
+    outputs = np.stack([first, second], axis=-1)
+    chances = np.exp(outputs) / np.exp(outputs).sum(-1, keepdims=True)
+    logits = jnp.asarray(second - first, jnp.float32)[:, :, None]
+    loss, errors = tasks.loss_bits(logits, batch), task.errors(logits, batch)
+    for b, (_, targets, mask) in enumerate(sequences(batch)):
+        answer = targets[mask, 0].astype(int)
+        own = chances[mask, b]
+        entropy = -np.log2(own[np.arange(len(answer)), answer]).sum()
+        np.testing.assert_allclose(loss[b], entropy, rtol=1e-5)
+        accuracy = np.mean(own.argmax(-1) == answer)
+        np.testing.assert_allclose(1 - errors[b], accuracy, rtol=1e-6)
+    best = jnp.where(batch.targets > 0, 1.0, -1.0)
+    assert task.errors(best, batch).tolist() == [0] * 8
+    with pytest.raises(ValueError, match="logits: got shape"):
+        task.errors(jnp.zeros((*batch.mask.shape, 2)), batch)
 
 
 @pytest.mark.parametrize("name", tasks.names())
@@ -445,6 +500,8 @@ def test_bad_input_is_named(call, error, message):
         (lambda: tasks.DynamicNGrams(order=20), "order: got 20"),
         (lambda: tasks.get("dynamic_ngrams").ranges(length=5), "length: got 5"),
         (lambda: tasks.get("priority_sort").ranges(answers=21), "answers: got 21"),
+        (lambda: tasks.get("reverse_string").ranges(length=0), "length: got 0"),
+        (lambda: tasks.get("reverse_string").ranges(items=2), "ReverseString only has"),
     ],
 )
 def test_what_a_task_cannot_be_is_named(call, message):
@@ -461,6 +518,7 @@ def test_what_a_task_cannot_be_is_named(call, message):
         ("associative_recall", {"items": 2**29}),
         ("dynamic_ngrams", {"length": 2**31 - 1}),
         ("priority_sort", {"length": 2**30, "answers": 2**30}),
+        ("reverse_string", {"length": 2**30}),
     ],
 )
 def test_sequences_longer_than_any_array_are_refused(name, difficulty):

@@ -44,7 +44,7 @@ def parse_from_preset(
     first.add_argument("--task", default="copy", nargs="?", const="copy")
     first.add_argument("--preset", default="default", nargs="?", const="default")
     first.add_argument("--model", default="ntm", nargs="?", const="ntm")
-    first.add_argument("--controller", default="lstm", nargs="?", const="lstm")
+    first.add_argument("--controller", nargs="?")
     known, _ = first.parse_known_args(arguments)
     config = dataclasses.replace(
         preset(known.preset, known.task, known.model, known.controller), **changed

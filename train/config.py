@@ -46,7 +46,12 @@ class TrainConfig:
     """
 
     task: Literal[
-        "copy", "repeat_copy", "associative_recall", "dynamic_ngrams", "priority_sort"
+        "copy",
+        "repeat_copy",
+        "associative_recall",
+        "dynamic_ngrams",
+        "priority_sort",
+        "reverse_string",
     ] = "copy"
     """What to learn."""
     repeat_code: RepeatCode = RepeatCopy.repeat_code

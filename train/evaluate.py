@@ -35,7 +35,7 @@ class Sizes:
     """How hard the sequences are, and how large the memory."""
 
     length: int | None = None
-    """Vectors, or bits, in a sequence; all sizes are as in training unless given."""
+    """Vectors, bits or symbols in a sequence; sizes are as in training unless given."""
     repeats: int | None = None
     """Copies to make (repeat_copy)."""
     items: int | None = None

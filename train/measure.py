@@ -94,17 +94,19 @@ def evaluate(
             "perfect_fraction": float(np.mean(wrong[i] == 0)),
             "error_per_sequence": float(np.mean(error[i])),
             "loss_bits_per_sequence": float(np.mean(loss[i])),
-            **optimum(task, float(np.mean(loss[i])), float(np.mean(error[i]))),
+            **in_other_words(task, float(np.mean(loss[i])), float(np.mean(error[i]))),
         }
         for i in range(len(wrong))
     ]
 
 
-def optimum(task: tasks.Task, loss: float, error: float) -> dict[str, float]:
-    """What the best possible predictor's answers cost, for a task that has one."""
-    if not hasattr(task, "optimal_logits"):
-        return {}
-    return {"optimal_bits_per_sequence": loss - error}
+def in_other_words(task: tasks.Task, loss: float, error: float) -> dict[str, float]:
+    """An error as others tell it: beside the best predictor's cost, or as accuracy."""
+    if hasattr(task, "optimal_logits"):
+        return {"optimal_bits_per_sequence": loss - error}
+    if isinstance(task, tasks.StringTask):
+        return {"accuracy": 1 - error}
+    return {}
 
 
 def evaluation_key(seed: int) -> Array:

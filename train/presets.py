@@ -56,6 +56,13 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "curriculum_steps": 1000,
         "steps": 20_000,
     },
+    # An LSTM would learn short strings by heart, and then hold on to that. Without a
+    # state of its own, a controller has but the memory.
+    "reverse_string": {
+        "controller": "feed_forward",
+        "initial_heads": "stack",
+        "sort_updates": 20,
+    },
 }
 # The paper's RMSProp is that of Graves 2013.
 _PAPER: dict[str, Any] = {
@@ -77,7 +84,8 @@ _PAPER: dict[str, Any] = {
     "head_scale": 1.0,
 }
 # Its tables 1, 2 and 3: heads of each kind, layers, units and learning rate of the
-# machine with a feed-forward and with an LSTM controller, and of the LSTM alone.
+# machine with a feed-forward and with an LSTM controller, and of the LSTM alone. It has
+# no strings: that LSTM is the size of the benchmark's.
 _PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
     "feed_forward": {
         "copy": (1, 1, 100, 1e-4),
@@ -99,48 +107,64 @@ _PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
         "associative_recall": (1, 3, 256, 1e-4),
         "dynamic_ngrams": (1, 3, 128, 1e-4),
         "priority_sort": (1, 3, 128, 3e-5),
+        "reverse_string": (1, 1, 256, 1e-3),
     },
 }
 
 
 def preset(
-    name: str, task: str, model: str = "ntm", controller: str = "lstm"
+    name: str, task: str, model: str = "ntm", controller: str | None = None
 ) -> TrainConfig:
     """The config of that name for that task and what is to learn it.
 
+    Args:
+      name: one of `PRESETS`.
+      task: its name.
+      model: `"ntm"`, or `"lstm"` for an LSTM alone.
+      controller: of the machine; the one that learns the task best unless given.
+
     Raises:
-      ValueError: for a name that no preset or task has.
+      ValueError: for a name that no preset or task has, and where the paper has no such
+        task.
     """
     check_choice("preset", name, PRESETS)
     check_choice("task", task, tasks.names())
-    kind = "alone" if model == "lstm" else controller
+    if name == "paper" and task not in _PAPER_SIZES["lstm"]:
+        raise ValueError(f"preset: got 'paper', which has no {task}, want 'default'")
+    default = {"controller": TrainConfig.controller, **_DEFAULT[task]}
+    if controller is not None:
+        default["controller"] = controller
+    if name == "default" and model == "ntm":
+        return TrainConfig(task=task, model=model, **default)  # type: ignore[arg-type]
+
+    kind = "alone" if model == "lstm" else default["controller"]
     # The paper has no GRU: its machine with an LSTM comes nearest.
     sizes = _PAPER_SIZES.get(kind, _PAPER_SIZES["lstm"])
     heads, layers, units, rate = sizes[task]
     size = {"controller_layers": layers, "controller_units": units}
+    if name == "default":
+        # An LSTM alone is only a baseline in the paper's size.
+        default.pop("sort_updates", None)  # it makes all steps anyway
+        return TrainConfig(task=task, model=model, **default | size)  # type: ignore[arg-type]
     papers = {
         **_PAPER,
         **size,
+        "controller": default["controller"],
         "learning_rate": rate,
         "num_read_heads": heads,
         "num_write_heads": heads,
     }
-    # An LSTM alone is only a baseline in the paper's size.
-    default = dict(_DEFAULT[task])
-    if model == "lstm":
-        default |= size
-        default.pop("sort_updates", None)  # it makes all steps anyway
-    fields = papers if name == "paper" else default
-    return TrainConfig(task=task, model=model, controller=controller, **fields)  # type: ignore[arg-type]
+    return TrainConfig(task=task, model=model, **papers)  # type: ignore[arg-type]
 
 
 def command(config: TrainConfig) -> str:
     """What to type for a run with this config."""
     default = preset("default", config.task, config.model, config.controller)
+    unless_given = preset("default", config.task)
     always = {"task", "seed"} | {
         name
         for name in ("model", "controller")
-        if getattr(config, name) != getattr(TrainConfig, name)
+        if getattr(config, name) != getattr(unless_given, name)
     }
     flags = [
         f"--{field.name}={getattr(config, field.name)}"

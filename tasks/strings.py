@@ -1,0 +1,94 @@
+"""What the tasks on strings share: those of the benchmark of Delétang et al. 2023.
+
+*Neural Networks and the Chomsky Hierarchy*, arXiv:2207.02098: networks learn from
+strings of at most 40 symbols and are tried on strings of up to 500.
+"""
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tasks.task import Batch, Difficulty, Range, Task, as_channel, wrong_bits
+from tasks.vectors import taken
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StringTask(Task):
+    """A string of two symbols, then an empty token for every symbol of the answer.
+
+    Both symbols and the token have an input channel each. The one output is the logit
+    of the second symbol: of the benchmark's two outputs, a softmax sees the difference
+    only. So the loss is its cross-entropy, and a wrong bit a symbol that is not where
+    its softmax is highest.
+
+    Attributes:
+      answer_length: symbols of the answer for each symbol of the string.
+    """
+
+    answer_length: ClassVar[int]
+    error_name: ClassVar[str] = "part of symbols wrong"
+
+    @property
+    def input_size(self) -> int:
+        """Two symbols and the empty token."""
+        return 3
+
+    @property
+    def output_size(self) -> int:
+        """The second symbol, or else the first."""
+        return 1
+
+    @property
+    def difficulty(self) -> dict[str, Difficulty]:
+        """The number of symbols in a string, as the benchmark trains."""
+        return {"length": (1, 40)}
+
+    @property
+    def beyond(self) -> tuple[dict[str, int], ...]:
+        """Half as long again; the benchmark's 500 symbols want a longer memory."""
+        return ({"length": 60},)
+
+    def min_slots(self, ranges: dict[str, Range]) -> int:
+        """One for each symbol."""
+        return ranges["length"].limit
+
+    @abc.abstractmethod
+    def places(self, answered: Array, lengths: Array) -> Array:
+        """Where in the string the symbols of the answer stand.
+
+        Args:
+          answered: int `[T, 1]`, symbols of the answer before this one.
+          lengths: int `[1, B]`, of the strings.
+
+        Returns:
+          int `[T, B]`; anything where no answer is due.
+        """
+
+    def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
+        """A batch as long as the longest string and its answer."""
+        length = ranges["length"]
+        length_key, symbols_key = jax.random.split(key)
+        lengths = length.draw(length_key, (1, batch_size))
+        second = jax.random.bernoulli(symbols_key, shape=(length.limit, batch_size))
+        symbols = as_channel(second)
+
+        step = jnp.arange((1 + self.answer_length) * length.limit)[:, None]
+        shown = step < lengths
+        answered = step - lengths
+        mask = (answered >= 0) & (answered < self.answer_length * lengths)
+        one_hot = jnp.concatenate([1 - symbols, symbols], axis=-1)
+        return Batch(
+            inputs=jnp.concatenate(
+                [taken(one_hot, step, shown), as_channel(mask)], axis=-1
+            ),
+            targets=taken(symbols, self.places(answered, lengths), mask),
+            mask=mask,
+        )
+
+    def errors(self, logits: Array, batch: Batch) -> Array:
+        """The part of each answer's symbols that are wrong, `[B]`: 1 - accuracy."""
+        return wrong_bits(logits, batch) / jnp.sum(batch.mask, axis=0)
