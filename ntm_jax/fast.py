@@ -5,16 +5,23 @@ at every step, and it makes many passes over the memory. Here:
 
 * Weights. A step back gives only the cotangents of what the weights multiply into;
   their gradient is one product over all steps and sequences, made after the scan.
-* Padding. Steps at the end that are masked in all sequences are not made at all.
+* Padding. Steps at the end that are masked in all sequences, and before which none
+  starts afresh, are not made at all.
 * Memory. It is laid out `[B, M, N]`, slots last, where vectors of a CPU run along them,
-  and all that touches it is derived by hand. The forward scan saves the memory and the
-  focus that each step starts from, and what is small; the rest is computed again.
+  and all that touches it is derived by hand.
+* Time. What is small is saved at every step, the memory at the first of every K. The
+  backward pass makes the others again, a chunk of K steps at a time, by their writes
+  alone: where the heads looked and what they wrote is saved.
+* Batch. On a CPU, a batch of more memories than a core's cache has room for is made a
+  group of sequences at a time.
 
-The derivation. For one head, with M the memory before the step, u its key over its
-length and l(i) = 1 / |M(i)|:
+The derivation of a step. For one head, with M the memory before the step, u its key
+over its length and l(i) = 1 / sqrt(|M(i)|^2 + ε^2):
 
     c(i)  = u M(i) l(i)                    cosine
-    w     = address(c)                     eqs. 6 to 9, which touch no memory
+    p     = softmax(β c)                   eqs. 5 and 6
+    x     = log(shift(g p + (1 - g) w-))   eqs. 7 and 8, w- its focus before
+    w     = softmax(γ x)                   eq. 9
     r     = Σ_i w(i) M(i)                  read
     M'(i) = M(i) (1 - w(i) e) + w(i) a     write
 
@@ -24,15 +31,20 @@ known:
     da    = Σ_i w(i) dM'(i)
     de    = -Σ_i w(i) M(i) dM'(i)
     dw(i) += a dM'(i) - e (M(i) dM'(i)) + dr M(i)
-    dc    = what JAX derives of dw
+    z(i)  = w(i) (dw(i) - Σ_j w(j) dw(j))  of the softmax, by its result alone
+    dγ    = Σ_i z(i) x(i);  dx = γ z
+    dp, dw-, dg and those of the shift: what JAX derives of dx
+    dβ, dc: as dγ and dx, from p and dp
     du    = Σ_i dc(i) l(i) M(i)
     dM(i) = dM'(i) (1 - w(i) e) + w(i) dr + dc(i) l(i) u - dc(i) c(i) l(i)^2 M(i)
 
 Several heads add up, but for the factors (1 - w e) of several write heads, of which
-each one's gradient keeps the others.
+each one's gradient keeps the others. A step that the mask leaves out writes with w = 0
+and passes no gradient to what it was told; a state that starts afresh passes its
+gradient to what it was made of instead of to the step before.
 
-Letters: T, B (all batch axes as one), N, M, R read heads, W write heads, K = R + W, and
-Z for all that the heads emit.
+Letters: T, B (all batch axes as one), N, M, R read heads, W write heads, K = R + W, S
+shifts, and Z for all that the heads emit; C chunks of steps.
 """
 
 import dataclasses
@@ -102,7 +114,6 @@ class _Step(NamedTuple):
 
     inverse_lengths: Array  # [B, N]
     cosine: Array  # [B, K, N]
-    content: Array  # [B, K, N]
     emitted: Array  # [B, Z]
     controller: PyTree
 
@@ -195,8 +206,8 @@ def unroll(
             "bias": _side_by_side(params, "bias"),
         },
     }
-    if save_every is None:
-        save_every = math.isqrt(len(xs))
+    save_every = min(save_every or math.isqrt(len(xs)), len(xs))
+    fresh_start = None if fresh is None else lay_out(fresh)
 
     def run(
         start: _State, inputs: Array, mask: Array | None, reset: Array | None
@@ -207,7 +218,6 @@ def unroll(
         sequence = _Sequence(inputs, mask, reset, num_steps)
         return _run(config, save_every, weights, start, fresh_start, sequence)  # type: ignore[misc]
 
-    fresh_start = None if fresh is None else lay_out(fresh)
     end, hidden, reads = _in_groups(
         run, _group_size(state.memory), lay_out(state), inputs, mask, reset
     )
@@ -246,7 +256,7 @@ def _in_groups(run, group_size, start, *sequences):
         return run(start, *sequences)
 
     # Every group has some sequences of each part of the batch, so that a batch that is
-    # spread over devices stays where it is.
+    # spread over devices stays where it is, where as many divide the group.
     def deal(leaf, axis):
         shape = leaf.shape
         groups = (group_size, size // group_size)
@@ -286,9 +296,7 @@ def _run(
     def advance(t, so_far):
         state, results = so_far
         x, keep, afresh = _at(t, sequence.inputs())
-        if fresh is not None:
-            state = _select(afresh, fresh, state)
-        state, hidden, _ = step(state, x, keep)
+        state, hidden, _ = step(_restart(afresh, fresh, state), x, keep)
         return state, _put(t, results, (hidden, state.rest.reads))
 
     x, keep, _ = _at(0, sequence.inputs())
@@ -310,9 +318,7 @@ def _run_forward(config, save_every, weights, start, fresh, sequence):
         def advance(t, so_far):
             state, rests, results = so_far
             x, keep, afresh = _at(t, sequence.inputs())
-            if fresh is not None:
-                state = _select(afresh, fresh, state)
-            state, hidden, made = step(state, x, keep)
+            state, hidden, made = step(_restart(afresh, fresh, state), x, keep)
             rests = _put(t + 1, rests, state.rest)
             return state, rests, _put(t, results, (hidden, made))
 
@@ -323,7 +329,7 @@ def _run_forward(config, save_every, weights, start, fresh, sequence):
 
     x, keep, _ = _at(0, sequence.inputs())
     _, hidden, made = jax.eval_shape(step, start, x, keep)
-    memories = _zeros(chunks.most(length), start.memory)
+    memories = _zeros(_Chunks(save_every, length).number, start.memory)
     # Not zeros, which a cell may not bear where no step is made.
     rests = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (length + 1, *leaf.shape)), start.rest
@@ -354,8 +360,7 @@ def _run_backward(config, save_every, residuals, cotangents):
         def write_again(t, so_far):
             memory, memories = so_far
             _, keep, afresh = _at(t, sequence.inputs())
-            if fresh is not None:
-                memory = _select(afresh, fresh.memory, memory)
+            memory = _restart(afresh, fresh and fresh.memory, memory)
             memories = _put(t - first, memories, memory)
             _, writing = _by_kind(config, _at(t + 1, saved.rests.focus))
             controls = _controls(config, _at(t, saved.steps.emitted))
@@ -366,9 +371,7 @@ def _run_backward(config, save_every, residuals, cotangents):
 
     def step_back(t, memory, d_state, d_fresh):
         x, keep, afresh = _at(t, sequence.inputs())
-        rest = _at(t, saved.rests)
-        if fresh is not None:
-            rest = _select(afresh, fresh.rest, rest)
+        rest = _restart(afresh, fresh and fresh.rest, _at(t, saved.rests))
         d_rest = d_state.rest._replace(reads=d_state.rest.reads + _at(t, d_reads))
         d_state, result = _step_back(
             config,
@@ -418,8 +421,7 @@ def _run_backward(config, save_every, residuals, cotangents):
     )
 
     rests = jax.tree.map(lambda leaf: leaf[:-1], saved.rests)
-    if fresh is not None:
-        rests = _select(sequence.reset, fresh.rest, rests)
+    rests = _restart(sequence.reset, fresh and fresh.rest, rests)
     d_controller, d_xs = controller.gradient(
         weights["controller"], rests, sequence.xs, d_controller
     )
@@ -442,10 +444,6 @@ class _Chunks(NamedTuple):
     @property
     def number(self):
         return -(-self.num_steps // self.size)
-
-    def most(self, length: int) -> int:
-        """How many there may be, in a sequence of that length."""
-        return -(-length // self.size)
 
     def bounds(self, c):
         """The first step of a chunk, and the first after it."""
@@ -511,7 +509,7 @@ def _step(config, weights, state, x, keep):
     inverse_lengths = _inverse_length(memory)
     product = _product_with_slots(controls.unit, memory)
     cosine = product * (inverse_lengths / HEADROOM)[:, None]
-    content = _softmax_of_product(controls.strength, cosine - _largest(cosine))
+    content = _content(controls.strength, cosine)
     logarithms = _logarithms(content, old.focus, controls.gate, controls.shift)
     focus = _softmax_of_product(controls.gamma, logarithms)
     reading, writing = _by_kind(config, focus)
@@ -521,7 +519,7 @@ def _step(config, weights, state, x, keep):
     rest = _Rest(focus, reads, carry)
     if keep is not None:
         rest = _select(keep, rest, old)
-    made = _Step(inverse_lengths, cosine, content, emitted, residuals)
+    made = _Step(inverse_lengths, cosine, emitted, residuals)
     return _State(memory, rest), hidden, made
 
 
@@ -541,16 +539,17 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, x, keep):
     d_reading = _product_with_slots(d_rest.reads, memory)
     d_focus = jnp.concatenate([d_reading, _kept(keep, d_writing)], axis=1)
 
+    cosine = made.cosine
+    content = _content(controls.strength, cosine)
     logarithms, logarithms_back = jax.vjp(
-        _logarithms, made.content, old.focus, controls.gate, controls.shift
+        _logarithms, content, old.focus, controls.gate, controls.shift
     )
     d_gamma, d_logarithms = _softmax_of_product_back(
         focus, controls.gamma, logarithms, d_rest.focus + d_focus
     )
     d_content, d_previous, d_gate, d_shift = logarithms_back(d_logarithms)
-    cosine = made.cosine
     d_strength, d_cosine = _softmax_of_product_back(
-        made.content, controls.strength, cosine, d_content
+        content, controls.strength, cosine, d_content
     )
 
     d_product = d_cosine * (made.inverse_lengths / HEADROOM)[:, None]
@@ -744,9 +743,10 @@ def _logarithms(content, previous, gate, shift):
     return logarithms(circular_shift(interpolate(content, previous, gate), shift))
 
 
-def _largest(values):
-    """Over the slots."""
-    return jnp.max(values, axis=-1, keepdims=True)
+def _content(strength, cosine):
+    """Eqs. 5 and 6, `[B, K, N]`."""
+    largest = jnp.max(cosine, axis=-1, keepdims=True)
+    return _softmax_of_product(strength, cosine - largest)
 
 
 def _softmax_of_product(factor, values):
@@ -844,6 +844,11 @@ def _select(keep, new, old):
         new,
         old,
     )
+
+
+def _restart(afresh, fresh, state):
+    """The state or a part of it, but what is fresh of it where that is flagged."""
+    return state if fresh is None else _select(afresh, fresh, state)
 
 
 def _kept(keep, tree):

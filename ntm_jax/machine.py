@@ -448,11 +448,12 @@ def unroll(
     the mask. So a flag counts at a masked step too: an episode whose first step is
     padding does not go on from the one before.
 
-    The backward pass computes most of each step again instead of keeping it, so that
-    memory grows with T by little more than the states. Where it applies, it is that of
-    `ntm_jax.fast`: there, steps at the end that the mask leaves out in all sequences
-    cost nothing, but it knows reverse mode alone, and with a mask only first
-    derivatives; for others scan `step` yourself. Batch axes of `xs` cost less than
+    The backward pass makes the memories again from one in K (`save_every`), and keeps
+    of every step the foci and what is small. Where it applies, it is that of
+    `ntm_jax.fast`: there, steps at the end that the mask leaves out in all sequences,
+    and that `reset` does not flag, cost nothing. It can be differentiated once in
+    reverse, and forwards over that (`jax.hessian`), but not forwards alone or twice in
+    reverse; for these scan `step` yourself. Batch axes of `xs` cost less than
     `jax.vmap` over sequences.
 
     >>> config = NTMConfig(output_size=8)
@@ -473,8 +474,9 @@ def unroll(
         becomes the initial state of `params`, with as many slots as there were, and
         gradients reach what is learned of it.
       save_every: K, steps from one memory that is kept for the backward pass to the
-        next; those between are made again. T / K + K of them are held at once, so
-        that the square root of T, which is chosen unless K is given, needs least.
+        next; those between are made again, so that T / K + K are held at once. Unless
+        given, the square root of T, with which they are fewest; where `ntm_jax.fast`
+        does not apply, 1.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
@@ -778,18 +780,16 @@ def _scan(
     def chunk(state: NTMState, inputs: PyTree) -> tuple[NTMState, Array]:
         return lax.scan(body, state, inputs)
 
-    number = length // save_every
-    whole = number * save_every
-    chunks, rest = (
-        jax.tree.map(lambda leaf: leaf[:whole], inputs),
-        jax.tree.map(lambda leaf: leaf[whole:], inputs),
-    )
+    whole = length // save_every * save_every
     chunks = jax.tree.map(
-        lambda leaf: leaf.reshape(number, save_every, *leaf.shape[1:]), chunks
+        lambda leaf: leaf[:whole].reshape(-1, save_every, *leaf.shape[1:]), inputs
     )
     state, ys = lax.scan(chunk, state, chunks)
-    state, last = chunk(state, rest)
-    return state, jnp.concatenate([ys.reshape(whole, *ys.shape[2:]), last])
+    ys = ys.reshape(whole, *ys.shape[2:])
+    if whole == length:
+        return state, ys
+    state, last = chunk(state, jax.tree.map(lambda leaf: leaf[whole:], inputs))
+    return state, jnp.concatenate([ys, last])
 
 
 def _select(keep: Array, new: Array, old: Array | int) -> Array:

@@ -22,6 +22,13 @@ settings.register_profile("thorough", max_examples=20_000, deadline=None)
 settings.load_profile("same")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_more_programs_than_a_process_may_hold():
+    """Each is several maps of memory, of which a system allows a process so many."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def quick_compilations():
     """For programs that run once: here, and in a process started from here."""

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from machines import MACHINES, make_config, random_inputs, random_params, random_state
 
 import ntm_jax
@@ -51,20 +53,55 @@ MASK = np.array(
 ).T
 
 
-def scan_of_step(params, xs, *, config, state, mask):
+def scan_of_step(params, xs, *, config, state, mask, reset=None, save_every=None):
     """What `unroll` computes, in the plainest way."""
+    del save_every
+    fresh = ntm_jax.initial_state(
+        params, config, num_slots=state.memory.shape[-2], batch_shape=xs.shape[1:-1]
+    )
+
+    def choose(where, a, b):
+        return jax.tree.map(
+            lambda a, b: jnp.where(
+                where.reshape(*where.shape, *(1,) * (a.ndim - where.ndim)), a, b
+            ),
+            a,
+            b,
+        )
 
     def body(state, inputs):
-        x, keep = inputs
+        x, keep, afresh = inputs
+        state = choose(afresh, fresh, state)
         new, y = ntm_jax.step(params, state, x, config=config)
-        new = jax.tree.map(
-            lambda a, b: jnp.where(keep.reshape(-1, *(1,) * (a.ndim - 1)), a, b),
-            new,
-            state,
-        )
-        return new, jnp.where(keep[:, None], y, 0)
+        return choose(keep, new, state), jnp.where(keep[..., None], y, 0)
 
-    return jax.lax.scan(body, state, (xs, mask))
+    if reset is None:
+        reset = np.zeros_like(mask)
+    return jax.lax.scan(body, state, (xs, mask, reset))
+
+
+def values_and_gradients(run, params, xs, state, **arguments):
+    """All that comes of a run, and the gradients of a sum that weighs all of it."""
+
+    def loss(params, xs, state):
+        ended = run(params, xs, state=state, **arguments)
+        # Another weight for every number, so that none makes up for another.
+        weighted = [
+            jnp.sum(leaf * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape))
+            for leaf in jax.tree.leaves(ended)
+        ]
+        return sum(weighted), ended
+
+    both = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+    return jax.jit(both)(params, xs, state)
+
+
+def assert_close(tolerance, result, expected):
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance),
+        result,
+        expected,
+    )
 
 
 @pytest.mark.usefixtures("x64", "quick_compilations")
@@ -76,23 +113,138 @@ def test_values_and_gradients_are_those_of_a_scan_of_step(name):
     state = random_state(params, config, batch_shape=xs.shape[1:-1])
     assert fast.applies(config, state)
 
-    def loss(params, xs, state, run):
-        ended = run(params, xs, config=config, state=state, mask=MASK)
-        # Another weight for every number, so that none makes up for another.
-        weighted = [
-            jnp.sum(leaf * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape))
-            for leaf in jax.tree.leaves(ended)
-        ]
-        return sum(weighted), ended
-
-    both = jax.jit(
-        jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True), static_argnums=3
-    )
     tolerance = 1e-5 if "dtype" in name else 1e-8
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance),
-        both(params, xs, state, ntm_jax.unroll),
-        both(params, xs, state, scan_of_step),
+    assert_close(
+        tolerance,
+        *(
+            values_and_gradients(run, params, xs, state, config=config, mask=MASK)
+            for run in (ntm_jax.unroll, scan_of_step)
+        ),
+    )
+
+
+CONTROLLERS = (
+    ntm_jax.lstm(3),
+    ntm_jax.lstm(3, 2),
+    ntm_jax.gru(3),
+    ntm_jax.feed_forward(4),
+)
+
+
+@st.composite
+def sequences(draw):
+    """A machine, a batch with its mask and flags, and how it is to be unrolled."""
+    choice = functools.partial(draw_of, draw)
+    reach = draw(st.integers(0, 2))
+    config = make_config(
+        num_slots=draw(st.integers(2 * reach + 1, 9)),
+        slot_size=draw(st.integers(1, 4)),
+        num_read_heads=draw(st.integers(1, 3)),
+        num_write_heads=draw(st.integers(1, 3)),
+        shift_range=reach,
+        controller=choice(CONTROLLERS),
+        key_activation=choice(("tanh", "identity", "sigmoid")),
+        add_activation=choice(("tanh", "identity", "sigmoid")),
+        sharpening=choice(("learned", "none")),
+        head_clip=choice((None, 0.7)),
+        initial_memory=choice(("constant", "random", "learned")),
+        initial_focus=choice(("first_slot", "uniform", "learned", "none")),
+        initial_read=choice(("zeros", "learned")),
+        initial_carry=choice(("cell", "learned")),
+    )
+    length = draw(st.integers(1, 9))
+    batch = choice(((), (1,), (3,), (2, 4), (16,)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    mask = rng.random((length, *batch)) < choice((0.0, 0.6, 1.0))
+    reset = rng.random((length, *batch)) < choice((0.0, 0.3))
+    return config, mask, reset, choice((None, 1, 2, length, length + 3))
+
+
+def draw_of(draw, choices):
+    return draw(st.sampled_from(choices))
+
+
+@pytest.mark.usefixtures("x64", "quick_compilations")
+@settings(max_examples=12)
+@given(sequences(), st.booleans())
+def test_any_machine_on_any_sequences(sequences, in_groups):
+    config, mask, reset, save_every = sequences
+    params = random_params(config, dtype=jnp.float64)
+    xs = random_inputs(*mask.shape, dtype=jnp.float64)
+    state = random_state(params, config, batch_shape=mask.shape[1:])
+    with pytest.MonkeyPatch.context() as patch:
+        if in_groups:
+            patch.setattr(fast, "_FEWEST_AT_ONCE", 2)
+            patch.setattr(fast, "_CACHED_NUMBERS", 1)
+        result, expected = (
+            values_and_gradients(
+                run,
+                params,
+                xs,
+                state,
+                config=config,
+                mask=mask,
+                reset=reset,
+                save_every=save_every,
+            )
+            for run in (ntm_jax.unroll, scan_of_step)
+        )
+    assert_close(1e-9, result, expected)
+
+
+@pytest.mark.usefixtures("quick_compilations")
+@pytest.mark.parametrize("order", ["read_first", "write_first"])
+def test_memories_that_are_not_kept_are_made_again(order):
+    config = make_config(order=order)
+    params, xs = random_params(config), random_inputs(7, 2)
+    state = random_state(params, config, batch_shape=(2,))
+    results = [
+        values_and_gradients(
+            ntm_jax.unroll, params, xs, state, config=config, save_every=save_every
+        )
+        for save_every in (1, 3, 7, None)
+    ]
+    for result in results[1:]:
+        assert_close(1e-4, result, results[0])
+
+
+def test_memories_kept_decide_how_much_a_gradient_holds():
+    config = ntm_jax.NTMConfig(output_size=2, controller=ntm_jax.lstm(2))
+    params = random_params(config)
+
+    def held(length, save_every):
+        def loss(params, xs):
+            return jnp.sum(
+                ntm_jax.unroll(params, xs, config=config, save_every=save_every)[1]
+            )
+
+        xs = jnp.zeros((length, 1, random_inputs(1, 1).shape[-1]))
+        compiled = jax.jit(jax.grad(loss)).lower(params, xs).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / 1e6
+
+    memory = 4 * config.num_slots * config.slot_size / 1e6
+    assert held(400, None) < held(400, 1) - 300 * memory
+    assert held(400, 10_000) < held(400, 400) + memory
+
+
+def test_what_it_cannot_be_differentiated_for_is_refused_and_the_rest_is_right():
+    config = make_config()
+    params, xs = random_params(config), random_inputs(3, 1)
+    state = random_state(params, config, batch_shape=(1,))
+    mask = np.ones((3, 1), bool)
+
+    def output(x, run=ntm_jax.unroll):
+        ended = run(params, x * xs, config=config, state=state, mask=mask)
+        return jnp.sum(jnp.sin(ended[1]))
+
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(output, (1.0,), (1.0,))
+    with pytest.raises(ValueError, match="Reverse-mode"):
+        jax.grad(jax.grad(output))(1.0)
+    np.testing.assert_allclose(
+        jax.hessian(output)(1.0),
+        jax.hessian(functools.partial(output, run=scan_of_step))(1.0),
+        rtol=1e-3,
     )
 
 

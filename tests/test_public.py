@@ -36,7 +36,9 @@ SIGNATURES = {
     "sharpen": "(weights, gamma)",
     "step": "(params, state, x, *, config)",
     "trace": "(params, xs, *, config, state=None, reset=None)",
-    "unroll": "(params, xs, *, config, state=None, mask=None, reset=None)",
+    "unroll": (
+        "(params, xs, *, config, state=None, mask=None, reset=None, save_every=None)"
+    ),
     "write": "(memory, weights, erase, add)",
 }
 
