@@ -20,18 +20,23 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
-from benchmarks.record import FOLDER, config_of, read
 from train import cli
 from train.figures import compared_curves, error_axes, leave_room
-from train.figures.curves import Curve
 from train.outcome import readable
 from train.presets import preset
+from train.records import (
+    Record,
+    config_of,
+    load,
+    of_task,
+    shows_learning,
+    validations,
+)
 from train.run import write_whole
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "RESULTS.md")
-Record = dict[str, Any]
 # Of a trial, for each difficulty.
 Size = tuple[int | tuple[int, int], ...]
 _BLOCK = re.compile(r"(<!-- (?P<task>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -91,22 +96,6 @@ def drawn(records: Sequence[Record]) -> dict[str, Figure]:
             draw = accuracy_by_length if is_of_strings(task) else generalization
             figures[f"beyond_{task}.png"] = draw(task, own)
     return figures
-
-
-def load() -> list[Record]:
-    """All records, by the names of their files."""
-    return [read(path) for path in sorted(FOLDER.glob("*.json"))]
-
-
-def of_task(records: Iterable[Record], task: str) -> list[Record]:
-    """Those of a task: machines with a memory first."""
-    own = [record for record in records if record["task"] == task]
-    kinds = ("NTM, LSTM", "NTM")
-    return sorted(
-        own,
-        key=lambda record: [record["learner"].startswith(kind) for kind in kinds],
-        reverse=True,
-    )
 
 
 def rendered(page: str, records: Sequence[Record]) -> str:
@@ -216,11 +205,6 @@ def seeds(record: Record) -> str:
     """How many, in words."""
     number = len(record["machines"])
     return f"{number} seed{'s' * (number > 1)}"
-
-
-def shows_learning(record: Record) -> bool:
-    """Whether it is of a run; of a machine that ships nothing is kept but itself."""
-    return any(machine["validated_after"] for machine in record["machines"])
 
 
 def beyond(
@@ -335,17 +319,6 @@ def learning_curves(task: str, records: Sequence[Record]) -> Figure:
         tasks.get(task).error_name,
         learners,
     )
-
-
-def validations(record: Record) -> list[Curve]:
-    """Of each seed: sequences seen, in thousands, and the error then."""
-    return [
-        (
-            np.asarray(machine["validated_after"]) / 1000,
-            np.asarray(machine["errors"]),
-        )
-        for machine in record["machines"]
-    ]
 
 
 @mpl.rc_context(_STYLE)
