@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 import tasks
 from train import cli
 from train.figures import compared_curves, error_axes, leave_room
+from train.figures.style import STYLE, colour
 from train.outcome import readable
 from train.presets import preset
 from train.records import (
@@ -40,7 +41,6 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "RESULTS.md")
 # Of a trial, for each difficulty.
 Size = tuple[int | tuple[int, int], ...]
 _BLOCK = re.compile(r"(<!-- (?P<task>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_STYLE: dict[Any, Any] = {"font.size": 9, "figure.dpi": 150}
 # What README says of each task: what to do, and how hard it is in training.
 _TASKS = {
     "copy": ("give back a sequence of vectors", "1 to 20 vectors"),
@@ -321,7 +321,7 @@ def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     )
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def generalization(task: str, records: Sequence[Record]) -> Figure:
     """Errors of every machine at every trial."""
     figure, axes = error_axes((7, 4))
@@ -332,10 +332,10 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
         tried_at = [size for size in sizes if size in of_one]
         places = [sizes.index(size) + shift for size in tried_at]
         medians = [statistics.median_high(of_one[size]) for size in tried_at]
-        axes.plot(places, medians, "o-", color=f"C{i}", label=record["learner"])
+        axes.plot(places, medians, "o-", color=colour(i), label=record["learner"])
         for place, size in zip(places, tried_at):
             errors = of_one[size]
-            axes.plot([place] * len(errors), errors, "_", color=f"C{i}")
+            axes.plot([place] * len(errors), errors, "_", color=colour(i))
     axes.set_xticks(range(len(sizes)), list(map(in_words, sizes)))
     axes.set_xlabel(" × ".join(tasks.get(task).difficulty))
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
@@ -349,7 +349,7 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
     return figure
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def accuracy_by_length(task: str, records: Sequence[Record]) -> Figure:
     """Accuracy of every machine in each range of lengths: seeds thin, medians thick."""
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -362,10 +362,10 @@ def accuracy_by_length(task: str, records: Sequence[Record]) -> Figure:
         }
         centres = np.mean([*ranges], axis=1)
         accuracy = 1 - np.asarray([*ranges.values()])
-        axes.plot(centres, accuracy, ".-", alpha=0.4, lw=0.6, color=f"C{i}")
+        axes.plot(centres, accuracy, ".-", alpha=0.4, lw=0.6, color=colour(i))
         label = f"{record['learner']} ({seeds(record)})"
         middle = np.median(accuracy, axis=1)
-        axes.plot(centres, middle, "o-", lw=2, color=f"C{i}", label=label)
+        axes.plot(centres, middle, "o-", lw=2, color=colour(i), label=label)
     longest = np.max(tasks.get(task).difficulty["length"])
     axes.axvline(longest, color="gray", ls=":", label="longest in training")
     axes.axhline(0.5, color="gray", ls="--", label="guessing")
