@@ -16,29 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from train import cli
-from train.config import TrainConfig, read_json
+from train.config import TrainConfig
 from train.evaluate import open_machines
 from train.measure import evaluate, evaluation_key
 from train.presets import command
 from train.pretrained import load_run
+from train.records import EACH, FOLDER, Record, config_of, learner, read
 from train.run import RunFolder, open_complete, write_whole
 from train.ship import versions
 
 PyTree = Any
-# What a trial has of each machine.
-_EACH = ("errors", "perfect_fractions", "loss_bits")
-_WANTED_OF_A_MACHINE = {
-    "seed",
-    "sequences",
-    "solved_after",
-    "validated_after",
-    "errors",
-}
-_WANTED = {"task", "learner", "config", "command", "seconds", "machines", "trials"}
-FOLDER = Path(__file__).parent / "records"
-
 # Difficulties, each one number or the [lowest, highest] of those that sequences draw,
 # slots and sequences. Where slots are not given, see `slots_for`.
 _PAPERS_SLOTS = 128
@@ -123,39 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The record in that file.
-
-    Raises:
-      ValueError: if it holds none.
-    """
-    record = read_json(path.read_text())
-    if not (
-        isinstance(record, dict)
-        and set(record) >= _WANTED
-        and _are_dicts(record["trials"], set(_EACH))
-        and _are_dicts(record["machines"], _WANTED_OF_A_MACHINE)
-    ):
-        raise ValueError(f"name: got {path}, which is not a record")
-    return record
-
-
-def _are_dicts(values: Any, wanted: set[str]) -> bool:
-    return isinstance(values, list) and all(
-        isinstance(value, dict) and set(value) >= wanted for value in values
-    )
-
-
-def config_of(record: dict[str, Any]) -> TrainConfig:
-    """Of the runs that a record is of.
-
-    Raises:
-      ValueError: if the record does not hold one.
-    """
-    return TrainConfig.from_text(json.dumps(record["config"]))
-
-
-def check_alike(records: Sequence[dict[str, Any]]) -> None:
+def check_alike(records: Sequence[Record]) -> None:
     """Raises a `ValueError` unless the runs differ in their seeds, and only there."""
     configs = list(map(config_of, records))
     if len({dataclasses.replace(config, seed=0) for config in configs}) > 1:
@@ -165,40 +123,43 @@ def check_alike(records: Sequence[dict[str, Any]]) -> None:
         raise ValueError(f"workdir: got seed {twice[0]} twice, want each once")
 
 
-def seeds_of(records: Sequence[dict[str, Any]]) -> list[int]:
+def seeds_of(records: Sequence[Record]) -> list[int]:
     """Of all their machines."""
     return [machine["seed"] for record in records for machine in record["machines"]]
 
 
-def joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One record of those of runs alike."""
+def joined(records: Sequence[Record]) -> Record:
+    """One record of those of runs alike, its machines by their seeds."""
+    records = sorted(records, key=lambda record: record["config"]["seed"])
+    order = np.argsort(seeds_of(records))
+    machines = [one for record in records for one in record["machines"]]
     trials = []
     for of_all in zip(*(record["trials"] for record in records), strict=True):
-        each = {
-            name: [value for trial in of_all for value in trial[name]] for name in _EACH
-        }
-        trials.append({**setting(of_all[0]), **each})
+        trials.append(setting(of_all[0]))
+        for name in EACH:
+            values = [value for trial in of_all for value in trial[name]]
+            trials[-1][name] = [values[i] for i in order]
     return {
         **records[0],
         "command": command_for_all(records),
         "seconds": sum(record["seconds"] for record in records),
-        "machines": [one for record in records for one in record["machines"]],
+        "machines": [machines[i] for i in order],
         "trials": trials,
     }
 
 
-def command_for_all(records: Sequence[dict[str, Any]]) -> str:
+def command_for_all(records: Sequence[Record]) -> str:
     """What to type for the runs of these records, which differ in their seeds."""
     if len(records) == 1:
         return records[0]["command"]
     config = config_of(records[0])
     each = command(config).replace(f"--seed={config.seed}", "--seed=$seed")
     workdir = f"runs/{default_name(records[0])}_$seed"
-    listed = " ".join(map(str, seeds_of(records)[:: config.num_seeds]))
+    listed = " ".join(map(str, sorted(seeds_of(records))[:: config.num_seeds]))
     return f"for seed in {listed}; do {each} --workdir={workdir}; done"
 
 
-def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
+def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> Record:
     """A record, without trials, of a complete run."""
     config = run.config
     return {
@@ -213,7 +174,7 @@ def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def of_pretrained(name: str) -> dict[str, Any]:
+def of_pretrained(name: str) -> Record:
     """The same of a machine that ships."""
     _, config, made = load_run(name)
     solved_at = made["evaluation"][0]["solved_at"]
@@ -237,16 +198,7 @@ def of_pretrained(name: str) -> dict[str, Any]:
     }
 
 
-def learner(config: TrainConfig) -> str:
-    """What learned, in a few words."""
-    if config.model == "lstm":
-        return f"LSTM, {config.controller_layers} × {config.controller_units}"
-    name = {"lstm": "LSTM", "gru": "GRU", "feed_forward": "feed-forward"}
-    code = "" if config.repeat_code == "scalar" else f", {config.repeat_code}"
-    return f"NTM, {name[config.controller]}{code}"
-
-
-def default_name(record: dict[str, Any]) -> str:
+def default_name(record: Record) -> str:
     """Of a file."""
     words = re.findall(r"\w+", f"{record['task']} {record['learner'].lower()}")
     return "_".join(words)
@@ -312,7 +264,7 @@ def highest(size: int | Sequence[int]) -> int:
 
 def setting(trial: dict[str, Any]) -> dict[str, Any]:
     """Of what was tried, without what came of it."""
-    return {name: value for name, value in trial.items() if name not in _EACH}
+    return {name: value for name, value in trial.items() if name not in EACH}
 
 
 def tried(params: PyTree, config: TrainConfig, trial: dict[str, Any]) -> dict[str, Any]:

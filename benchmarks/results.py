@@ -20,22 +20,27 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
-from benchmarks.record import FOLDER, config_of, read
 from train import cli
 from train.figures import compared_curves, error_axes, leave_room
-from train.figures.curves import Curve
+from train.figures.style import STYLE, colour
 from train.outcome import readable
 from train.presets import preset
+from train.records import (
+    Record,
+    config_of,
+    load,
+    of_task,
+    shows_learning,
+    validations,
+)
 from train.run import write_whole
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "RESULTS.md")
-Record = dict[str, Any]
 # Of a trial, for each difficulty.
 Size = tuple[int | tuple[int, int], ...]
 _BLOCK = re.compile(r"(<!-- (?P<task>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_STYLE: dict[Any, Any] = {"font.size": 9, "figure.dpi": 150}
 # What README says of each task: what to do, and how hard it is in training.
 _TASKS = {
     "copy": ("give back a sequence of vectors", "1 to 20 vectors"),
@@ -91,22 +96,6 @@ def drawn(records: Sequence[Record]) -> dict[str, Figure]:
             draw = accuracy_by_length if is_of_strings(task) else generalization
             figures[f"beyond_{task}.png"] = draw(task, own)
     return figures
-
-
-def load() -> list[Record]:
-    """All records, by the names of their files."""
-    return [read(path) for path in sorted(FOLDER.glob("*.json"))]
-
-
-def of_task(records: Iterable[Record], task: str) -> list[Record]:
-    """Those of a task: machines with a memory first."""
-    own = [record for record in records if record["task"] == task]
-    kinds = ("NTM, LSTM", "NTM")
-    return sorted(
-        own,
-        key=lambda record: [record["learner"].startswith(kind) for kind in kinds],
-        reverse=True,
-    )
 
 
 def rendered(page: str, records: Sequence[Record]) -> str:
@@ -216,11 +205,6 @@ def seeds(record: Record) -> str:
     """How many, in words."""
     number = len(record["machines"])
     return f"{number} seed{'s' * (number > 1)}"
-
-
-def shows_learning(record: Record) -> bool:
-    """Whether it is of a run; of a machine that ships nothing is kept but itself."""
-    return any(machine["validated_after"] for machine in record["machines"])
 
 
 def beyond(
@@ -337,18 +321,7 @@ def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     )
 
 
-def validations(record: Record) -> list[Curve]:
-    """Of each seed: sequences seen, in thousands, and the error then."""
-    return [
-        (
-            np.asarray(machine["validated_after"]) / 1000,
-            np.asarray(machine["errors"]),
-        )
-        for machine in record["machines"]
-    ]
-
-
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def generalization(task: str, records: Sequence[Record]) -> Figure:
     """Errors of every machine at every trial."""
     figure, axes = error_axes((7, 4))
@@ -359,10 +332,10 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
         tried_at = [size for size in sizes if size in of_one]
         places = [sizes.index(size) + shift for size in tried_at]
         medians = [statistics.median_high(of_one[size]) for size in tried_at]
-        axes.plot(places, medians, "o-", color=f"C{i}", label=record["learner"])
+        axes.plot(places, medians, "o-", color=colour(i), label=record["learner"])
         for place, size in zip(places, tried_at):
             errors = of_one[size]
-            axes.plot([place] * len(errors), errors, "_", color=f"C{i}")
+            axes.plot([place] * len(errors), errors, "_", color=colour(i))
     axes.set_xticks(range(len(sizes)), list(map(in_words, sizes)))
     axes.set_xlabel(" × ".join(tasks.get(task).difficulty))
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
@@ -376,7 +349,7 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
     return figure
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def accuracy_by_length(task: str, records: Sequence[Record]) -> Figure:
     """Accuracy of every machine in each range of lengths: seeds thin, medians thick."""
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -389,10 +362,10 @@ def accuracy_by_length(task: str, records: Sequence[Record]) -> Figure:
         }
         centres = np.mean([*ranges], axis=1)
         accuracy = 1 - np.asarray([*ranges.values()])
-        axes.plot(centres, accuracy, ".-", alpha=0.4, lw=0.6, color=f"C{i}")
+        axes.plot(centres, accuracy, ".-", alpha=0.4, lw=0.6, color=colour(i))
         label = f"{record['learner']} ({seeds(record)})"
         middle = np.median(accuracy, axis=1)
-        axes.plot(centres, middle, "o-", lw=2, color=f"C{i}", label=label)
+        axes.plot(centres, middle, "o-", lw=2, color=colour(i), label=label)
     longest = np.max(tasks.get(task).difficulty["length"])
     axes.axvline(longest, color="gray", ls=":", label="longest in training")
     axes.axhline(0.5, color="gray", ls="--", label="guessing")

@@ -64,11 +64,34 @@ def from_pytorch_ntm(
       dtype: of the parameters, and so of all that is computed with them.
 
     Returns:
-      The config, and parameters for `ntm_jax.step`, `unroll` and the cells.
+      The config, and parameters for `ntm_jax.step`, `unroll` and the cells. Of these,
+      `params["initial"]` is the state before the first step: `memory` `[N, M]`, `reads`
+      `[R, M]` and `carry`, that of `ntm_jax.lstm`: c and h `[H]`, of each layer.
 
     Raises:
       TypeError, ValueError: for an entry that is unknown, missing, of another shape,
         not of floats or not finite, by its name, and for a list of other heads.
+
+    >>> def linear(name, inputs, outputs):
+    ...     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+    >>> slots, width, units, lstm = 8, 2, 5, "ntm.controller.lstm"
+    >>> shapes = {
+    ...     "ntm.memory.mem_bias": (slots, width),
+    ...     "ntm.read0_bias": (1, width),
+    ...     f"{lstm}_h_bias": (1, 1, units),
+    ...     f"{lstm}_c_bias": (1, 1, units),
+    ...     f"{lstm}.weight_ih_l0": (4 * units, 4 + width),
+    ...     f"{lstm}.weight_hh_l0": (4 * units, units),
+    ...     f"{lstm}.bias_ih_l0": (4 * units,),
+    ...     f"{lstm}.bias_hh_l0": (4 * units,),
+    ...     **linear("ntm.heads.0.fc_read", units, width + 6),
+    ...     **linear("ntm.heads.1.fc_write", units, 3 * width + 6),
+    ...     **linear("ntm.fc", units + width, 3),
+    ... }
+    >>> state_dict = {name: np.zeros(shape) for name, shape in shapes.items()}
+    >>> config, params = from_pytorch_ntm(state_dict)
+    >>> config.num_slots, config.order, params["initial"]["reads"].shape
+    (8, 'read_first', (1, 2))
     """
     memory = "ntm.memory.mem_bias"
     arrays = pytorch.with_one_name(
@@ -152,7 +175,10 @@ def from_clemkoa(
       dtype: of the parameters, and so of all that is computed with them.
 
     Returns:
-      The config, and parameters for `ntm_jax.step`, `unroll` and the cells.
+      The config, and parameters for `ntm_jax.step`, `unroll` and the cells. Of these,
+      `params["initial"]` is the state before the first step: `memory` `[N, M]`, `reads`
+      `[1, M]`, `read_focus` and `write_focus` `[1, N]`, to go through a softmax, and
+      `carry`, that of `ntm_jax.lstm`: c and h `[H]`.
 
     Raises:
       TypeError, ValueError: for an entry that is unknown, missing, of another shape,

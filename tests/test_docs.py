@@ -154,6 +154,8 @@ def test_the_site_documents_every_public_name(site):
         *(f"ntm_jax.{name}" for name in ntm_jax.__all__),
         *(f"tasks.{name}" for name in tasks.__all__),
         *(f"{module.__name__}.NTMCell" for module in (ntm_jax.linen, ntm_jax.nnx)),
+        "ntm_jax.interop.from_pytorch_ntm",
+        "ntm_jax.interop.from_clemkoa",
     ]
     assert set(wanted) <= found, sorted(set(wanted) - found)
 

@@ -11,8 +11,7 @@ import pytest
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
-from benchmarks import results
-from train import cli, main, pretrained
+from train import cli, main, pretrained, records
 from train.config import TrainConfig
 from train.model import LSTM
 from train.presets import PRESETS, command, preset
@@ -197,13 +196,13 @@ def test_what_the_paper_does_not_have_is_refused(task):
     assert (alone.controller_layers, alone.controller_units) == (1, 256)
 
 
-@pytest.mark.parametrize("own", results.load(), ids=lambda own: own["command"][-50:])
+@pytest.mark.parametrize("own", records.load(), ids=lambda own: own["command"][-50:])
 def test_a_recorded_command_asks_for_its_config(own):
     line = own["command"]
     if line.startswith("for seed in"):
         seed = str(own["config"]["seed"])
         line = line.split("do ")[1].split("; done")[0].replace("$seed", seed)
-    assert dataclasses.asdict(asked_for(line)) == own["config"]
+    assert asked_for(line) == records.config_of(own)
 
 
 @pytest.mark.parametrize("name", pretrained.names())

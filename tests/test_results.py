@@ -11,8 +11,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
 from benchmarks import record, results
-from train import evaluate, main, pretrained
-from train.config import TrainConfig
+from train import evaluate, main, pretrained, records
 from train.presets import preset
 
 RECORD = {
@@ -52,7 +51,7 @@ def test_the_page_is_what_the_records_say():
     """The command was run after the last record was made."""
     for path in results.PAGES:
         page = path.read_text()
-        assert results.rendered(page, results.load()) == page
+        assert results.rendered(page, records.load()) == page
 
 
 def test_every_task_has_a_block_on_the_page():
@@ -83,8 +82,8 @@ def test_what_ships_is_recorded(name):
     size = tuple(config.make_task().trials()[0].values())
     found = [
         results.trials(config.task, own)[size][seeds.index(made["seed"])]
-        for own in results.load()
-        if TrainConfig(**own["config"]).for_any_seed() == config.for_any_seed()
+        for own in records.load()
+        if records.config_of(own).for_any_seed() == config.for_any_seed()
         and made["seed"] in (seeds := [one["seed"] for one in own["machines"]])
     ]
     assert any(
@@ -105,16 +104,16 @@ def test_a_section_says_how_many_how_soon_and_how_far():
         assert lines[at + 1].startswith(f"| 120 | {cost}")
 
 
-@pytest.mark.parametrize("own", results.load(), ids=lambda own: own["learner"])
+@pytest.mark.parametrize("own", records.load(), ids=lambda own: own["learner"])
 def test_what_was_tried_can_be_tried_again(own):
-    config = TrainConfig(**own["config"])
+    config = records.config_of(own)
     due = record.trials_up_to(10_000, config)
     assert own["trials"]
     assert list(map(record.setting, own["trials"])) == due[: len(own["trials"])]
     seeds = [machine["seed"] for machine in own["machines"]]
     assert len(set(seeds)) == len(seeds)
     for trial in own["trials"]:
-        assert {len(trial[name]) for name in record._EACH} == {len(seeds)}
+        assert {len(trial[name]) for name in records.EACH} == {len(seeds)}
 
 
 @pytest.fixture
@@ -210,8 +209,8 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         record.main([f"--workdir={runs[0]}", "--name=one"])
     assert "name: got 'one', want another or --overwrite" in capsys.readouterr().err
-    assert record.main([f"--workdir={runs[0]}", "--name=one", "--overwrite"]) == 0
-    assert record.main([f"--workdir={runs[1]}", "--name=one", "--add"]) == 0
+    assert record.main([f"--workdir={runs[1]}", "--name=one", "--overwrite"]) == 0
+    assert record.main([f"--workdir={runs[0]}", "--name=one", "--add"]) == 0
     assert json.loads((tmp_path / "records" / "one.json").read_text()) == both
     other = copy.deepcopy(both)
     other["machines"].pop()
@@ -307,11 +306,11 @@ def test_trials_of_ranges_are_tried(tmp_path, monkeypatch, capsys):
     )
     assert record.main([f"--workdir={workdir}", "--hardest=5"]) == 0
     (path,) = (tmp_path / "records").iterdir()
-    (tried,) = record.read(path)["trials"]
+    (tried,) = records.read(path)["trials"]
     assert record.setting(tried) == trial
     assert 0 < tried["errors"][0] <= 1
     assert "| 2 to 5 |" in results.rendered(
-        "<!-- reverse_string -->\n<!-- end -->\n", [record.read(path)]
+        "<!-- reverse_string -->\n<!-- end -->\n", [records.read(path)]
     )
 
 

@@ -26,7 +26,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 import ntm_jax
 import tasks
 from ntm_jax import NTMConfig
-from train import cli, evaluate, main, measure
+from train import cli, evaluate, main, measure, recording
 from train.checkpoint import Checkpoints
 from train.config import TrainConfig
 from train.curriculum import curriculum
@@ -90,6 +90,19 @@ def test_a_run_leaves_all_that_it_promises(finished):
     }
     assert list((finished / "tensorboard" / "seed_0").glob("events.out.tfevents.*"))
     assert Checkpoints(finished / "checkpoints").latest_step() == 60
+
+
+def test_answers_need_no_trace_of_a_large_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "_MOST_GIGABYTES", 1e-4)
+    workdir = tmp_path / "large"
+    short = dataclasses.replace(TINY, steps=4, validate_every=4, num_slots=512)
+    assert main.main([f"--workdir={workdir}", *flags(short)]) == 0
+    assert len(RunFolder.open(workdir).answers()) == 2
+    figures = {path.name for path in (workdir / "figures").iterdir()}
+    assert figures == {"learning_curve.png", "answer_20.png", "answer_120.png"}
+    shown = {name for _, _, name in events_of(workdir / "tensorboard" / "seed_0")}
+    assert "machine/focus" not in shown
+    assert "figures/answer_20" in shown
 
 
 def events_of(folder: Path) -> list[tuple[int, str, str]]:

@@ -161,8 +161,11 @@ def test_a_recording_is_of_the_sequence_that_is_evaluated():
     first = record(params, config, {"length": 4})
     again = record(params, config, {"length": 4}, num_slots=32)
     other = record(params, config, {"length": 4}, index=1)
+    untraced = record(params, config, {"length": 4}, traced=False)
     np.testing.assert_array_equal(first.inputs, again.inputs)
     assert (first.inputs != other.inputs).any()
+    assert untraced.trace is None
+    np.testing.assert_allclose(untraced.outputs, first.outputs, atol=1e-6)
     assert first.trace is not None
     assert again.trace is not None
     assert again.trace.states.memory.shape == (9, 32, 20)

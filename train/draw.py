@@ -13,7 +13,7 @@ from train import figures
 from train.config import TrainConfig
 from train.figures.style import STYLE
 from train.phases import phases
-from train.recording import Recording, first_sequence, record
+from train.recording import Recording, first_sequence, record, trace_fits
 
 PyTree = Any
 
@@ -28,11 +28,13 @@ def draw_run(
     """The figures that every run ends with, as PNG files in `folder`.
 
     Of the machine with these `params`, a sequence of each difficulty is drawn: the
-    first of those evaluated at the end. The learning curve is of all seeds.
+    first of those evaluated at the end; without its trace where that is too large. The
+    learning curve is of all seeds.
     """
     drawn = {"learning_curve": figures.learning_curve(metrics, config)}
     for difficulty in difficulties:
-        recording = record(params, config, difficulty)
+        traced = trace_fits(params, config, difficulty)
+        recording = record(params, config, difficulty, traced=traced)
         drawn |= named(answer_and_focus(recording), recording)
     save(drawn, folder, ("png",))
 

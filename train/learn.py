@@ -226,7 +226,8 @@ def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> 
 def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
     """Of the first machine, to the sequence that is drawn at the end, for a film."""
     hardest = run.config.make_task().trials()[0]
-    recording = record(member(states.params, 0), run.config, hardest)
+    machine = member(states.params, 0)
+    recording = record(machine, run.config, hardest, traced=False)
     run.keep_answer(step, recording.outputs)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -37,7 +38,7 @@ class Recording:
       wrong: wrong bits of the answer.
       error: of the answer, as the task counts it.
       phases: of the sequence.
-      trace: of the machine; None for an LSTM alone.
+      trace: of the machine; None for an LSTM alone, or if it was not asked for.
       optimum: `[T, O]`, the best possible predictions; None where the task has none.
     """
 
@@ -77,6 +78,7 @@ def record(
     num_slots: int | None = None,
     seed: int = 0,
     index: int = 0,
+    traced: bool = True,
 ) -> Recording:
     """What a machine does with one of the sequences that it is evaluated on.
 
@@ -87,21 +89,23 @@ def record(
       num_slots: of the memory, instead of the config's.
       seed: of the evaluation.
       index: of the sequence in it.
+      traced: keep the trace, with the memory after every step.
 
     Raises:
-      TypeError, ValueError: for sizes that the task or the machine cannot have.
+      TypeError, ValueError: for sizes that the task or the machine cannot have, or
+        that a trace cannot.
     """
     task = config.make_task()
     task.ranges(**difficulty)  # checks the sizes before anything is compiled
     check_count("index", index, 0)
-    make = functools.partial(
-        _made,
-        config=config.for_any_seed(),
-        difficulty=tuple(difficulty.items()),
-        num_slots=num_slots,
-    )
+    make = _maker(config, difficulty, num_slots, traced)
     arguments = params, evaluation_key(seed), jnp.uint32(index)
-    check_size(jax.eval_shape(make, *arguments))
+    if (size := _gigabytes(make, *arguments)) > _MOST_GIGABYTES:
+        raise ValueError(
+            f"num_slots: a recording of all of the memory at every step would take "
+            f"{size:.0f} GB, want at most {_MOST_GIGABYTES}; ask for fewer slots or a "
+            "shorter sequence"
+        )
     batch, logits, trace, optimum, wrong, error = jax.device_get(make(*arguments))
     return Recording(
         config=config,
@@ -119,19 +123,37 @@ def record(
     )
 
 
-def check_size(shapes: PyTree) -> None:
-    """Raises a `ValueError` for a recording that is too large to be kept."""
-    leaves = jax.tree.leaves(shapes)
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / 1e9
-    if size > _MOST_GIGABYTES:
-        raise ValueError(
-            f"num_slots: a recording of all of the memory at every step would take "
-            f"{size:.0f} GB, want at most {_MOST_GIGABYTES}; ask for fewer slots or a "
-            "shorter sequence"
-        )
+def trace_fits(params: PyTree, config: TrainConfig, difficulty: dict[str, int]) -> bool:
+    """Whether the trace of a sequence is small enough to be kept."""
+    make = _maker(config, difficulty, num_slots=None, traced=True)
+    return _gigabytes(make, params, evaluation_key(0), 0) <= _MOST_GIGABYTES
 
 
-@functools.partial(jax.jit, static_argnames=("config", "difficulty", "num_slots"))
+def _gigabytes(make: Callable[..., PyTree], *arguments: Any) -> float:
+    """Of what would be made."""
+    leaves = jax.tree.leaves(jax.eval_shape(make, *arguments))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / 1e9
+
+
+def _maker(
+    config: TrainConfig,
+    difficulty: dict[str, int],
+    num_slots: int | None,
+    traced: bool,
+) -> Callable[..., PyTree]:
+    """From parameters, key and index to what a recording holds."""
+    return functools.partial(
+        _made,
+        config=config.for_any_seed(),
+        difficulty=tuple(difficulty.items()),
+        num_slots=num_slots,
+        traced=traced,
+    )
+
+
+@functools.partial(
+    jax.jit, static_argnames=("config", "difficulty", "num_slots", "traced")
+)
 def _made(
     params: PyTree,
     key: Array,
@@ -140,13 +162,14 @@ def _made(
     config: TrainConfig,
     difficulty: tuple[tuple[str, int], ...],
     num_slots: int | None,
+    traced: bool,
 ) -> tuple[tasks.Batch, Array, Trace | None, Array | None, Array, Array]:
     """A batch of one sequence, logits, trace, best predictions, wrong bits, error."""
     task, model = config.make_task(), config.make_model()
     own_key = jax.random.fold_in(key, index)
     batch = sample_each(task, own_key[None], **dict(difficulty))
     trace = None
-    if isinstance(model, NTM):
+    if traced and isinstance(model, NTM):
         state = ntm_jax.initial_state(params, model.config, num_slots=num_slots)
         trace = ntm_jax.trace(
             params, batch.inputs[:, 0], config=model.config, state=state

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from train import figures
 from train.loop import TrainState
 from train.population import member
-from train.recording import record
+from train.recording import record, trace_fits
 from train.run import RunFolder
 
 
@@ -37,11 +37,14 @@ def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
 def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
     """Where the first seed's heads look while it answers, and how they are set.
 
-    The sequence is the same at every step; an LSTM alone has no heads to show.
+    The sequence is the same at every step. Nothing is shown of an LSTM alone, which has
+    no heads, nor of a memory that is too large to be kept after every step.
     """
-    config = run.config
+    config, machine = run.config, member(states.params, 0)
     difficulty = config.make_task().trials()[0]
-    recording = record(member(states.params, 0), config, difficulty)
+    if not trace_fits(machine, config, difficulty):
+        return
+    recording = record(machine, config, difficulty)
     trace = recording.trace
     if trace is None:
         return

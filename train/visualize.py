@@ -15,8 +15,6 @@ import jax
 from matplotlib.figure import Figure
 
 import tasks
-from benchmarks.record import learner
-from benchmarks.results import load, of_task, shows_learning, validations
 from train import cli, draw, figures
 from train.config import TrainConfig
 from train.evaluate import Sizes, check_fits, open_machines
@@ -24,6 +22,7 @@ from train.figures.curves import Curve
 from train.page import page
 from train.population import member
 from train.recording import Recording, record
+from train.records import learner, load, of_task, shows_learning, validations
 from train.run import RunFolder, write_whole
 
 PyTree = Any

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from train.config import TrainConfig
-from train.figures.style import STYLE
+from train.figures.style import STYLE, colour
 
 # The sequences seen, in thousands, and the error there.
 Curve = tuple[np.ndarray, np.ndarray]
@@ -22,14 +22,14 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
     Of several seeds, each is a thin line and their median a thick one.
     """
     figure, axes = error_axes((6, 3.5))
-    for colour, (kind, field, label) in enumerate(
+    for i, (kind, field, label) in enumerate(
         (
             ("train", "loss_bits", "loss, training"),
             ("train", "wrong_bits", "wrong bits, training"),
             ("validation", "error", f"{config.make_task().error_name}, validation"),
         )
     ):
-        look: dict[str, Any] = {"color": f"C{colour}"}
+        look: dict[str, Any] = {"color": colour(i)}
         if kind == "validation":
             look |= {"marker": "o", "markersize": 3}
         curves = curves_of(metrics, config, kind, field)
@@ -63,9 +63,9 @@ def compared_curves(
     figure, axes = error_axes((7, 4))
     for i, (learner, curves) in enumerate(learners):
         for sequences, errors in curves:
-            axes.plot(sequences, errors, alpha=0.3, lw=0.6, color=f"C{i}")
+            axes.plot(sequences, errors, alpha=0.3, lw=0.6, color=colour(i))
         label = f"{learner} ({len(curves)} seed{'s' * (len(curves) > 1)})"
-        axes.plot(*median_curve(curves), lw=2, color=f"C{i}", label=label)
+        axes.plot(*median_curve(curves), lw=2, color=colour(i), label=label)
     axes.set_xlabel("sequences seen (thousands)")
     axes.set_ylabel(f"{error_name} per sequence")
     axes.set_title(title)

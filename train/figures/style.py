@@ -10,18 +10,20 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
 from train.phases import Phase
 
+# Colours that all can tell apart (Okabe and Ito 2008).
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
+    "axes.prop_cycle": cycler(color=COLOURS),
     "figure.dpi": 150,
     "svg.hashsalt": "ntm_jax",  # the same file for the same picture
 }
-# Colours that all can tell apart (Okabe and Ito 2008).
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _PHASES = {"input": COLOURS[4], "delimiter": COLOURS[1], "answer": COLOURS[2]}
 _NOT_DUE = "#cfe0f0"
 _INCHES = 8.0
@@ -72,6 +74,11 @@ def scale_of_inputs(inputs: np.ndarray) -> Scale:
     if inputs.min() < 0 or inputs.max() > 1:
         return signed("input", inputs)
     return BITS
+
+
+def colour(i: int) -> str:
+    """Of the i-th of several things; after the last colour the first comes again."""
+    return COLOURS[i % len(COLOURS)]
 
 
 @mpl.rc_context(STYLE)
