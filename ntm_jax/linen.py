@@ -19,7 +19,7 @@ better choice, also in a Linen module (`self.param("memory", ntm_jax.init, confi
 xs.shape[-1])` are parameters for it). With `seq_lengths` and `return_carry=True`,
 `nn.RNN` keeps the state after every step. At 1,000 steps of 16 sequences on 128 slots
 of 20 that is 186 MiB forwards and 1,465 with the gradient, where `unroll` takes 15 and
-292; of `nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655.
+153; of `nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655.
 """
 
 import functools
