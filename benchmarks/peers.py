@@ -129,7 +129,13 @@ def peer(
                 raise ValueError(
                     f"pytorch_ntm: got {checkout}, whose code failed: {errors.read()}"
                 )
-            return json.loads(line)
+            try:
+                return json.loads(line)
+            except ValueError:
+                raise ValueError(
+                    f"python: got {python}, which says {line.strip()!r}, want one with "
+                    f"{_PACKAGES}"
+                ) from None
 
         def ask(batch_size: int) -> dict[str, float]:
             with contextlib.suppress(BrokenPipeError):  # it ended: `answer` says why

@@ -245,8 +245,14 @@ def _group_size(memory: Array) -> int:
         return size
     # As many as a core's cache has room for, but enough for products of matrices.
     most = max(_FEWEST_AT_ONCE, _CACHED_NUMBERS // math.prod(memory.shape[-2:]))
-    fitting = max(n for n in range(1, most + 1) if size % n == 0) if size else 0
-    return fitting if fitting >= _FEWEST_AT_ONCE else size
+    # A batch may be spread over all devices: each is to have its part of every group.
+    devices = jax.local_device_count()
+    fitting = [
+        n
+        for n in range(_FEWEST_AT_ONCE, min(most, size) + 1)
+        if size % n == 0 and n % devices == 0
+    ]
+    return max(fitting, default=size)
 
 
 def _in_groups(run, group_size, start, *sequences):
@@ -256,7 +262,7 @@ def _in_groups(run, group_size, start, *sequences):
         return run(start, *sequences)
 
     # Every group has some sequences of each part of the batch, so that a batch that is
-    # spread over devices stays where it is, where as many divide the group.
+    # spread over devices stays where it is.
     def deal(leaf, axis):
         shape = leaf.shape
         groups = (group_size, size // group_size)
@@ -300,7 +306,7 @@ def _run(
         return state, _put(t, results, (hidden, state.rest.reads))
 
     x, keep, _ = _at(0, sequence.inputs())
-    hidden = jax.eval_shape(step, start, x, keep)[1]
+    _, hidden, _ = step(start, x, keep)  # for its shape
     results = _zeros(len(sequence.xs), (hidden, start.rest.reads))
     state, results = lax.fori_loop(0, sequence.end(), advance, (start, results))
     return state, *results
@@ -328,7 +334,7 @@ def _run_forward(config, save_every, weights, start, fresh, sequence):
         return state, memories, rests, results
 
     x, keep, _ = _at(0, sequence.inputs())
-    _, hidden, made = jax.eval_shape(step, start, x, keep)
+    _, hidden, made = step(start, x, keep)  # for their shapes
     memories = _zeros(_Chunks(save_every, length).number, start.memory)
     # Not zeros, which a cell may not bear where no step is made.
     rests = jax.tree.map(
@@ -412,9 +418,9 @@ def _run_backward(config, save_every, residuals, cotangents):
         )
         return d_state, d_fresh, memories, results
 
-    memories = _zeros(save_every, d_end.memory)
+    memories = _zeros(save_every, saved.memories[0])
     d_fresh = jax.tree.map(jnp.zeros_like, fresh)
-    result = jax.eval_shape(lambda: step_back(0, memories[0], d_end, d_fresh)[2])
+    _, _, result = step_back(0, memories[0], d_end, d_fresh)  # for its shape
     so_far = d_end, d_fresh, memories, _zeros(len(sequence.xs), result)
     d_start, d_fresh, _, (d_emitted, d_controller) = lax.fori_loop(
         0, chunks.number, retreat_chunk, so_far
@@ -473,8 +479,10 @@ def _put(i, tree, row):
 
 
 def _zeros(length, row):
-    """Room for so many rows."""
-    return jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), row)
+    """Room for so many rows, on the devices that have this one: `shard_map` asks."""
+    return jax.tree.map(
+        lambda leaf: jnp.zeros_like(jnp.broadcast_to(leaf, (length, *leaf.shape))), row
+    )
 
 
 def _steps_to_make(mask: Array) -> Array:
@@ -821,8 +829,10 @@ def _dense(params, inputs):
 
 def _dense_gradient(inputs, d_outputs):
     """Of a dense layer's parameters, over all steps and sequences."""
-    inputs, d_outputs = _merge_time(inputs), _merge_time(d_outputs)
-    return {"kernel": inputs.T @ d_outputs, "bias": jnp.sum(d_outputs, axis=0)}
+    return {
+        "kernel": jnp.einsum("tbi,tbo->io", inputs, d_outputs),
+        "bias": jnp.sum(d_outputs, axis=(0, 1)),
+    }
 
 
 def _merge_time(array):

@@ -28,6 +28,8 @@ def as_arrays(state_dict: Any, dtype: Any) -> Arrays:
         )
     arrays = {}
     for name, value in state_dict.items():
+        if not isinstance(name, str):
+            raise TypeError(f"state_dict: got the name {name!r}, want a string")
         try:
             array = np.asarray(value)
         except (RuntimeError, TypeError, ValueError) as error:

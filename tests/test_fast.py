@@ -23,7 +23,8 @@ class OnTheSphere(nn.RNNCellBase):
     @nn.compact
     def __call__(self, carry, inputs):
         unit = carry / jnp.sqrt(jnp.sum(carry**2, axis=-1, keepdims=True))
-        carry = unit + nn.Dense(self.features, param_dtype=inputs.dtype)(inputs)
+        both = jnp.concatenate([unit, inputs], axis=-1)
+        carry = unit + nn.Dense(self.features, param_dtype=inputs.dtype)(both)
         return carry, carry
 
     def initialize_carry(self, rng, input_shape):
@@ -174,6 +175,7 @@ def test_any_machine_on_any_sequences(sequences, in_groups):
     state = random_state(params, config, batch_shape=mask.shape[1:])
     with pytest.MonkeyPatch.context() as patch:
         if in_groups:
+            patch.setattr(jax, "local_device_count", lambda: 2)
             patch.setattr(fast, "_FEWEST_AT_ONCE", 2)
             patch.setattr(fast, "_CACHED_NUMBERS", 1)
         result, expected = (

@@ -12,6 +12,7 @@ import importlib
 import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,18 @@ _SOURCES: dict[str, Callable[..., tuple[NTMConfig, dict[str, Any]]]] = {
     "pytorch_ntm": interop.from_pytorch_ntm,
     "clemkoa": interop.from_clemkoa,
 }
+
+
+# What readers raise for files that are damaged, or hold what NumPy has no name for.
+_UNREADABLE = (
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    safetensors.SafetensorError,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
         out = flags.out.expanduser()
         if out.suffix != ".safetensors":
             raise ValueError(f"out: got {out}, want a .safetensors file")
+        if out.is_dir() or (out.parent.exists() and not out.parent.is_dir()):
+            raise ValueError(f"out: got {out}, want a file in a folder")
         if out.exists() and not flags.overwrite:
             raise ValueError(f"out: got {out}, which is there; want --overwrite too")
         options: dict[str, Any] = {}
@@ -76,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         state_dict = read_state_dict(flags.weights.expanduser())
         machine, params = _SOURCES[flags.source](state_dict, **options)
         config = run_config(machine, params, flags.task)
+        pretrained.check_numbers(pretrained.by_path(params))
         result = evaluate(
             jax.tree.map(lambda leaf: leaf[None], params),
             config,
@@ -102,8 +118,8 @@ def read_state_dict(path: Path) -> dict[str, Any]:
     }
     try:
         state_dict = readers.get(path.suffix, _read_torch)(path)
-    except (EOFError, ValueError, zipfile.BadZipFile, safetensors.SafetensorError) as e:
-        raise ValueError(f"weights: got {path}: {e}") from None
+    except _UNREADABLE as error:
+        raise ValueError(f"weights: got {path}: {error}") from None
     if not isinstance(state_dict, Mapping):
         raise ValueError(
             f"weights: got {path}, which holds a {type(state_dict).__name__}, want a "
@@ -113,8 +129,8 @@ def read_state_dict(path: Path) -> dict[str, Any]:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    with path.open("rb") as file:
+        return dict(np.lib.npyio.NpzFile(file, allow_pickle=False))
 
 
 def _read_torch(path: Path) -> Any:

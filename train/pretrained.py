@@ -122,7 +122,10 @@ def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".tmp")
     metadata = {"config": config.to_json(), "made": json.dumps(made)}
-    save_file(by_path(params), unfinished, metadata)
+    try:
+        save_file(by_path(params), unfinished, metadata)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path}: {error}") from None
     unfinished.replace(path)
 
 
