@@ -166,7 +166,7 @@ def draw_of(draw, choices):
 
 
 @pytest.mark.usefixtures("x64", "quick_compilations")
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(sequences(), st.booleans())
 def test_any_machine_on_any_sequences(sequences, in_groups):
     config, mask, reset, save_every = sequences

@@ -54,7 +54,7 @@ def test_each_seed_learns_what_it_learns_alone(sort_updates):
         alone, own, inside = train(init_states(config), config=config, num_steps=4)
         for got, want in ((together, alone), (metrics, own), (health, inside)):
             chex.assert_trees_all_close(
-                member(got, i), member(want, 0), rtol=1e-4, atol=1e-5
+                member(got, i), member(want, 0), rtol=1e-3, atol=1e-4
             )
 
 

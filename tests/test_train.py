@@ -613,11 +613,14 @@ def test_sorted_updates_share_out_what_is_drawn_for_all_of_them():
     assert len(orders) > 5
 
 
-def test_a_config_that_lacks_a_field_is_refused():
+def test_a_config_older_than_a_field_has_its_default_and_needs_a_task():
     fields = json.loads(TINY.to_json())
     assert TrainConfig.from_text(json.dumps(fields)) == TINY
-    fields.pop("momentum")
-    with pytest.raises(ValueError, match="momentum: got none"):
+    del fields["momentum"]
+    older = TrainConfig.from_text(json.dumps(fields))
+    assert older == dataclasses.replace(TINY, momentum=TrainConfig.momentum)
+    del fields["task"]
+    with pytest.raises(ValueError, match="task: got none"):
         TrainConfig.from_text(json.dumps(fields))
 
 
