@@ -222,7 +222,9 @@ def test_memories_kept_decide_how_much_a_gradient_holds():
 
         xs = jnp.zeros((length, 1, random_inputs(1, 1).shape[-1]))
         compiled = jax.jit(jax.grad(loss)).lower(params, xs).compile()
-        return compiled.memory_analysis().temp_size_in_bytes / 1e6
+        analysis = compiled.memory_analysis()
+        assert analysis is not None
+        return analysis.temp_size_in_bytes / 1e6
 
     memory = 4 * config.num_slots * config.slot_size / 1e6
     assert held(400, None) < held(400, 1) - 300 * memory
