@@ -15,6 +15,7 @@ os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 4)
+jax.devices()  # from here on nobody, such as a command under test, can change it
 
 # The same examples at every run; `--hypothesis-profile=thorough` looks for new ones.
 settings.register_profile("same", max_examples=200, deadline=None, derandomize=True)
