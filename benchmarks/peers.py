@@ -33,9 +33,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from rich.table import Table
 
 from benchmarks import pytorch_ntm
+from benchmarks.step import table
 from ntm_jax.checks import check_count
 from train import cli
 from train.config import TrainConfig
@@ -45,6 +45,19 @@ _FILES = ("train.py", "tasks/copytask.py", "ntm/aio.py")
 _PACKAGES = "torch, numpy, attrs and argcomplete"
 # Groups of updates with all lengths among them, in a turn of ours.
 _GROUPS = 5
+_COLUMNS = {
+    "B": "batch_size",
+    "ours, sequences/s": "ours_per_s",
+    "theirs": "theirs_per_s",
+    "ratio": "ratio",
+    "from": "ratio_lowest",
+    "to": "ratio_highest",
+    "ours, sequences/core s": "ours_per_s_cpu",
+    "theirs ": "theirs_per_s_cpu",
+    "ratio ": "ratio_cpu",
+    "from ": "ratio_cpu_lowest",
+    "to ": "ratio_cpu_highest",
+}
 Turn = Callable[[], dict[str, float]]
 
 
@@ -81,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
                 theirs = functools.partial(ask, size)
                 cells.append(compare(size, our_turn(size), theirs, flags.turns))
                 print(json.dumps(cells[-1]), flush=True)
-        cli.make_console().print(table(cells))
+        cli.make_console().print(table(cells, _COLUMNS))
         told = {
             "device": jax.devices()[0].device_kind,
             "devices": jax.local_device_count(),
@@ -204,27 +217,6 @@ def compare(batch_size: int, ours: Turn, theirs: Turn, turns: int) -> dict[str, 
             f"ratio{suffix}_highest": round(max(ratios), 1),
         }
     return cell
-
-
-def table(cells: list[dict[str, Any]]) -> Table:
-    """For a person."""
-    columns = {
-        "B": "batch_size",
-        "ours, sequences/s": "ours_per_s",
-        "theirs": "theirs_per_s",
-        "ratio": "ratio",
-        "from": "ratio_lowest",
-        "to": "ratio_highest",
-        "ours, sequences/core s": "ours_per_s_cpu",
-        "theirs ": "theirs_per_s_cpu",
-        "ratio ": "ratio_cpu",
-        "from ": "ratio_cpu_lowest",
-        "to ": "ratio_cpu_highest",
-    }
-    made = Table(*columns)
-    for cell in cells:
-        made.add_row(*(str(cell[name]) for name in columns.values()))
-    return made
 
 
 if __name__ == "__main__":

@@ -40,6 +40,18 @@ SIZES = (
     (16, 200, 128),
     *((16, 41, slots) for slots in (512, 2048, 8192)),
 )
+_COLUMNS = {
+    "B": "batch_size",
+    "T": "length",
+    "N": "num_slots",
+    "ratio": "ratio_to_lstm",
+    "from": "ratio_lowest",
+    "to": "ratio_highest",
+    "ms": "ntm_ms",
+    "µs / T N": "us_per_step_and_slot",
+    "MiB": "ntm_peak_mib",
+    "compiled in s": "ntm_compile_s",
+}
 _INPUTS, _UNITS, _OUTPUTS = 9, 100, 8
 # A turn repeats what it measures until about that many seconds have passed.
 _TURN = 0.2
@@ -78,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
                 check_count(name, value)
         cells = [measure(*size, turns=flags.turns) for size in sizes]
         console = cli.make_console()
-        console.print(table(cells))
+        console.print(table(cells, _COLUMNS))
         told = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
         print(json.dumps(told | (cells[0] if len(cells) == 1 else {"cells": cells})))
     return 0
@@ -179,20 +191,8 @@ def peak(step: Any) -> int:
     )
 
 
-def table(cells: list[dict[str, Any]]) -> Table:
-    """For a person."""
-    columns = {
-        "B": "batch_size",
-        "T": "length",
-        "N": "num_slots",
-        "ratio": "ratio_to_lstm",
-        "from": "ratio_lowest",
-        "to": "ratio_highest",
-        "ms": "ntm_ms",
-        "µs / T N": "us_per_step_and_slot",
-        "MiB": "ntm_peak_mib",
-        "compiled in s": "ntm_compile_s",
-    }
+def table(cells: list[dict[str, Any]], columns: dict[str, str]) -> Table:
+    """For a person: a row for each cell, of what it has by the names in `columns`."""
     made = Table(*columns)
     for cell in cells:
         made.add_row(*(str(cell[name]) for name in columns.values()))
