@@ -92,6 +92,9 @@ class TrainConfig:
     """What it is clipped to."""
     update_clip: float | None = 1.0
     """Bound on the root mean square of an array's scaled gradient; None for none."""
+    carry_noise: float = 0.0
+    """Standard deviation of the noise in a recurrent controller's state at each step of
+    training: for what is to be counted exactly, and further than in training."""
     steps_per_call: int = 50
     """Updates in one compiled call, after which the run reports."""
     validate_every: int = 100
@@ -159,6 +162,7 @@ class TrainConfig:
                 "momentum",
                 "falling",
                 "initial_strength",
+                "carry_noise",
             ),
         )
         check_count("seed + num_seeds - 1", self.seed + self.num_seeds - 1, 0)
@@ -180,6 +184,14 @@ class TrainConfig:
                     f"{name}: got {getattr(self, name)}, want a multiple of "
                     f"steps_per_call = {self.steps_per_call}"
                 )
+        if self.carry_noise and (
+            self.model != "ntm" or self.controller == "feed_forward"
+        ):
+            what = "model lstm" if self.model != "ntm" else "controller feed_forward"
+            raise ValueError(
+                f"carry_noise: got {self.carry_noise}, want 0 with {what}: there is no "
+                "recurrent controller"
+            )
         self.make_ntm_config()  # checks the machine's own fields
         if self.repeat_code != "scalar" and self.task != "repeat_copy":
             raise ValueError(

@@ -15,6 +15,7 @@ from train.config import TrainConfig
 from train.curriculum import curriculum
 from train.devices import mean_of_parts, mesh_for, own_part, spread
 from train.health import Health
+from train.noise import noisy_batch, noisy_model
 from train.optimizer import clipped_fraction, make_optimizer, none_if_overflowed
 from train.population import for_each_seed
 
@@ -140,7 +141,9 @@ def _update(
 
     Each device of the seed learns from its own part of the batch.
     """
-    batch = own_part(_batch(config, seed, state.step), axis=1)
+    noise_key = jax.random.fold_in(purpose_key(seed, "noise"), state.step)
+    batch = noisy_batch(_batch(config, seed, state.step), config, noise_key)
+    batch = own_part(batch, axis=1)
 
     (loss, logits), gradient = jax.value_and_grad(_loss, has_aux=True)(
         state.params, batch, config
@@ -177,7 +180,7 @@ def _loss(
     """The mean cost of an answer, in bits, and the logits `[T, B, O]`."""
     # A mask costs a pass over the memory at every step: worth it where it saves steps.
     steps = batch.steps if config.sort_updates > 1 else None
-    logits = config.make_model().logits(params, batch.inputs, mask=steps)
+    logits = noisy_model(config).logits(params, batch.inputs, mask=steps)
     return jnp.mean(tasks.loss_bits(logits, batch)), logits
 
 
@@ -264,5 +267,5 @@ def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
 
 def purpose_key(seed: int | Array, purpose: str) -> Array:
     """The key for a purpose: independent streams from one seed."""
-    purposes = ("params", "data", "validation", "evaluation", "order")
+    purposes = ("params", "data", "validation", "evaluation", "order", "noise")
     return jax.random.fold_in(jax.random.key(seed), purposes.index(purpose))
