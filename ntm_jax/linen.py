@@ -66,6 +66,8 @@ class NTMCell(nn.RNNCellBase):
     ) -> machine.NTMState:
         """The state before the first step, for inputs of that shape.
 
+        Nothing of it is drawn, so `rng`, which other cells need, may be anything.
+
         A cell that learns of it has to be bound to its parameters, as in `nn.RNN`.
         Alone it is asked by `cell.init_with_output(key, key, input_shape,
         method="initialize_carry")`, and by `cell.apply` likewise.
