@@ -19,7 +19,9 @@ better choice, also in a Linen module (`self.param("memory", ntm_jax.init, confi
 xs.shape[-1])` are parameters for it). With `seq_lengths` and `return_carry=True`,
 `nn.RNN` keeps the state after every step. At 1,000 steps of 16 sequences on 128 slots
 of 20 that is 186 MiB forwards and 1,465 with the gradient, where `unroll` takes 15 and
-153; of `nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655.
+153; of `nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655. And of a
+sequence of no steps at all, length 0, it returns the state that padding led to, as it
+does with Flax's own cells; `unroll` returns the initial one.
 """
 
 import functools
