@@ -452,6 +452,34 @@ def test_what_is_learned_has_its_shape(field, initial, got):
     assert_refused("unroll", changes, "params", got)
 
 
+class Counting(nn.RNNCellBase):
+    """Carries the number of its step."""
+
+    @nn.compact
+    def __call__(self, carry, inputs):
+        return carry + 1, nn.Dense(4)(inputs)
+
+    @nn.nowrap
+    def initialize_carry(self, rng, input_shape):
+        return jnp.zeros(input_shape[:-1], jnp.int32)
+
+    @property
+    def num_feature_axes(self):
+        return 1
+
+
+def test_a_whole_number_that_the_controller_carries():
+    config = make_config(controller=Counting())
+    params = ntm_jax.init(jax.random.key(0), config, INPUT_SIZE)
+    state = ntm_jax.initial_state(params, config)
+    ended, _ = ntm_jax.unroll(params, zeros(6, INPUT_SIZE), config=config)
+    assert ended.controller == 6
+    with pytest.raises(TypeError, match=r"state.controller: got dtype float32, want"):
+        ntm_jax.step(
+            params, state.replace(controller=zeros()), zeros(INPUT_SIZE), config=config
+        )
+
+
 def test_a_size_that_is_traced():
     def refuse(function, argument):
         jax.eval_shape(
