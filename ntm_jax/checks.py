@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # float16 is not among them: the smallest weights that matter are zero there.
 FLOATS = ("float32", "bfloat16", "float64")
@@ -60,7 +61,7 @@ def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
 
 def check_array(name: str, value: Any, wanted: str = "an array") -> None:
     """Raises a `TypeError` unless `value` is an array (or tracer)."""
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+    if not _is_array(value):
         raise TypeError(f"{name}: got {type(value).__name__}, want {wanted}")
 
 
@@ -73,7 +74,9 @@ def check_float_array(name: str, value: Any) -> None:
 def check_dtype(name: str, dtype: Any) -> None:
     """Raises a `TypeError` unless `dtype` is one of `FLOATS`."""
     try:
-        known = dtype is not None and str(jnp.dtype(dtype)) in FLOATS
+        # Not what has a dtype: NumPy and JAX no longer take it for one.
+        named = isinstance(dtype, str | type | np.dtype)
+        known = named and str(jnp.dtype(dtype)) in FLOATS
     except TypeError:
         known = False
     if not known:
@@ -133,15 +136,20 @@ def check_fields(config: Any, zero_too: Sequence[str] = ()) -> None:
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raises unless `value` is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}: got {value!r}, want one of {', '.join(choices)}")
 
 
 def check_key(name: str, key: Any) -> None:
     """Raises unless `key` is one PRNG key, of `jax.random.key` or `PRNGKey`."""
-    dtype = getattr(key, "dtype", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    legacy = dtype == jnp.uint32 and key.shape == (2,)
+    is_array = _is_array(key)
+    typed = is_array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    legacy = is_array and key.dtype == jnp.uint32 and key.shape == (2,)
     if not (typed and key.shape == ()) and not legacy:
-        got = type(key).__name__ if dtype is None else f"{dtype}{list(key.shape)}"
+        got = f"{key.dtype}{list(key.shape)}" if is_array else type(key).__name__
         raise TypeError(f"{name}: got {got}, want one key of jax.random.key(seed)")
+
+
+def _is_array(value: Any) -> bool:
+    """Whether this is one, or a tracer; their types have a shape and dtype too."""
+    return isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")

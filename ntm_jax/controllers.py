@@ -212,7 +212,7 @@ def fitting_input_size(
     Found by trying the sizes that occur in `params`, as a module does not tell.
     """
     sizes = {size for leaf in jax.tree.leaves(params) for size in leaf.shape}
-    for size in sorted(sizes):
+    for size in sorted(sizes - {0}):
         resized = jax.ShapeDtypeStruct((*inputs.shape[:-1], size), inputs.dtype)
         try:
             jax.eval_shape(

@@ -18,8 +18,12 @@ For long sequences, or such of several lengths, `ntm_jax.unroll` with a mask is 
 better choice, also in a Linen module (`self.param("memory", ntm_jax.init, config,
 xs.shape[-1])` are parameters for it). With `seq_lengths` and `return_carry=True`,
 `nn.RNN` keeps the state after every step. At 1,000 steps of 16 sequences on 128 slots
-of 20 that is 186 MiB forwards and 1,465 with the gradient, where `unroll` takes 15 and
-153; of `nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655.
+of 20 that is 186 MiB forwards and 1,465 with the gradient of outputs and state (998 of
+the outputs alone), where `unroll` takes 15 and 153; of
+`nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655 (187).
+
+For a sequence of no steps at all, length 0, `nn.RNN` returns the state that padding led
+to, as it does with Flax's own cells; `unroll` returns the initial one.
 """
 
 import functools
@@ -65,6 +69,8 @@ class NTMCell(nn.RNNCellBase):
         self, rng: Array, input_shape: tuple[int, ...]
     ) -> machine.NTMState:
         """The state before the first step, for inputs of that shape.
+
+        Nothing of it is drawn, so `rng`, which other cells need, may be anything.
 
         A cell that learns of it has to be bound to its parameters, as in `nn.RNN`.
         Alone it is asked by `cell.init_with_output(key, key, input_shape,

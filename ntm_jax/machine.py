@@ -297,6 +297,8 @@ def _learned_carry(initial: Params, own: PyTree) -> PyTree:
     for leaf, want in zip(leaves, wanted):
         check_array(where, leaf)
         check_shape(where, leaf, want.shape, "...")
+        if jnp.issubdtype(want.dtype, jnp.floating):
+            check_float_array(where, leaf)
     # Copies: who donates the state to a compiled step keeps the parameters.
     return jax.tree.unflatten(jax.tree.structure(own), map(jnp.copy, leaves))
 
@@ -338,7 +340,7 @@ def cell_step(
     """`step` for a cell of Flax: computed in `dtype`, errors by the cell's names."""
     check_cell_call(carry, inputs)
     params, inputs = cast(params, dtype), jnp.asarray(inputs, dtype)
-    return _step(params, carry, inputs, config, "inputs")[:2]
+    return _step(params, carry, inputs, config, "inputs", "carry")[:2]
 
 
 def check_cell_call(carry: NTMState, inputs: Array) -> None:
@@ -349,6 +351,9 @@ def check_cell_call(carry: NTMState, inputs: Array) -> None:
             "initialize_carry"
         )
     check_array("inputs", inputs)
+    # They are cast; but whole numbers, such as tokens, are no vectors.
+    if not jnp.issubdtype(inputs.dtype, jnp.floating):
+        raise TypeError(f"inputs: got dtype {inputs.dtype}, want floats")
     if inputs.ndim < 1:
         raise ValueError("inputs: got shape [], want [..., input_size]")
 
@@ -369,13 +374,18 @@ def cell_batch_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _step(
-    params: Params, state: NTMState, x: Array, config: NTMConfig, x_name: str
+    params: Params,
+    state: NTMState,
+    x: Array,
+    config: NTMConfig,
+    x_name: str,
+    state_name: str = "state",
 ) -> tuple[NTMState, Array, dict[str, Array]]:
-    """`step`, for a caller whose own argument is called `x_name`.
+    """`step`, for a caller whose own arguments are called `x_name` and `state_name`.
 
     Also returns what the `"read"` and `"write"` heads emitted, `[..., heads, P]`.
     """
-    check_fit(x_name, params, state, x, config)
+    check_fit(x_name, params, state, x, config, state_name)
     inputs = _append_reads(x, state.reads)
     try:
         carry, hidden = controllers.apply(
@@ -619,6 +629,7 @@ def check_fit(
     state: NTMState,
     x: Array | jax.ShapeDtypeStruct,
     config: NTMConfig,
+    state_name: str = "state",
 ) -> None:
     """Raises unless params, state and input belong to one machine and one batch."""
     check_config(config)
@@ -627,10 +638,10 @@ def check_fit(
     if x.ndim < 1:
         raise ValueError(f"{x_name}: got shape [], want [..., input_size]")
     if not isinstance(state, NTMState):
-        raise TypeError(f"state: got {type(state).__name__}, want an NTMState")
+        raise TypeError(f"{state_name}: got {type(state).__name__}, want an NTMState")
     r, w, m = config.num_read_heads, config.num_write_heads, config.slot_size
     batch = x.shape[:-1]
-    check_arrays(**{"state.memory": (state.memory, "... N M")})
+    check_arrays(**{f"{state_name}.memory": (state.memory, "... N M")})
     n = state.memory.shape[-2]
     for field, shape, axes in (
         ("memory", (n, m), "N M"),
@@ -639,23 +650,26 @@ def check_fit(
         ("reads", (r, m), "R M"),
     ):
         leaf = getattr(state, field)
-        check_float_array(f"state.{field}", leaf)
-        check_shape(f"state.{field}", leaf, (*batch, *shape), f"... {axes}")
-        _check_same_dtype(f"state.{field}", leaf, params)
+        check_float_array(f"{state_name}.{field}", leaf)
+        check_shape(f"{state_name}.{field}", leaf, (*batch, *shape), f"... {axes}")
+        _check_same_dtype(f"{state_name}.{field}", leaf, params)
     _check_same_dtype(x_name, x, params)
     wanted = jax.eval_shape(
         lambda: controllers.initial_carry(config.controller, 1, batch)
     )
+    carry_name = f"{state_name}.controller"
     if jax.tree.structure(state.controller) != jax.tree.structure(wanted):
         raise ValueError(
-            f"state.controller: got {jax.tree.structure(state.controller)}, want "
+            f"{carry_name}: got {jax.tree.structure(state.controller)}, want "
             f"{jax.tree.structure(wanted)}, the controller's own carry"
         )
     for leaf, want in zip(jax.tree.leaves(state.controller), jax.tree.leaves(wanted)):
-        check_array("state.controller", leaf)
-        check_shape("state.controller", leaf, want.shape, "...")
+        check_array(carry_name, leaf)
+        check_shape(carry_name, leaf, want.shape, "...")
         if jnp.issubdtype(want.dtype, jnp.floating):
-            _check_same_dtype("state.controller", leaf, params)
+            _check_same_dtype(carry_name, leaf, params)
+        elif leaf.dtype != want.dtype:
+            raise TypeError(f"{carry_name}: got dtype {leaf.dtype}, want {want.dtype}")
 
 
 def check_params(params: Params, config: NTMConfig) -> None:
@@ -685,7 +699,8 @@ def check_params(params: Params, config: NTMConfig) -> None:
             _check_same_dtype(where, params[name][entry], params)
     for leaf in jax.tree.leaves(params["controller"]):
         check_array("params['controller']", leaf)
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+        # A module may keep whole numbers, such as a quantized kernel.
+        if not jnp.issubdtype(leaf.dtype, jnp.integer):
             _check_same_dtype("params['controller']", leaf, params)
     shapes = {name: list(params[name]["kernel"].shape) for name in kernels}
     hidden_size = shapes["read_heads"][0]
@@ -713,12 +728,13 @@ def _check_same_dtype(name: str, leaf: Any, params: Params) -> None:
 
 def cast(tree: PyTree, dtype: jax.typing.DTypeLike) -> PyTree:
     """The tree with its floating leaves of that dtype."""
-    return jax.tree.map(
-        lambda leaf: (
-            leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-        ),
-        tree,
-    )
+
+    def cast_leaf(leaf: Any) -> Any:
+        # What is not even an array is for the checks to name.
+        floating = jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.floating)
+        return leaf.astype(dtype) if floating else leaf
+
+    return jax.tree.map(cast_leaf, tree)
 
 
 def _schedule(config: NTMConfig) -> list[tuple[str, slice]]:

@@ -102,10 +102,18 @@ class NTMCell(nnx.RNNCellBase):
     ) -> machine.NTMState:
         """The state before the first step, for inputs of that shape.
 
+        Nothing of it is drawn, so `rngs`, which other cells need, may be anything. What
+        it begins with is said by the config, not by a `carry_init`.
+
         Raises:
-          TypeError, ValueError: for another kind of shape than this.
+          TypeError, ValueError: for another kind of shape than this, or a `carry_init`.
         """
-        del rngs, carry_init
+        del rngs
+        if carry_init is not None:
+            raise TypeError(
+                f"carry_init: got {carry_init!r}, want None: the config says what a "
+                "state begins with"
+            )
         return machine.initial_state(
             machine.cast(self.params, self._computed_in()),
             self.config,

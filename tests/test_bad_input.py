@@ -180,7 +180,11 @@ TYPES = [
     ("unroll", "reset", [True] * 6, "list"),
     ("unroll", "reset", zeros(6), "float32"),
     ("unroll", "reset", zeros(6, dtype=np.int32), "int32"),
+    ("unroll", "save_every", 0, "0"),
+    ("unroll", "save_every", 2.5, "2.5"),
+    ("unroll", "save_every", zeros(), "array"),
     ("step", "x", 1.0, "float"),
+    ("step", "x", np.ndarray, "type"),
     ("step", "x", zeros(INPUT_SIZE, dtype=np.float16), "float16"),
     ("step", "x", zeros(INPUT_SIZE, dtype=np.float64), "float64"),
     ("step", "state", ntm_jax.NTMState, "type"),
@@ -192,23 +196,31 @@ TYPES = [
     ("init", "key", 0, "int"),
     ("init", "key", zeros(2), "float32"),
     ("init", "key", jax.random.split(jax.random.key(0), 2), "[2]"),
+    ("init", "key", np.float32, "type"),
+    ("init", "key", zeros(0, dtype=np.uint32), "uint32[0]"),
     ("init", "dtype", jnp.int32, "int32"),
+    ("init", "dtype", np.float32(1), "1.0"),
+    ("init", "dtype", zeros(2), "[0. 0.]"),
+    ("init", "dtype", jax.random.key(0), "key"),
+    ("init", "dtype", ["float32"], "float32"),
     ("init", "dtype", "no such type", "no such type"),
     ("init", "dtype", None, "None"),
     ("initial_memory", "dtype", jnp.int32, "int32"),
     ("initial_memory", "dtype", "no such type", "no such type"),
     ("initial_memory", "kind", "zeros", "zeros"),
+    ("initial_memory", "dtype", zeros(), "0.0"),
     ("initial_memory", "kind", None, "None"),
+    ("initial_memory", "kind", zeros(2), "array"),
     ("initial_state", "batch_shape", 3, "3"),
     ("initial_state", "batch_shape", (-1,), "-1"),
     ("initial_state", "batch_shape", (2.5,), "2.5"),
     ("feed_forward", "activation", "tanh", "tanh"),
 ]
-# `trace` refuses what `unroll` does, but for a mask, which it does not take.
+# `trace` refuses what `unroll` does, but for what it does not take.
 TRACE = [
     ("trace", argument, value, got)
     for function, argument, value, got in SHAPES + TYPES
-    if function == "unroll" and argument != "mask"
+    if function == "unroll" and argument not in ("mask", "save_every")
 ]
 COUNTS = [
     ("initial_memory", "num_slots"),
@@ -235,6 +247,7 @@ CHOICES = [
 FIELDS = [
     *(("NTMConfig", name, "no such", "no such") for name in CHOICES),
     *(("NTMConfig", name, None, "None") for name in CHOICES),
+    *(("NTMConfig", name, zeros(2), "array") for name in CHOICES),
     ("NTMConfig", "shift_range", -1, "-1"),
     ("NTMConfig", "shift_range", 1.0, "1.0"),
     ("NTMConfig", "shift_range", None, "None"),
@@ -279,6 +292,8 @@ WRONG_WHEN_STEPPING = [
     (replaced(PARAMS, ["output", "kernel"], zeros(11, 2)), "[11, 2]"),
     (replaced(PARAMS, ["output", "bias"], zeros(3)), "[3]"),
     (without(PARAMS, "controller", "hi"), "hi"),
+    (replaced(PARAMS, ["controller", "hi", "bias"], zeros(0)), "shape"),
+    (replaced(PARAMS, ["controller", "hi", "bias"], zeros(1, 4)), "shape"),
 ]
 
 
@@ -287,7 +302,7 @@ def in_dtype(dtype, *path):
     part = PARAMS
     for name in path:
         part = part[name]
-    part = jax.tree.map(lambda leaf: leaf.astype(dtype), part)
+    part = jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype), part)
     return replaced(PARAMS, path, part) if path else part
 
 
@@ -295,6 +310,10 @@ WRONG_DTYPES = [
     (in_dtype(np.float16), "float16"),
     (in_dtype(np.int32), "int32"),
     (in_dtype(jnp.bfloat16, "controller"), "bfloat16"),
+    (in_dtype(bool, "controller"), "bool"),
+    (in_dtype(np.complex64, "controller"), "complex64"),
+    (in_dtype(object, "controller"), "object"),
+    (in_dtype(str, "controller"), "<U"),
     (in_dtype(jnp.bfloat16, "read_heads"), "bfloat16"),
     (in_dtype(jnp.bfloat16, "write_heads", "bias"), "bfloat16"),
     (in_dtype(jnp.bfloat16, "output", "kernel"), "bfloat16"),
@@ -329,6 +348,7 @@ LEARNED_WRONG = [
     ("initial_carry", {"carry": zeros(4)}, "1 arrays"),
     ("initial_carry", {"carry": (zeros(9), zeros(9))}, "[9]"),
     ("initial_carry", {"carry": ("c", "h")}, "str"),
+    ("initial_carry", {"carry": (zeros(4, dtype=np.int32),) * 2}, "int32"),
 ]
 
 
@@ -430,6 +450,34 @@ def test_what_is_learned_has_its_shape(field, initial, got):
     }
     assert_refused("initial_state", changes, "params", got)
     assert_refused("unroll", changes, "params", got)
+
+
+class Counting(nn.RNNCellBase):
+    """Carries the number of its step."""
+
+    @nn.compact
+    def __call__(self, carry, inputs):
+        return carry + 1, nn.Dense(4)(inputs)
+
+    @nn.nowrap
+    def initialize_carry(self, rng, input_shape):
+        return jnp.zeros(input_shape[:-1], jnp.int32)
+
+    @property
+    def num_feature_axes(self):
+        return 1
+
+
+def test_a_whole_number_that_the_controller_carries():
+    config = make_config(controller=Counting())
+    params = ntm_jax.init(jax.random.key(0), config, INPUT_SIZE)
+    state = ntm_jax.initial_state(params, config)
+    ended, _ = ntm_jax.unroll(params, zeros(6, INPUT_SIZE), config=config)
+    assert ended.controller == 6
+    with pytest.raises(TypeError, match=r"state.controller: got dtype float32, want"):
+        ntm_jax.step(
+            params, state.replace(controller=zeros()), zeros(INPUT_SIZE), config=config
+        )
 
 
 def test_a_size_that_is_traced():

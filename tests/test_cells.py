@@ -415,6 +415,7 @@ def test_dtypes_are_those_asked_for(options, held, computed, name):
 CONFIG, KEY = CONFIGS["plain"], jax.random.key(0)
 PARAMS, STATE = params_of(CONFIG), ntm_jax.initial_state(params_of(CONFIG), CONFIG)
 RNGS = {"rngs": nnx.Rngs(0)}
+LISTS = PARAMS | {"output": {"kernel": [1.0], "bias": [1.0]}}
 
 
 def of_linen(config: Any = CONFIG, **options):
@@ -436,9 +437,20 @@ WRONG_CALLS = [
     (0, ((1,), X), "carry: got tuple, want an NTMState"),
     (0, (STATE, [0.0, 0.0]), "inputs: got list, want an array"),
     (0, (STATE, 1.0), "inputs: got float, want an array"),
+    (0, (STATE, X.astype(int)), "inputs: got dtype int64, want floats"),
+    (0, (STATE, X.astype(bool)), "inputs: got dtype bool, want floats"),
+    (0, (STATE, X.astype(complex)), "inputs: got dtype complex128, want floats"),
+    (0, (STATE, X.astype(object)), "inputs: got dtype object, want floats"),
     (0, (STATE, X[0]), r"inputs: got shape \[\], want \[..., input_size\]"),
     (0, (STATE, np.zeros(3)), "inputs: got width 3, want 2, the input_size"),
-    (0, (STATE, np.zeros((4, 2))), r"state.memory: got shape \[5, 3\], want .*4, 5, 3"),
+    (0, (STATE, np.zeros((4, 2))), r"carry.memory: got shape \[5, 3\], want .*4, 5, 3"),
+    (0, (STATE.replace(reads=None), X), "carry.reads: got NoneType, want an array"),
+    (0, (STATE.replace(controller=()), X), "carry.controller: got PyTreeDef"),
+    (
+        0,
+        (STATE.replace(memory=STATE.memory.astype(jnp.bfloat16)), X),
+        "carry.memory: got dtype bfloat16, want float32",
+    ),
     (1, (3,), "input_shape: got 3, want sizes"),
     (1, ((),), r"input_shape: got \(\), want sizes"),
     (1, ((2.5, 2),), "input_shape: got 2.5, want a whole number"),
@@ -476,6 +488,14 @@ WRONG_CELLS = [
     (
         lambda: of_linen(param_dtype=jnp.int32)[2](STATE, X),
         "param_dtype: got dtype .*int32.*, want float32",
+    ),
+    (
+        lambda: of_nnx()[1]((2,), None, nn.initializers.zeros),
+        "carry_init: got .*, want None",
+    ),
+    (
+        lambda: NTMCell(CONFIG).apply({"params": LISTS}, STATE, X),
+        "params.*: got list, want an array of floats",
     ),
     (lambda: of_linen({})[1]((2,)), "config: got .*dict, want an NTMConfig"),
 ]
