@@ -730,13 +730,15 @@ def _inverse_length(memory: Array) -> Array:
     """1 / sqrt(|x|^2 + ε^2) of every slot, `[B, N]`, even where squares overflow."""
     squares = _sum_of_squares(memory)
     fits = squares < _MANY
-    # Not 1 / 0 where it is not chosen: that would reach second derivatives.
-    tiny_squares = jnp.where(fits, 1, _sum_of_squares(memory, _TINY))
-    return jnp.where(
-        fits,
-        lax.rsqrt(squares + SMALLEST_LENGTH**2),
-        lax.rsqrt(tiny_squares) * _TINY,
-    )
+    inverse_length = lax.rsqrt(squares + SMALLEST_LENGTH**2)
+
+    def of_the_longest(inverse_length):
+        # Not 1 / 0 where it is not chosen: that would reach second derivatives.
+        tiny_squares = jnp.where(fits, 1, _sum_of_squares(memory, _TINY))
+        return jnp.where(fits, inverse_length, lax.rsqrt(tiny_squares) * _TINY)
+
+    # Nearly never: a branch spares another pass over the memory.
+    return lax.cond(jnp.all(fits), lambda same: same, of_the_longest, inverse_length)
 
 
 def _sum_of_squares(memory, scale=1.0):

@@ -8,6 +8,7 @@ states that the cell itself pulls back to.
 
 import dataclasses
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -72,15 +73,9 @@ def noisy_batch(batch: tasks.Batch, config: TrainConfig, key: Array) -> tasks.Ba
 
 def noisy_model(config: TrainConfig) -> Model:
     """The config's model for a `noisy_batch`."""
-    model = config.make_model()
-    if not config.carry_noise or not isinstance(model, NTM):
-        return model
-    machine = dataclasses.replace(
-        model.config,
-        controller=NoisyCell(
-            cell=model.config.controller,
-            input_size=config.make_task().input_size,
-            parent=None,
-        ),
-    )
-    return NTM(machine)
+    if not config.carry_noise:
+        return config.make_model()
+    machine = config.make_ntm_config()
+    cell: Any = machine.controller
+    noisy = NoisyCell(cell, config.make_task().input_size, parent=None)
+    return NTM(dataclasses.replace(machine, controller=noisy))
