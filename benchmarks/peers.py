@@ -39,6 +39,7 @@ from benchmarks.step import table
 from ntm_jax.checks import check_count
 from train import cli
 from train.config import TrainConfig
+from train.devices import use_all_cores
 from train.loop import init_states, train
 
 _FILES = ("train.py", "tasks/copytask.py", "ntm/aio.py")
@@ -88,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError("batch_size: got none, want at least one")
         for size in flags.batch_size:
             check_count("batch_size", size)
+        use_all_cores(1, max(flags.batch_size))
         with peer(flags.pytorch_ntm.expanduser(), flags.python) as (versions, ask):
             cells = []
             for size in flags.batch_size:

@@ -207,13 +207,36 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path, devices, monkeyp
 def test_devices_that_were_asked_for_are_used(name, value):
     asked = (
         "import jax; from train.devices import mesh_for, use_all_cores; "
-        "use_all_cores(1); print(mesh_for(1, 6).devices.shape)"
+        "use_all_cores(1, 6); print(mesh_for(1, 6).devices.shape)"
     )
     environment = {**os.environ, name: value}
     done = subprocess.run(
         [sys.executable, "-c", asked], capture_output=True, text=True, env=environment
     )
     assert done.stdout.strip() == "(1, 3)", done.stderr
+
+
+def test_cores_are_devices_as_far_as_there_is_work_for_each():
+    asked = (
+        "import os, sys, jax; from train.devices import use_all_cores; "
+        "os.cpu_count = lambda: 8; use_all_cores(*map(int, sys.argv[1:])); "
+        "print(jax.local_device_count())"
+    )
+    environment = {name: os.environ[name] for name in os.environ.keys() - {"XLA_FLAGS"}}
+    for work, count in {
+        (1, 16): 4,
+        (1, 3): 1,
+        (3, 16): 6,
+        (8, 16): 8,
+        (1, 64): 8,
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-c", asked, *map(str, work)],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        assert done.stdout.strip() == str(count), (work, done.stderr)
 
 
 def test_tasks_are_drawn_alike_on_every_device():

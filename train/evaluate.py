@@ -113,7 +113,7 @@ def open_machines(
         got = "none" if workdir is None else "both"
         raise ValueError(f"workdir, pretrained: got {got}, want one of them")
     run = RunFolder.open(workdir.expanduser())
-    use_all_cores(run.config.num_seeds)
+    use_all_cores(run.config.num_seeds, run.config.batch_size)
     states = run.restore()
     return states.params, run.config, [int(step) for step in states.step]
 

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     with cli.readable_errors():
         flags = cli.parse_from_preset(Flags, arguments, prog="python -m train.main")
         cli.keep_compilations()
-        use_all_cores(flags.config.num_seeds)
+        use_all_cores(flags.config.num_seeds, flags.config.batch_size)
         workdir = flags.workdir or Path("runs") / flags.config.task
         workdir = workdir.expanduser()
         run = RunFolder.create(workdir, flags.config)

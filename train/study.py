@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
             Flags, arguments, prog="python -m train.study", num_seeds=10
         )
         cli.keep_compilations()
-        use_all_cores(flags.config.num_seeds)
+        use_all_cores(flags.config.num_seeds, flags.config.batch_size)
         workdir = flags.workdir.expanduser()
         # All are checked before one is run, and before anything is written.
         configs = {
