@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import tasks
 from train import cli, draw, figures
-from train.config import TrainConfig
+from train.config import TrainConfig, task_in_words
 from train.evaluate import Sizes, check_fits, open_machines
 from train.figures.curves import Curve
 from train.page import page
@@ -231,7 +231,7 @@ def learning(machine: Machine, others: Sequence[RunFolder]) -> dict[str, Figure]
     ]
     if len(learners) > 1:
         drawn["learning_compared"] = figures.compared_curves(
-            f"Learning {config.task.replace('_', ' ')}: validations of each seed",
+            f"Learning {task_in_words(config.task)}: validations of each seed",
             tasks.get(config.task).error_name,
             learners,
         )

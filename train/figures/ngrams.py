@@ -34,8 +34,12 @@ def prediction(
     for axes in (above, below):
         axes.grid(alpha=0.3)
         axes.set_xlim(-0.5, len(targets) - 0.5)
+    # Of one sequence chance may have it below; of many, nothing can be.
+    more = costs[steps].sum()
+    where = "above" if more >= 0 else "below"
     above.set_title(
-        f"Predicting the next bit: {costs[steps].sum():.2f} bits above the optimum",
+        f"Predicting the next bit: in all {abs(more):.2f} bits {where} the optimum, on "
+        "this sequence",
         loc="left",
     )
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
