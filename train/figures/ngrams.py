@@ -19,8 +19,8 @@ def prediction(
       optimum: `[T]`, those of the best possible predictor.
       mask: `[T]`, where a prediction counts.
     """
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    above, below = figure.subplots(2, sharex=True, height_ratios=[3, 1])
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=[2, 1])
     steps = np.flatnonzero(mask)
     above.plot(
         steps, optimum[steps], color=COLOURS[1], lw=2, label="best possible prediction"

@@ -36,6 +36,8 @@ class Stretch(NamedTuple):
 def visited(*weights: np.ndarray) -> Stretch:
     """The shortest stretch with the most weighted slots of all steps, and one around.
 
+    It is all of the ring, unless that leaves a quarter of it out.
+
     Args:
       *weights: `[..., N]`, of steps and of heads.
     """
@@ -44,7 +46,7 @@ def visited(*weights: np.ndarray) -> Stretch:
     gaps = np.diff(most, append=most[0] + slots)
     widest = int(gaps.argmax())
     length = slots - int(gaps[widest]) + 3
-    if length >= slots:
+    if length > 0.75 * slots:
         return Stretch(0, slots, slots)
     first = int(most[(widest + 1) % len(most)]) - 1
     return Stretch(first - slots * (first + length > slots), length, slots)
