@@ -134,7 +134,7 @@ def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
         ("--pretrained=copy --seed=-1", "seed: got -1, want a whole number >= 0"),
         ("--workdir={run}/nothing", "want the folder of a run"),
         ("--pretrained=associative_recall --beside={run}", "beside: got a run of copy"),
-        ("--pretrained=copy --beside={run}/nothing", "want the folder of a run"),
+        ("--pretrained=copy --beside={run}/nothing", "beside: got {run}/nothing, want"),
         ("--pretrained=copy --out={run}/config.json", "is a file, want a folder"),
         ("--pretrained=copy --out={run}/config.json/a", "is a file, want a folder"),
         ("--pretrained=copy --length=9000 --num_slots=9000", "would take 14 GB, want"),

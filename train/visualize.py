@@ -188,7 +188,7 @@ def write_figures(
         for machine in machines
         for difficulty, _ in shown(machine, flags)
     ]
-    others = [RunFolder.open(path.expanduser()) for path in flags.beside]
+    others = [RunFolder.open(path.expanduser(), "beside") for path in flags.beside]
     compared = [learning(machine, others) for machine in machines]
     paths = []
     for machine, recording, learned in zip(machines, recordings, compared):
