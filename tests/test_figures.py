@@ -410,3 +410,10 @@ def test_curves_of_several_learners():
     assert axes.get_ylabel() == "wrong bits per sequence"
     _, labels = axes.get_legend_handles_labels()
     assert labels == ["one (1 seed)", "two (2 seeds)"]
+
+
+def test_a_single_validation_is_a_point():
+    point = np.asarray([1.0]), np.asarray([4.0])
+    figure = figures.compared_curves("Learning", "wrong bits", [("one", [point])])
+    *_, median = figure.axes[0].lines
+    assert median.get_marker() == "o"
