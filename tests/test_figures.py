@@ -102,8 +102,8 @@ def one_hot(slots: list[int], count: int) -> np.ndarray:
         ([0, 31, 30, 12], 29, 17),
         ([7], 6, 3),
         ([0, 15], -1, 18),
-        ([0, 21], -1, 24),
-        ([0, 22], 0, 32),  # little would be left out
+        ([0, 10, 20], -1, 23),
+        ([0, 8, 16, 24], 0, 32),  # little would be left out
         (list(range(0, 32, 2)), 0, 32),
     ],
 )
