@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 import tasks
 from train import cli
+from train.config import task_in_words
 from train.figures import compared_curves, error_axes, leave_room
 from train.figures.style import STYLE, colour
 from train.outcome import readable
@@ -315,7 +316,7 @@ def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     """Errors in validation against sequences: seeds thin, their median thick."""
     learners = [(record["learner"], validations(record)) for record in records]
     return compared_curves(
-        f"Learning {task.replace('_', ' ')}: validations of each seed",
+        f"Learning {task_in_words(task)}: validations of each seed",
         tasks.get(task).error_name,
         learners,
     )
@@ -340,7 +341,7 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
     axes.set_xlabel(" × ".join(tasks.get(task).difficulty))
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
     axes.set_title(
-        f"{task.replace('_', ' ').capitalize()} at and beyond the training size: "
+        f"{task_in_words(task).capitalize()} at and beyond the training size: "
         "seeds (dashes), their median"
     )
     axes.legend()
@@ -372,7 +373,7 @@ def accuracy_by_length(task: str, records: Sequence[Record]) -> Figure:
     axes.set_ylim(0.4, 1.05)
     axes.set_xlabel("length of the string")
     axes.set_ylabel("accuracy (part of the symbols)")
-    axes.set_title(f"{task.replace('_', ' ').capitalize()}: accuracy by length")
+    axes.set_title(f"{task_in_words(task).capitalize()}: accuracy by length")
     axes.grid(alpha=0.3)
     axes.legend(loc="center right")
     return figure

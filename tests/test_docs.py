@@ -76,23 +76,40 @@ COMMANDS = {
 }
 
 
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """The modules of ours that a page shows how to run, and with which words."""
+    text = page.read_text()
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    lines += [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", prose)]
+    found = re.findall(
+        r"python -m ((?:train|benchmarks)\.\w+)([^;&\n]*)", "\n".join(lines)
+    )
+    return [
+        (module, shlex.split(words.replace("$seed", "1"))) for module, words in found
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_have_the_flags_that_they_are_shown_with(page):
-    shown = [
-        re.split(r"; done|&&", line)[0].replace("$seed", "1")
-        for block in blocks(page, "sh")
-        for line in block.splitlines()
-    ]
-    for line in shown:
-        found = re.search(r"python -m (\w+\.\w+) ?(.*)", line)
-        if found and found[1] in COMMANDS:
-            flags, changed = COMMANDS[found[1]]
-            words = shlex.split(found[2])
-            prog = f"python -m {found[1]}"
-            if changed is None:
-                cli.parse(flags, words, prog=prog)
-            else:
-                cli.parse_from_preset(flags, words, prog=prog, **changed)
+    for module, words in commands(page):
+        if module == "benchmarks.results":  # a command without flags
+            assert words == []
+            continue
+        flags, changed = COMMANDS[module]
+        prog = f"python -m {module}"
+        if changed is None:
+            cli.parse(flags, words, prog=prog)
+        else:
+            cli.parse_from_preset(flags, words, prog=prog, **changed)
+
+
+def test_commands_are_found_in_blocks_and_in_the_text():
+    shown = commands(ROOT / "README.md")
+    assert ("train.main", ["--task=copy"]) in shown
+    assert ("train.main", []) in shown  # of the text
+    in_a_loop = commands(ROOT / "docs" / "RESULTS.md")
+    assert any("--seed=1" in words for _, words in in_a_loop)
 
 
 class Links(HTMLParser):
@@ -176,6 +193,33 @@ def test_readme_tests_as_ci_does():
     train, test = (block.strip() for block in setups)
     assert train.endswith("-m train.main --task=copy")
     assert test in (ROOT / ".ci" / "run").read_text()
+
+
+def test_readme_leads_to_the_repository_from_where_it_stands_alone():
+    """As on PyPI, which has the text but none of the files."""
+    here = (ROOT / "README.md").read_text()
+    there = subprocess.run(
+        [sys.executable, "-m", "hatch_fancy_pypi_readme"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    code = re.compile(r"```.*?```", re.DOTALL)
+    assert code.findall(there) == code.findall(here)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    repository = project["urls"]["Repository"]
+    for picture, target in re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", there):
+        way = "raw" if picture else "blob"
+        own = target.removeprefix(f"{repository}/{way}/main/")
+        assert target.startswith(("https:", "#")), target
+        assert target.startswith("#") or own == target or (ROOT / own).is_file()
+    assert f"]({repository}/raw/main/docs/images/" in there
+
+
+def test_readme_begins_with_a_film_that_is_soon_there():
+    (film, *_) = re.findall(r"!\[.*\]\((.*\.gif)\)", (ROOT / "README.md").read_text())
+    assert (ROOT / film).stat().st_size < 1_000_000
 
 
 def test_readme_shows_the_library_in_fifteen_lines():

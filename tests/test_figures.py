@@ -14,7 +14,7 @@ from PIL import Image
 import ntm_jax
 import tasks
 from train import figures
-from train.figures import films, locations, style
+from train.figures import films, locations, ring, style
 from train.phases import Phase, phases
 
 STEPS = 7
@@ -72,10 +72,12 @@ def test_focus_shows_every_head_on_the_true_scale(seen, marked):
     assert len(heads) == 5
     found = check_over_time(figure, {"input channel", "output channel", *heads})
     for name, weights in heads.items():
-        np.testing.assert_array_equal(shown(found[name]), weights)
+        stretch = ring.visited(weights)
+        np.testing.assert_array_equal(shown(found[name]), stretch.part(weights))
         (image,) = found[name].images
         assert image.get_clim() == (0, 1)
-        assert found[name].get_ylim() == (-0.5, 4.5)
+        lowest = stretch.first - 0.5
+        assert found[name].get_ylim() == (lowest, lowest + stretch.length)
         # The lines between the phases.
         assert len(found[name].lines) == max(len(marked) - 1, 0)
     np.testing.assert_allclose(
@@ -85,6 +87,74 @@ def test_focus_shows_every_head_on_the_true_scale(seen, marked):
     bars = {axes.get_ylabel() for axes in figure.axes}
     assert {"weight", "value", "input"} <= bars
     assert ("phase" in bars) == bool(marked)
+
+
+def one_hot(slots: list[int], count: int) -> np.ndarray:
+    return np.eye(count)[slots]
+
+
+@pytest.mark.parametrize(
+    ("visits", "first", "count"),
+    [
+        ([3, 4, 5], 2, 5),
+        ([0, 1], -1, 4),  # the slot below the first is the last
+        ([31, 0, 30], 29, 5),
+        ([0, 31, 30, 12], 29, 17),
+        ([7], 6, 3),
+        ([0, 15], -1, 18),
+        ([0, 10, 20], -1, 23),
+        ([0, 8, 16, 24], 0, 32),  # little would be left out
+        (list(range(0, 32, 2)), 0, 32),
+    ],
+)
+def test_what_is_shown_are_the_slots_that_a_head_comes_to(visits, first, count):
+    weights = one_hot(visits, 32)
+    stretch = ring.visited(weights[:1], weights)
+    numbers = stretch.part(np.arange(32))
+    assert numbers.tolist() == [(first + i) % 32 for i in range(count)]
+    assert set(visits) <= set(numbers.tolist())
+    drawn = stretch.place(np.asarray(visits))
+    assert (drawn % 32).tolist() == visits
+    assert ((stretch.first <= drawn) & (drawn < stretch.first + count)).all()
+
+
+def test_slots_have_their_numbers_also_over_the_end_of_the_ring(seen):
+    weights = one_hot([2, 1, 0, 31, 30, 29, 28], 32)[:, None]
+    figure = figures.focus(like(seen[0], weights, weights))
+    axes = axes_by_label(figure)["write head 1 slot"]
+    figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    assert (low, high) == (-5.5, 3.5)
+    labels = {
+        round(label.get_position()[1]): label.get_text()
+        for label in axes.get_yticklabels()
+        if low < label.get_position()[1] < high
+    }
+    assert len(labels) > 1
+    assert labels == {place: str(place % 32) for place in labels}
+    assert min(labels) < 0
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_few_channels_have_whole_numbers(channels):
+    panel = style.Panel("input", np.zeros((STEPS, channels)), style.BITS)
+    figure = style.over_time([panel], "title")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in axes.get_yticks() if low < tick < high]
+    assert ticks == list(range(channels))
+
+
+def test_a_constant_sharpening_of_one_is_seen(seen):
+    trace = seen[0]
+    flat = [
+        each._replace(gamma=np.ones_like(each.gamma))
+        for each in (trace.write, trace.read)
+    ]
+    figure = figures.addressing(trace.replace(write=flat[0], read=flat[1]))
+    low, high = axes_by_label(figure)["sharpening γ"].get_ylim()
+    assert low < 1 < 1.5 < high
 
 
 def test_focus_needs_no_input(seen):
@@ -227,7 +297,9 @@ def test_phases_of_the_tasks(task, difficulty, wanted):
 def like(trace, write_weights, read_weights):
     """A trace with these weightings `[T, heads, N]`."""
     states = trace.states.replace(
-        write_weights=jnp.asarray(write_weights), read_weights=jnp.asarray(read_weights)
+        memory=jnp.zeros((len(write_weights), np.shape(write_weights)[-1], 1)),
+        write_weights=jnp.asarray(write_weights),
+        read_weights=jnp.asarray(read_weights),
     )
     outputs = jnp.zeros((len(write_weights), 1))
     return trace.replace(states=states, outputs=outputs)
@@ -273,8 +345,10 @@ def test_locations_of_items_that_are_recalled(seen):
     )
     figure.draw_without_rendering()
     write, read = (axes for axes in figure.axes if axes.get_title())
-    np.testing.assert_array_equal(shown(write), writes[:, 0])
-    np.testing.assert_array_equal(shown(read), reads[:, 0])
+    stretch = ring.visited(writes, reads[steps["query"].start :])
+    assert stretch.length < slots
+    np.testing.assert_array_equal(shown(write), stretch.part(writes[:, 0]))
+    np.testing.assert_array_equal(shown(read), stretch.part(reads[:, 0]))
     first = steps["item asked for"].start
     for axes, step in ((write, first), (read, steps["answer"].start)):
         _, box = axes.patches
@@ -299,7 +373,7 @@ def test_predictions_stand_beside_the_best_ones():
     above_best = np.asarray(costs.get_ydata())
     np.testing.assert_allclose(above_best, [-1, 1 + np.log2(0.75), -1, -1], rtol=1e-6)
     assert above.get_ylim() == (-0.05, 1.05)
-    assert "-2.42 bits above" in above.get_title(loc="left")
+    assert "2.42 bits below the optimum" in above.get_title(loc="left")
 
 
 def frames_of(path) -> int:
@@ -336,3 +410,10 @@ def test_curves_of_several_learners():
     assert axes.get_ylabel() == "wrong bits per sequence"
     _, labels = axes.get_legend_handles_labels()
     assert labels == ["one (1 seed)", "two (2 seeds)"]
+
+
+def test_a_single_validation_is_a_point():
+    point = np.asarray([1.0]), np.asarray([4.0])
+    figure = figures.compared_curves("Learning", "wrong bits", [("one", [point])])
+    *_, median = figure.axes[0].lines
+    assert median.get_marker() == "o"

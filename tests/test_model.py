@@ -12,7 +12,7 @@ from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
 from train import cli, main, pretrained, records
-from train.config import TrainConfig
+from train.config import TrainConfig, task_in_words
 from train.model import LSTM
 from train.presets import PRESETS, command, preset
 
@@ -146,7 +146,7 @@ def test_the_machines_of_the_papers_sizes(task, kind):
 def test_the_page_of_results_tells_the_sizes(task):
     page = (Path(__file__).parent.parent / "docs" / "RESULTS.md").read_text()
     section = page.split("## Parameters")[1].split("\n## ")[0]
-    name = task.replace("_", " ").replace("ngrams", "n-grams")
+    name = task_in_words(task)
     alone, machines = (
         line.split("|")[2:-1]
         for line in section.splitlines()

@@ -72,4 +72,7 @@ def test_it_runs_without_an_error_or_a_warning(path, tmp_path, monkeypatch):
         if output.output_type == "stream" and output.name == "stderr"
     ]
     assert told == []
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    shown = [output.data for output in outputs if "data" in output]
+    for data in shown:  # not its name alone
+        assert "image/png" in data or "<Figure" not in data["text/plain"]
+    assert any("image/png" in data for data in shown)

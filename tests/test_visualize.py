@@ -1,6 +1,7 @@
 """The command that draws what a machine does: what it leaves, what it refuses."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import jax
@@ -133,10 +134,12 @@ def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
         ("--pretrained=copy --seed=-1", "seed: got -1, want a whole number >= 0"),
         ("--workdir={run}/nothing", "want the folder of a run"),
         ("--pretrained=associative_recall --beside={run}", "beside: got a run of copy"),
-        ("--pretrained=copy --beside={run}/nothing", "want the folder of a run"),
+        ("--pretrained=copy --beside={run}/nothing", "beside: got {run}/nothing, want"),
         ("--pretrained=copy --out={run}/config.json", "is a file, want a folder"),
         ("--pretrained=copy --out={run}/config.json/a", "is a file, want a folder"),
         ("--pretrained=copy --length=9000 --num_slots=9000", "would take 14 GB, want"),
+        ("--pretrained=copy --html --beside={run}", "beside: got {run}, but a page"),
+        ("--pretrained=copy --html --num_slots=64", "num_slots: got 64, want at least"),
         ("--pretrained copy magic --html", "pretrained: got 'magic', want one of"),
     ],
 )
@@ -150,10 +153,20 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
     with pytest.raises(SystemExit, match="2"):
         visualize.main(words)
     told = capsys.readouterr().err
-    assert message in " ".join(told.split())
+    assert message.format(run=run) in " ".join(told.split())
     assert "Traceback" not in told
     assert not (tmp_path / "out").exists()
     assert listing(run) == before
+
+
+def test_a_run_without_a_validation_yet_is_named(run, tmp_path, capsys):
+    young = tmp_path / "young"
+    shutil.copytree(run, young)
+    (young / "metrics.jsonl").write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        visualize.main(["--pretrained=copy", "--length=3", f"--beside={young}"])
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"beside: got {young}, which has no validation yet" in told
 
 
 def test_a_recording_is_of_the_sequence_that_is_evaluated():

@@ -208,7 +208,7 @@ class TrainConfig:
         seeds = f"seed {self.seed}"
         if self.num_seeds > 1:
             seeds = f"seeds {self.seed} to {self.seed + self.num_seeds - 1}"
-        return f"{self.task.replace('_', ' ')}, {seeds}"
+        return f"{task_in_words(self.task)}, {seeds}"
 
     def for_any_seed(self) -> "TrainConfig":
         """The same for every choice of seeds, so that all share one compilation."""
@@ -284,6 +284,11 @@ class TrainConfig:
             return cls(**fields)
         except (TypeError, ValueError) as error:
             raise ValueError(f"not the config of a run: {error}") from None
+
+
+def task_in_words(task: str) -> str:
+    """The name of a task, for a person."""
+    return task.replace("_", " ").replace("ngrams", "n-grams")
 
 
 def read_json(text: str) -> Any:

@@ -53,15 +53,15 @@ class RunFolder:
         self._events: dict[int, SummaryWriter] = {}
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """The run that is in that folder.
+    def open(cls, path: Path, flag: str = "workdir") -> "RunFolder":
+        """The run that is in that folder, which came by that flag.
 
         Raises:
           ValueError: if there is none.
         """
         if not (path / "config.json").is_file():
             raise ValueError(
-                f"workdir: got {path}, want the folder of a run, with a config.json; "
+                f"{flag}: got {path}, want the folder of a run, with a config.json; "
                 "python -m train.main makes one"
             )
         return cls(path, TrainConfig.from_json(path / "config.json"))

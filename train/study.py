@@ -11,14 +11,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import matplotlib as mpl
 import numpy as np
 import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from train import cli
-from train.config import TrainConfig
+from train.config import TrainConfig, task_in_words
 from train.devices import use_all_cores
+from train.figures.style import STYLE
 from train.learn import DivergedError, run_to_the_end
 from train.outcome import Outcome, outcome, readable, tried_on, within
 from train.run import RunFolder, check_free, write_whole
@@ -156,10 +158,12 @@ def table(outcomes: dict[str, Outcome]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@mpl.rc_context(STYLE)
 def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
     """Bars: seeds solved, seeds perfect too, and sequences until solved."""
     task = config.make_task()
-    figure = Figure(figsize=(9, 1.2 + 0.5 * len(outcomes)), layout="constrained")
+    figure = Figure(figsize=(9, 1.4 + 0.5 * len(outcomes)), layout="constrained")
+    figure.suptitle(f"What each choice does: {task_in_words(config.task)}")
     seeds_axes, time_axes = figure.subplots(1, 2, sharey=True)
     rows = np.arange(len(outcomes))
     of_all = list(outcomes.values())
@@ -173,7 +177,7 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
         seeds_axes.bar_label(bars, counts, padding=2, fontsize=7)
     seeds_axes.set_yticks(rows, [choice.replace(",", "\n") for choice in outcomes])
     seeds_axes.invert_yaxis()
-    seeds_axes.set_xlim(0, 1.1)
+    seeds_axes.set_xlim(0, 1.15)
     seeds_axes.set_xlabel("part of the seeds")
     seeds_axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for name, marker, label in (
@@ -181,9 +185,9 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
         ("worst_sequences", "x", "worst seed"),
     ):
         thousands = [getattr(of, name) / 1000 for of in of_all]
-        time_axes.plot(thousands, rows, marker, label=label, clip_on=False)
+        time_axes.plot(thousands, rows, marker, label=label)
     limit = config.steps * config.batch_size / 1000
-    time_axes.set_xlim(0, limit)
+    time_axes.set_xlim(0, 1.05 * limit)
     time_axes.set_xlabel("thousands of sequences until solved (none: never)")
     time_axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     time_axes.grid(alpha=0.3)

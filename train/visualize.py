@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import tasks
 from train import cli, draw, figures
-from train.config import TrainConfig
+from train.config import TrainConfig, task_in_words
 from train.evaluate import Sizes, check_fits, open_machines
 from train.figures.curves import Curve
 from train.page import page
@@ -73,11 +73,14 @@ def main(arguments: list[str] | None = None) -> int:
     flags = cli.parse(Flags, arguments, prog="python -m train.visualize")
     with cli.readable_errors():
         cli.keep_compilations()
+        if flags.html and flags.beside:
+            raise ValueError(
+                f"beside: got {' '.join(map(str, flags.beside))}, but a page has no "
+                "learning curves; want it without --html"
+            )
         machines = open_all(flags)
-        given = flags.difficulty()
         for machine in machines:
-            if given or flags.num_slots is not None:
-                check_fits(machine.config, flags.num_slots, **given)
+            check_sizes(machine, flags)
         folder = flags.out or default_folder(machines)
         folder = folder.expanduser()
         check_folder(folder)
@@ -88,6 +91,24 @@ def main(arguments: list[str] | None = None) -> int:
         for path in paths:
             print(path)
     return 0
+
+
+def check_sizes(machine: Machine, flags: Flags) -> None:
+    """Raises a `ValueError` if what is asked for needs more slots."""
+    if not flags.difficulty() and flags.num_slots is None:
+        return  # as in training and evaluation
+    for size, _ in shown(machine, flags):
+        check_fits(machine.config, flags.num_slots, **size)
+
+
+def shown(machine: Machine, flags: Flags) -> list[tuple[dict[str, int], int]]:
+    """The difficulties of the sequences to show, and which of those they are."""
+    hardest, *beyond = machine.config.make_task().trials()
+    given = {**hardest, **flags.difficulty()}
+    if not flags.html:
+        return [(given, 0)]
+    more = [] if flags.difficulty() else [(size, 0) for size in beyond]
+    return [(given, 0), (given, 1), *more]
 
 
 def open_all(flags: Flags) -> list[Machine]:
@@ -146,18 +167,13 @@ def check_folder(folder: Path) -> None:
 
 def write_page(folder: Path, machines: Sequence[Machine], flags: Flags) -> list[Path]:
     """One page, of a few sequences for each machine."""
-    given, recordings = flags.difficulty(), []
-    for machine in machines:
-        hardest, *beyond = machine.config.make_task().trials()
-        if given:
-            shown = [({**hardest, **given}, 0), ({**hardest, **given}, 1)]
-        else:
-            shown = [(hardest, 0), (hardest, 1), *((size, 0) for size in beyond)]
-        recordings += [
+    html = page(
+        [
             (machine.name, recorded(machine, difficulty, flags, index))
-            for difficulty, index in shown
+            for machine in machines
+            for difficulty, index in shown(machine, flags)
         ]
-    html = page(recordings)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / _PAGE, html)
     return [folder / _PAGE]
@@ -168,14 +184,11 @@ def write_figures(
 ) -> list[Path]:
     """Pictures and films of every machine; those of several in a folder each."""
     recordings = [
-        recorded(
-            machine,
-            {**machine.config.make_task().trials()[0], **flags.difficulty()},
-            flags,
-        )
+        recorded(machine, difficulty, flags)
         for machine in machines
+        for difficulty, _ in shown(machine, flags)
     ]
-    others = [RunFolder.open(path.expanduser()) for path in flags.beside]
+    others = [RunFolder.open(path.expanduser(), "beside") for path in flags.beside]
     compared = [learning(machine, others) for machine in machines]
     paths = []
     for machine, recording, learned in zip(machines, recordings, compared):
@@ -222,16 +235,19 @@ def learning(machine: Machine, others: Sequence[RunFolder]) -> dict[str, Figure]
                 f"beside: got a run of {run.config.task} in {run.path}, want one of "
                 f"{config.task}"
             )
-        learners.append((f"{learner(run.config)}, {run.path.name}", errors_of(run)))
+        curves = errors_of(run)
+        if not curves:
+            raise ValueError(f"beside: got {run.path}, which has no validation yet")
+        learners.append((f"{learner(run.config)}, {run.path.name}", curves))
     recorded = filter(shows_learning, of_task(load(), config.task))
     learners += [
         (record["learner"], validations(record))
         for record in recorded
         if machine.run is None or record["learner"].startswith("LSTM")
     ]
-    if len(learners) > 1:
+    if len(learners) > 1 or others:
         drawn["learning_compared"] = figures.compared_curves(
-            f"Learning {config.task.replace('_', ' ')}: validations of each seed",
+            f"Learning {task_in_words(config.task)}: validations of each seed",
             tasks.get(config.task).error_name,
             learners,
         )

@@ -1,7 +1,8 @@
 """Pictures of what a machine learned and of how it does it.
 
 Every function is pure: from arrays, or a `ntm_jax.Trace` of one sequence, to a
-matplotlib `Figure`, which a notebook shows as it is and `savefig` writes.
+matplotlib `Figure`, which `savefig` writes and, after `%matplotlib inline`, a notebook
+shows.
 """
 
 from train.figures.curves import (

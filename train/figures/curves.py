@@ -65,7 +65,9 @@ def compared_curves(
         for sequences, errors in curves:
             axes.plot(sequences, errors, alpha=0.3, lw=0.6, color=colour(i))
         label = f"{learner} ({len(curves)} seed{'s' * (len(curves) > 1)})"
-        axes.plot(*median_curve(curves), lw=2, color=colour(i), label=label)
+        median = median_curve(curves)
+        look = "-" if len(median[0]) > 1 else "o"  # one point makes no line
+        axes.plot(*median, look, lw=2, color=colour(i), label=label)
     axes.set_xlabel("sequences seen (thousands)")
     axes.set_ylabel(f"{error_name} per sequence")
     axes.set_title(title)

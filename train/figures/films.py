@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ntm_jax import Trace
 from train.figures.machine import heads, of_one_sequence, outputs_of
+from train.figures.ring import visited
 from train.figures.style import (
     BITS,
     STYLE,
@@ -40,6 +41,7 @@ def memory_film(
 ) -> None:
     """The memory, and where each head looks, in the course of one sequence.
 
+    Of the slots those are shown that any head comes to, and one more at either end.
     Above them the input and the output, with a line at the step that is shown. Of
     sequences of many steps, every second, third, ... is shown.
 
@@ -51,7 +53,10 @@ def memory_film(
       frames_per_second: how fast.
     """
     trace = of_one_sequence(trace)
-    memory, foci = np.asarray(trace.states.memory), dict(heads(trace))
+    foci = dict(heads(trace))
+    used = visited(*foci.values())
+    memory = used.part(np.swapaxes(trace.states.memory, 1, 2))
+    foci = {name: used.part(weights) for name, weights in foci.items()}
     inches = [0.8, 0.8, 1.8, *[0.3] * len(foci)]
     figure = Figure(figsize=(8, 1.4 + sum(inches)), layout="constrained")
     grid = figure.subplots(len(inches), height_ratios=inches)
@@ -66,15 +71,18 @@ def memory_film(
     grid[1].set_xlabel("time step", labelpad=1)
     lines = [axes.axvline(0, color="#d55e00", lw=2) for axes in grid[:2]]
     content = signed("content", memory)
-    image(grid[2], memory[0], content)
+    corner = used.first, 0
+    image(grid[2], memory[0].T, content, corner=corner)
     grid[2].set_ylabel("memory\nelement")
     for axes, (name, weights) in zip(grid[3:], foci.items()):
-        image(axes, weights[0][:, None], WEIGHTS)
+        image(axes, weights[0][:, None], WEIGHTS, corner=corner)
         axes.set_yticks([])
         axes.set_ylabel(name, rotation=0, ha="right", va="center")
     for axes in grid[2:-1]:
         axes.tick_params(labelbottom=False)
-    grid[-1].set_xlabel("slot")
+    for axes in grid[2:]:
+        used.number(axes.xaxis)
+    grid[-1].set_xlabel(f"slot, of {used.slots:,}")
     shown = [largest(weights.T, _MOST_SLOTS).T for weights in foci.values()]
     colour_bar(figure, [grid[2]], content)
     colour_bar(figure, grid[3:], WEIGHTS)
@@ -84,7 +92,7 @@ def memory_film(
         grid[0].set_title(f"step {step} {phase and f'({phase})'}", loc="left")
         for line in lines:
             line.set_xdata([step, step])
-        grid[2].images[0].set_data(memory[step].T)
+        grid[2].images[0].set_data(memory[step])
         for axes, weights in zip(grid[3:], shown):
             axes.images[0].set_data(weights[step][None])
 

@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 
 from ntm_jax import Trace
 from train.figures.machine import of_one_sequence
+from train.figures.ring import Stretch, visited
 from train.figures.style import COLOURS, STYLE, WEIGHTS, colour_bar, image
 
 _QUERY, _ANSWER = COLOURS[5], COLOURS[1]
@@ -32,6 +33,9 @@ def sort_locations(trace: Trace, priorities: np.ndarray, num_answers: int) -> Fi
     writes, reads = map(
         np.asarray, (trace.states.write_weights, trace.states.read_weights)
     )
+    # A machine may read a vector one step before it says it.
+    answers = slice(length, length + 1 + num_answers)
+    shown = visited(writes[:length], reads[answers])
     columns = max(writes.shape[1], reads.shape[1])
     figure = _grid_figure(3, columns)
     grid = figure.subplots(3, columns, squeeze=False)
@@ -39,6 +43,7 @@ def sort_locations(trace: Trace, priorities: np.ndarray, num_answers: int) -> Fi
         _map(
             grid[0, head],
             writes[order, head],
+            shown,
             f"write head {head + 1}",
             "vectors, highest priority first",
         )
@@ -52,12 +57,11 @@ def sort_locations(trace: Trace, priorities: np.ndarray, num_answers: int) -> Fi
             ylim=(-0.5, writes.shape[2] - 0.5),
         )
         dots.grid(alpha=0.3)
-    # A machine may read a vector one step before it says it.
-    answers = slice(length, length + 1 + num_answers)
     for head in range(reads.shape[1]):
         _map(
             grid[1, head],
             reads[answers, head],
+            shown,
             f"read head {head + 1}",
             "delimiter, then steps of the answer",
         )
@@ -85,6 +89,7 @@ def recall_locations(trace: Trace, inputs: np.ndarray, item_length: int) -> Figu
     writes, reads = map(
         np.asarray, (trace.states.write_weights, trace.states.read_weights)
     )
+    shown = visited(writes, reads[steps["query"].start :])
     columns = max(writes.shape[1], reads.shape[1])
     figure = _grid_figure(2, columns)
     grid = figure.subplots(2, columns, squeeze=False)
@@ -96,9 +101,9 @@ def recall_locations(trace: Trace, inputs: np.ndarray, item_length: int) -> Figu
     ):
         for head in range(weights.shape[1]):
             axes = grid[row, head]
-            _map(axes, weights[:, head], f"{kind} {head + 1}", "time step")
-            _box(axes, weights[:, head], query, _QUERY)
-            _box(axes, weights[:, head], answer, _ANSWER)
+            _map(axes, weights[:, head], shown, f"{kind} {head + 1}", "time step")
+            _box(axes, weights[:, head], shown, query, _QUERY)
+            _box(axes, weights[:, head], shown, answer, _ANSWER)
     _hide_unused(grid)
     colour_bar(figure, grid.ravel().tolist(), WEIGHTS)
     figure.legend(
@@ -147,14 +152,19 @@ def _grid_figure(rows: int, columns: int) -> Figure:
     return Figure(figsize=(width, 0.6 + 2.6 * rows), layout="constrained")
 
 
-def _map(axes: Axes, weights: np.ndarray, title: str, label: str) -> None:
-    image(axes, weights, WEIGHTS, pooled=True)
+def _map(
+    axes: Axes, weights: np.ndarray, shown: Stretch, title: str, label: str
+) -> None:
+    image(axes, shown.part(weights), WEIGHTS, pooled=True, corner=(0, shown.first))
+    shown.number(axes.yaxis)
     axes.set(title=title, xlabel=label, ylabel="slot")
 
 
-def _box(axes: Axes, weights: np.ndarray, steps: slice, colour: str) -> None:
+def _box(
+    axes: Axes, weights: np.ndarray, shown: Stretch, steps: slice, colour: str
+) -> None:
     """Around the most weighted slots of these steps."""
-    slots = weights[steps].argmax(axis=-1)
+    slots = shown.place(weights[steps].argmax(axis=-1))
     corner = steps.start - 0.5, slots.min() - 1.5
     width, height = steps.stop - steps.start, np.ptp(slots) + 3
     axes.add_patch(Rectangle(corner, width, height, fill=False, color=colour, lw=1.2))

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ntm_jax import Trace
+from train.figures.ring import visited
 from train.figures.style import (
     BITS,
     COLOURS,
@@ -71,6 +72,8 @@ def focus(
 ) -> Figure:
     """Where every head looks, step by step: slots against time.
 
+    Of each head the slots are shown that it comes to, and one more at either end.
+
     Args:
       trace: of one sequence.
       inputs: `[T, I]`, to be shown above with the outputs.
@@ -85,8 +88,13 @@ def focus(
             Panel("output\nchannel", outputs_of(trace), BITS, 0.8),
         ]
     for name, weights in heads(trace):
-        panels.append(Panel(f"{name}\nslot", weights, WEIGHTS, 2.4, pooled=True))
-    return over_time(panels, "Where each head looks", phases)
+        own = visited(weights)
+        inches = min(max(0.05 * own.length, 0.8), 2.4)  # a slot as high for every head
+        panels.append(
+            Panel(f"{name}\nslot", own.part(weights), WEIGHTS, inches, True, own)
+        )
+    slots = trace.states.memory.shape[1]
+    return over_time(panels, f"Where each head looks, of {slots:,} slots", phases)
 
 
 def vectors(trace: Trace, phases: Sequence[Phase] = ()) -> Figure:
@@ -146,9 +154,11 @@ def addressing(trace: Trace, phases: Sequence[Phase] = ()) -> Figure:
         own.set_ylabel(label)
         own.grid(alpha=0.3)
         mark(own, phases)
+    # From the lowest that there can be, a little below which a line is still seen.
     lines[0].set_ylim(-0.05, 1.05)
-    lines[1].set_ylim(bottom=0)
-    lines[2].set_ylim(bottom=1)
+    for own, lowest in zip(lines[1:], (0, 1)):
+        highest = max(own.get_ylim()[1], lowest + 1)
+        own.set_ylim(lowest - 0.05 * (highest - lowest), highest)
     for own, (name, of_head) in zip(shifts, each):
         offsets(own, of_head.shift)
         own.set_ylabel(f"{name}\nshift")

@@ -19,8 +19,8 @@ def prediction(
       optimum: `[T]`, those of the best possible predictor.
       mask: `[T]`, where a prediction counts.
     """
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    above, below = figure.subplots(2, sharex=True, height_ratios=[3, 1])
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=[2, 1])
     steps = np.flatnonzero(mask)
     above.plot(
         steps, optimum[steps], color=COLOURS[1], lw=2, label="best possible prediction"
@@ -34,8 +34,12 @@ def prediction(
     for axes in (above, below):
         axes.grid(alpha=0.3)
         axes.set_xlim(-0.5, len(targets) - 0.5)
+    # Of one sequence chance may have it below; of many, nothing can be.
+    more = costs[steps].sum()
+    where = "above" if more >= 0 else "below"
     above.set_title(
-        f"Predicting the next bit: {costs[steps].sum():.2f} bits above the optimum",
+        f"Predicting the next bit: in all {abs(more):.2f} bits {where} the optimum, on "
+        "this sequence",
         loc="left",
     )
     figure.legend(loc="outside lower center", ncols=3, frameon=False)

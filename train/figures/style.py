@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
+from train.figures.ring import Stretch
 from train.phases import Phase
 
 # Colours that all can tell apart (Okabe and Ito 2008).
@@ -53,6 +54,7 @@ class Panel(NamedTuple):
       scale: of the colours.
       inches: high.
       pooled: show the largest of values that would share a pixel: a focus is on few.
+      stretch: the slots that the rows are.
     """
 
     label: str
@@ -60,6 +62,7 @@ class Panel(NamedTuple):
     scale: Scale
     inches: float = 1.0
     pooled: bool = False
+    stretch: Stretch | None = None
 
 
 def signed(label: str, *values: np.ndarray) -> Scale:
@@ -91,7 +94,10 @@ def over_time(
     """
     figure, axes = time_axes([panel.inches for panel in panels], title, phases)
     for panel, own in zip(panels, axes):
-        image(own, panel.values, panel.scale, pooled=panel.pooled)
+        lowest = 0 if panel.stretch is None else panel.stretch.first
+        image(own, panel.values, panel.scale, pooled=panel.pooled, corner=(0, lowest))
+        if panel.stretch is not None:
+            panel.stretch.number(own.yaxis)
         own.set_ylabel(panel.label)
         mark(own, phases)
     first = 0
@@ -134,10 +140,19 @@ def time_axes(
 
 
 def image(
-    axes: Axes, values: np.ndarray, scale: Scale, *, pooled: bool = False
+    axes: Axes,
+    values: np.ndarray,
+    scale: Scale,
+    *,
+    pooled: bool = False,
+    corner: tuple[int, int] = (0, 0),
 ) -> None:
-    """`[T, rows]` as an image, rows counted from below, in the colours of a scale."""
+    """`[T, rows]` as an image, rows counted from below, in the colours of a scale.
+
+    The column at the left and the row at the bottom have the numbers of the corner.
+    """
     steps, rows = values.shape
+    left, bottom = (number - 0.5 for number in corner)
     if pooled:
         values = largest(largest(values, _MOST[1]).T, _MOST[0]).T
     axes.imshow(
@@ -145,14 +160,14 @@ def image(
         aspect="auto",
         interpolation="nearest",
         origin="lower",
-        extent=(-0.5, steps - 0.5, -0.5, rows - 0.5),
+        extent=(left, left + steps, bottom, bottom + rows),
         cmap=scale.cmap,
         vmin=scale.low,
         vmax=scale.high,
     )
     axes.set_facecolor(_NOT_DUE)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def largest(values: np.ndarray, most: int) -> np.ndarray:
