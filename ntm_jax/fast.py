@@ -67,6 +67,7 @@ from ntm_jax.addressing import (
     logarithms,
     unit_key,
 )
+from ntm_jax.arrays import flat, restart, select
 from ntm_jax.config import NTMConfig
 
 PyTree = Any
@@ -221,7 +222,7 @@ def unroll(
     end, hidden, reads = _in_groups(
         run, _group_size(state.memory), lay_out(state), inputs, mask, reset
     )
-    ys = _dense(params["output"], jnp.concatenate([hidden, _flat(reads)], axis=-1))
+    ys = _dense(params["output"], jnp.concatenate([hidden, flat(reads)], axis=-1))
     if mask is not None:
         ys = jnp.where(mask[..., None], ys, 0)
     r = config.num_read_heads
@@ -302,11 +303,11 @@ def _run(
     def advance(t, so_far):
         state, results = so_far
         x, keep, afresh = _at(t, sequence.inputs())
-        state, hidden, _ = step(_restart(afresh, fresh, state), x, keep)
+        state, hidden, _ = step(restart(afresh, fresh, state), x, keep)
         return state, _put(t, results, (hidden, state.rest.reads))
 
     x, keep, _ = _at(0, sequence.inputs())
-    _, hidden, _ = step(start, x, keep)  # for its shape
+    _, hidden, _ = jax.eval_shape(step, start, x, keep)
     results = _zeros(len(sequence.xs), (hidden, start.rest.reads))
     state, results = lax.fori_loop(0, sequence.end(), advance, (start, results))
     return state, *results
@@ -324,7 +325,7 @@ def _run_forward(config, save_every, weights, start, fresh, sequence):
         def advance(t, so_far):
             state, rests, results = so_far
             x, keep, afresh = _at(t, sequence.inputs())
-            state, hidden, made = step(_restart(afresh, fresh, state), x, keep)
+            state, hidden, made = step(restart(afresh, fresh, state), x, keep)
             rests = _put(t + 1, rests, state.rest)
             return state, rests, _put(t, results, (hidden, made))
 
@@ -334,7 +335,7 @@ def _run_forward(config, save_every, weights, start, fresh, sequence):
         return state, memories, rests, results
 
     x, keep, _ = _at(0, sequence.inputs())
-    _, hidden, made = step(start, x, keep)  # for their shapes
+    _, hidden, made = jax.eval_shape(step, start, x, keep)
     memories = _zeros(_Chunks(save_every, length).number, start.memory)
     # Not zeros, which a cell may not bear where no step is made.
     rests = jax.tree.map(
@@ -366,7 +367,7 @@ def _run_backward(config, save_every, residuals, cotangents):
         def write_again(t, so_far):
             memory, memories = so_far
             _, keep, afresh = _at(t, sequence.inputs())
-            memory = _restart(afresh, fresh and fresh.memory, memory)
+            memory = restart(afresh, fresh and fresh.memory, memory)
             memories = _put(t - first, memories, memory)
             _, writing = _by_kind(config, _at(t + 1, saved.rests.focus))
             controls = _controls(config, _at(t, saved.steps.emitted))
@@ -377,7 +378,7 @@ def _run_backward(config, save_every, residuals, cotangents):
 
     def step_back(t, memory, d_state, d_fresh):
         x, keep, afresh = _at(t, sequence.inputs())
-        rest = _restart(afresh, fresh and fresh.rest, _at(t, saved.rests))
+        rest = restart(afresh, fresh and fresh.rest, _at(t, saved.rests))
         d_rest = d_state.rest._replace(reads=d_state.rest.reads + _at(t, d_reads))
         d_state, result = _step_back(
             config,
@@ -420,14 +421,14 @@ def _run_backward(config, save_every, residuals, cotangents):
 
     memories = _zeros(save_every, saved.memories[0])
     d_fresh = jax.tree.map(jnp.zeros_like, fresh)
-    _, _, result = step_back(0, memories[0], d_end, d_fresh)  # for its shape
+    _, _, result = jax.eval_shape(step_back, 0, memories[0], d_end, d_fresh)
     so_far = d_end, d_fresh, memories, _zeros(len(sequence.xs), result)
     d_start, d_fresh, _, (d_emitted, d_controller) = lax.fori_loop(
         0, chunks.number, retreat_chunk, so_far
     )
 
     rests = jax.tree.map(lambda leaf: leaf[:-1], saved.rests)
-    rests = _restart(sequence.reset, fresh and fresh.rest, rests)
+    rests = restart(sequence.reset, fresh and fresh.rest, rests)
     d_controller, d_xs = controller.gradient(
         weights["controller"], rests, sequence.xs, d_controller
     )
@@ -481,7 +482,7 @@ def _put(i, tree, row):
 def _zeros(length, row):
     """Room for so many rows, on the devices that have this one: `shard_map` asks."""
     return jax.tree.map(
-        lambda leaf: jnp.zeros_like(jnp.broadcast_to(leaf, (length, *leaf.shape))), row
+        lambda leaf: jnp.broadcast_to(jnp.zeros_like(leaf), (length, *leaf.shape)), row
     )
 
 
@@ -526,7 +527,7 @@ def _step(config, weights, state, x, keep):
     memory = _write(memory, _kept(keep, writing), controls)
     rest = _Rest(focus, reads, carry)
     if keep is not None:
-        rest = _select(keep, rest, old)
+        rest = select(keep, rest, old)
     made = _Step(inverse_lengths, cosine, emitted, residuals)
     return _State(memory, rest), hidden, made
 
@@ -582,7 +583,7 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, x, keep):
     )
     d_old = _Rest(d_previous, d_reads, d_carry)
     if keep is not None:
-        d_old = _select(keep, d_old, d_new.rest)
+        d_old = select(keep, d_old, d_new.rest)
     return _State(d_memory, d_old), (d_emitted, d_controller)
 
 
@@ -606,7 +607,7 @@ class _AnyController:
 
     def step(self, weights, carry, x, reads):
         """The new carry, the output, and what `step_back` needs beside the state."""
-        inputs = jnp.concatenate([x, _flat(reads)], axis=-1)
+        inputs = jnp.concatenate([x, flat(reads)], axis=-1)
         carry, hidden = controllers.apply(self.module, weights, carry, inputs)
         return carry, hidden, ()
 
@@ -670,7 +671,7 @@ class _LSTM:
         return _dense_gradient(inputs, d_z), d_xs
 
     def _inputs(self, x, reads, h):
-        return jnp.concatenate([x, _flat(reads), h], axis=-1)
+        return jnp.concatenate([x, flat(reads), h], axis=-1)
 
     def _gates(self, c, z):
         i, f, g, o = jnp.split(z, 4, axis=-1)
@@ -692,7 +693,7 @@ def _controller(config: NTMConfig) -> _AnyController | _LSTM:
 def _side_by_side(params, entry):
     """The heads' kernels as one `[H, Z]`, their biases as one `[Z]`."""
     leaves = [params[kind][entry] for kind in ("read_heads", "write_heads")]
-    return jnp.concatenate([_flat(leaf) for leaf in leaves], axis=-1)
+    return jnp.concatenate([flat(leaf) for leaf in leaves], axis=-1)
 
 
 def _controls(config: NTMConfig, emitted: Array) -> _Controls:
@@ -842,29 +843,8 @@ def _merge_time(array):
     return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])
 
 
-def _flat(array):
-    """The last two axes as one."""
-    return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
-
-
-def _select(keep, new, old):
-    """`new` where it is to be kept, else `old`."""
-    return jax.tree.map(
-        lambda a, b: jnp.where(
-            keep.reshape(*keep.shape, *(1,) * (b.ndim - keep.ndim)), a, b
-        ),
-        new,
-        old,
-    )
-
-
-def _restart(afresh, fresh, state):
-    """The state or a part of it, but what is fresh of it where that is flagged."""
-    return state if fresh is None else _select(afresh, fresh, state)
-
-
 def _kept(keep, tree):
     """The tree, but zeros where it is not to be kept; all of it if that is not said."""
     if keep is None:
         return tree
-    return _select(keep, tree, jax.tree.map(jnp.zeros_like, tree))
+    return select(keep, tree, jax.tree.map(jnp.zeros_like, tree))

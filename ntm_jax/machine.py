@@ -23,6 +23,7 @@ from jax import Array, lax
 
 from ntm_jax import controllers, fast, heads
 from ntm_jax.addressing import address, softmax
+from ntm_jax.arrays import flat, restart, select
 from ntm_jax.checks import (
     check_array,
     check_arrays,
@@ -386,7 +387,7 @@ def _step(
     Also returns what the `"read"` and `"write"` heads emitted, `[..., heads, P]`.
     """
     check_fit(x_name, params, state, x, config, state_name)
-    inputs = _append_reads(x, state.reads)
+    inputs = jnp.concatenate([x, flat(state.reads)], axis=-1)
     try:
         carry, hidden = controllers.apply(
             config.controller, params["controller"], state.controller, inputs
@@ -435,7 +436,8 @@ def _step(
         reads=jnp.concatenate(reads, axis=-2),
         controller=carry,
     )
-    output = _append_reads(hidden, new_state.reads) @ params["output"]["kernel"]
+    seen = jnp.concatenate([hidden, flat(new_state.reads)], axis=-1)
+    output = seen @ params["output"]["kernel"]
     bias = params["output"]["bias"]
     output = output + bias.reshape((1,) * (output.ndim - 1) + bias.shape)
     return new_state, output, emitted
@@ -510,16 +512,14 @@ def unroll(
         state: NTMState, inputs: tuple[Array, Array | None, Array | None]
     ) -> tuple[NTMState, Array]:
         x, keep, afresh = inputs
-        state = _restart(state, fresh, afresh)
+        state = restart(afresh, fresh, state)
         if keep is None:
             new_state, y, _ = _step(params, state, x, config, "xs")
             return new_state, y
         # The input too: whatever stands in a masked step must not reach the gradient.
-        new_state, y, _ = _step(params, state, _select(keep, x, 0), config, "xs")
-        new_state = jax.tree.map(
-            lambda new, old: _select(keep, new, old), new_state, state
-        )
-        return new_state, _select(keep, y, 0)
+        new_state, y, _ = _step(params, state, select(keep, x, 0), config, "xs")
+        new_state = select(keep, new_state, state)
+        return new_state, select(keep, y, 0)
 
     return _scan(masked_step, state, (xs, mask, reset), save_every or 1)
 
@@ -577,7 +577,7 @@ def trace(
 
     def traced_step(state: NTMState, inputs: tuple[Array, Array | None]):
         x, afresh = inputs
-        state = _restart(state, fresh, afresh)
+        state = restart(afresh, fresh, state)
         state, y, emitted = _step(params, state, x, config, "xs")
         return state, (state, y, emitted)
 
@@ -752,12 +752,6 @@ def _schedule(config: NTMConfig) -> list[tuple[str, slice]]:
     ]
 
 
-def _append_reads(vector: Array, reads: Array) -> Array:
-    """`[..., V]` and `[..., R, M]` to `[..., V + R M]`."""
-    flat = reads.reshape(*reads.shape[:-2], reads.shape[-2] * reads.shape[-1])
-    return jnp.concatenate([vector, flat], axis=-1)
-
-
 def _fresh(
     params: Params, state: NTMState, config: NTMConfig, reset: Array | None
 ) -> NTMState | None:
@@ -771,13 +765,6 @@ def _fresh(
         num_slots=state.memory.shape[-2],
         batch_shape=(1,) * (reset.ndim - 1),
     )
-
-
-def _restart(state: NTMState, fresh: NTMState | None, afresh: Array | None) -> NTMState:
-    """The state, but for the places `[...]` of the batch that start afresh."""
-    if fresh is None or afresh is None:
-        return state
-    return jax.tree.map(lambda new, old: _select(afresh, new, old), fresh, state)
 
 
 def _scan(
@@ -806,12 +793,6 @@ def _scan(
         return state, ys
     state, last = chunk(state, jax.tree.map(lambda leaf: leaf[whole:], inputs))
     return state, jnp.concatenate([ys, last])
-
-
-def _select(keep: Array, new: Array, old: Array | int) -> Array:
-    """`new` where `keep` is True, else `old`; `keep` lacks the last axes of `new`."""
-    keep = keep.reshape(*keep.shape, *(1,) * (new.ndim - keep.ndim))
-    return jnp.where(keep, new, old)
 
 
 def _misfit(
