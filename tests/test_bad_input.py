@@ -19,7 +19,7 @@ STATE = random_state(PARAMS, CONFIG)
 BATCH = random_state(PARAMS, CONFIG, batch_shape=(4,))
 
 
-def zeros(*shape, dtype: Any = np.float32):
+def zeros(*shape, dtype: Any = np.float32) -> Any:
     return np.zeros(shape, dtype)
 
 
