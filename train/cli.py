@@ -36,8 +36,8 @@ def parse_from_preset(
 ) -> FlagsT:
     """The flags of a class with a `preset` and a `config`.
 
-    What is not given comes from the preset for the task, the model and the controller,
-    but for what is `changed`.
+    What is not given comes from the preset for the task, the model, the controller and
+    the code of repeats, but for what is `changed`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -45,10 +45,10 @@ def parse_from_preset(
     first.add_argument("--preset", default="default", nargs="?", const="default")
     first.add_argument("--model", default="ntm", nargs="?", const="ntm")
     first.add_argument("--controller", nargs="?")
+    first.add_argument("--repeat_code", default="scalar", nargs="?", const="scalar")
     known, _ = first.parse_known_args(arguments)
-    config = dataclasses.replace(
-        preset(known.preset, known.task, known.model, known.controller), **changed
-    )
+    given = known.task, known.model, known.controller, known.repeat_code
+    config = dataclasses.replace(preset(known.preset, *given), **changed)
     default = flags(preset=known.preset, config=config)  # type: ignore[call-arg]
     return parse(flags, arguments, prog=prog, default=default)
 

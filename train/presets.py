@@ -64,6 +64,8 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "sort_updates": 20,
     },
 }
+# Told in pulses, repeats are counted by heart: in whole steps, if there is noise in it.
+_PULSES: dict[str, Any] = {"carry_noise": 0.05, "steps": 12_000, "polish_steps": 6000}
 # The paper's RMSProp is that of Graves 2013.
 _PAPER: dict[str, Any] = {
     "optimizer": "graves_rmsprop",
@@ -113,7 +115,11 @@ _PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
 
 
 def preset(
-    name: str, task: str, model: str = "ntm", controller: str | None = None
+    name: str,
+    task: str,
+    model: str = "ntm",
+    controller: str | None = None,
+    repeat_code: str = TrainConfig.repeat_code,
 ) -> TrainConfig:
     """The config of that name for that task and what is to learn it.
 
@@ -122,6 +128,7 @@ def preset(
       task: its name.
       model: `"ntm"`, or `"lstm"` for an LSTM alone.
       controller: of the machine; the one that learns the task best unless given.
+      repeat_code: of repeat copy.
 
     Raises:
       ValueError: for a name that no preset or task has, and where the paper has no such
@@ -134,6 +141,9 @@ def preset(
     default = {"controller": TrainConfig.controller, **_DEFAULT[task]}
     if controller is not None:
         default["controller"] = controller
+    default["repeat_code"] = repeat_code
+    if repeat_code == "pulses" and (model, default["controller"]) == ("ntm", "lstm"):
+        default |= _PULSES
     if name == "default" and model == "ntm":
         return TrainConfig(task=task, model=model, **default)  # type: ignore[arg-type]
 
@@ -150,6 +160,7 @@ def preset(
         **_PAPER,
         **size,
         "controller": default["controller"],
+        "repeat_code": repeat_code,
         "learning_rate": rate,
         "num_read_heads": heads,
         "num_write_heads": heads,
@@ -159,11 +170,13 @@ def preset(
 
 def command(config: TrainConfig) -> str:
     """What to type for a run with this config."""
-    default = preset("default", config.task, config.model, config.controller)
+    default = preset(
+        "default", config.task, config.model, config.controller, config.repeat_code
+    )
     unless_given = preset("default", config.task)
     always = {"task", "seed"} | {
         name
-        for name in ("model", "controller")
+        for name in ("model", "controller", "repeat_code")
         if getattr(config, name) != getattr(unless_given, name)
     }
     flags = [
