@@ -666,9 +666,14 @@ class _LSTM:
         return (d_c, d_h), d_reads.reshape(state.reads.shape), d_z
 
     def gradient(self, weights, states, xs, d_z):
-        inputs = self._inputs(xs, states.reads, states.carry[1])
+        # Not of all inputs side by side, which would be a copy of them.
+        parts = [
+            _dense_gradient(inputs, d_z)
+            for inputs in (xs, flat(states.reads), states.carry[1])
+        ]
+        kernel = jnp.concatenate([part["kernel"] for part in parts])
         d_xs = d_z @ weights["kernel"][: xs.shape[-1]].T
-        return _dense_gradient(inputs, d_z), d_xs
+        return {"kernel": kernel, "bias": parts[0]["bias"]}, d_xs
 
     def _inputs(self, x, reads, h):
         return jnp.concatenate([x, flat(reads), h], axis=-1)
