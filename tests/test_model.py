@@ -188,6 +188,24 @@ def test_a_task_may_have_a_controller_of_its_own():
     assert asked_for(command(other)) == other
 
 
+@pytest.mark.parametrize(
+    ("flags", "noise"),
+    [
+        ("", 0.05),
+        ("--controller=feed_forward", 0.0),
+        ("--model=lstm", 0.0),
+        ("--preset=paper", 0.0),
+        ("--carry_noise=0.01 --steps=500", 0.01),
+    ],
+)
+def test_repeats_in_pulses_are_counted_under_noise_where_there_is_a_carry(flags, noise):
+    config = asked_for(
+        f"python -m train.main --task=repeat_copy --repeat_code=pulses {flags}"
+    )
+    assert (config.repeat_code, config.carry_noise) == ("pulses", noise)
+    assert asked_for(command(config)) == config
+
+
 @pytest.mark.parametrize("task", sorted({*tasks.names()} - {*TASKS}))
 def test_what_the_paper_does_not_have_is_refused(task):
     with pytest.raises(ValueError, match=f"preset: got 'paper', which has no {task}"):
