@@ -434,7 +434,7 @@ def _run_backward(config, save_every, residuals, cotangents):
     )
     d_weights = {
         "controller": d_controller,
-        "heads": _dense_gradient(saved.hiddens, d_emitted),
+        "heads": _dense_gradient((saved.hiddens,), d_emitted),
     }
     return d_weights, d_start, d_fresh, _Sequence(d_xs, None, None, None)
 
@@ -651,7 +651,7 @@ class _LSTM:
 
     def step(self, weights, carry, x, reads):
         c, h = carry
-        z = _dense(weights, self._inputs(x, reads, h))
+        z = _dense(weights, jnp.concatenate(self._inputs(x, reads, h), axis=-1))
         c, h = self._gates(c, z)
         return (c, h), h, z
 
@@ -666,17 +666,13 @@ class _LSTM:
         return (d_c, d_h), d_reads.reshape(state.reads.shape), d_z
 
     def gradient(self, weights, states, xs, d_z):
-        # Not of all inputs side by side, which would be a copy of them.
-        parts = [
-            _dense_gradient(inputs, d_z)
-            for inputs in (xs, flat(states.reads), states.carry[1])
-        ]
-        kernel = jnp.concatenate([part["kernel"] for part in parts])
+        inputs = self._inputs(xs, states.reads, states.carry[1])
         d_xs = d_z @ weights["kernel"][: xs.shape[-1]].T
-        return {"kernel": kernel, "bias": parts[0]["bias"]}, d_xs
+        return _dense_gradient(inputs, d_z), d_xs
 
     def _inputs(self, x, reads, h):
-        return jnp.concatenate([x, flat(reads), h], axis=-1)
+        """What the kernel's rows belong to, in their order."""
+        return x, flat(reads), h
 
     def _gates(self, c, z):
         i, f, g, o = jnp.split(z, 4, axis=-1)
@@ -836,9 +832,13 @@ def _dense(params, inputs):
 
 
 def _dense_gradient(inputs, d_outputs):
-    """Of a dense layer's parameters, over all steps and sequences."""
+    """Of a dense layer's parameters, over all steps and sequences.
+
+    Its inputs are `inputs` side by side; put so, they would all be copied.
+    """
+    kernels = [jnp.einsum("tbi,tbo->io", part, d_outputs) for part in inputs]
     return {
-        "kernel": jnp.einsum("tbi,tbo->io", inputs, d_outputs),
+        "kernel": jnp.concatenate(kernels),
         "bias": jnp.sum(d_outputs, axis=(0, 1)),
     }
 
