@@ -96,6 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
         name = cli.check_name(flags.name or default_name(records[0]))
         path = FOLDER / f"{name}.json"
         cli.check_free_name(path, free=flags.add or flags.overwrite)
+        if flags.add and not path.exists():
+            raise ValueError(f"name: got {name!r}, want that of a record: no {path}")
         kept = [read(path)] if flags.add else []
         check_alike([*kept, *records])
         due = trials_up_to(flags.hardest, opened[0][1])
@@ -115,8 +117,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check_alike(records: Sequence[Record]) -> None:
     """Raises a `ValueError` unless the runs differ in their seeds, and only there."""
-    configs = list(map(config_of, records))
-    if len({dataclasses.replace(config, seed=0) for config in configs}) > 1:
+    settings = {
+        (dataclasses.replace(config_of(record), seed=0), *steps_before(record))
+        for record in records
+    }
+    if len(settings) > 1:
         raise ValueError("workdir: got runs of other settings, want the same for all")
     seeds = seeds_of(records)
     if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
@@ -153,10 +158,16 @@ def command_for_all(records: Sequence[Record]) -> str:
     if len(records) == 1:
         return records[0]["command"]
     config = config_of(records[0])
-    each = command(config).replace(f"--seed={config.seed}", "--seed=$seed")
     workdir = f"runs/{default_name(records[0])}_$seed"
+    each = command(config, steps_before(records[0]), workdir)
+    each = each.replace(f"--seed={config.seed} ", "--seed=$seed ")
     listed = " ".join(map(str, sorted(seeds_of(records))[:: config.num_seeds]))
-    return f"for seed in {listed}; do {each} --workdir={workdir}; done"
+    return f"for seed in {listed}; do {each}; done"
+
+
+def steps_before(record: Record) -> list[int]:
+    """Of the runs of a record, with how many steps they were started before."""
+    return record.get("steps_before", [])
 
 
 def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> Record:
@@ -166,7 +177,8 @@ def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> Record:
         "task": config.task,
         "learner": learner(config),
         "config": dataclasses.asdict(config),
-        "command": command(config),
+        "steps_before": run.steps_before(),
+        "command": run.command(),
         "versions": versions(),
         "seconds": max(run.seconds(seed) for seed in config.seeds()),
         "machines": list(machines(run, evaluation)),

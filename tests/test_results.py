@@ -227,7 +227,7 @@ def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
     for arguments, message in (
         (["--workdir", *map(str, runs[:1] * 2)], "got seed 0 twice"),
         ([f"--workdir={runs[1]}", "--name=one", "--add"], "got seed 1 twice"),
-        ([f"--workdir={runs[1]}", "--name=none", "--add"], "No such file"),
+        ([f"--workdir={runs[1]}", "--name=none", "--add"], "got 'none', want that of"),
         ([f"--workdir={runs[1]}", "--name=../one"], "name: got '../one', want letters"),
         ([f"--workdir={runs[1]}", "--hardest=4"], "hardest: got 4, want at least 5"),
         ([f"--workdir={runs[1]}", "--name=other", "--add"], "has other trials"),

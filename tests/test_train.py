@@ -26,7 +26,7 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 import ntm_jax
 import tasks
 from ntm_jax import NTMConfig
-from train import cli, evaluate, main, measure, recording
+from train import cli, evaluate, main, measure, presets, recording
 from train.checkpoint import Checkpoints
 from train.config import TrainConfig
 from train.curriculum import curriculum
@@ -188,6 +188,34 @@ def test_another_config_is_refused_and_changes_nothing(finished, capsys):
     assert "learning_rate: got 0.5" in message
     assert "0.003" in message
     assert listing(finished) == before
+
+
+@pytest.mark.usefixtures("quick_compilations")
+def test_a_run_goes_on_with_more_steps(tmp_path, capsys):
+    # At a constant rate it makes no difference when it got them.
+    short = dataclasses.replace(TINY, steps=4, validate_every=4, falling=0.0)
+    long = dataclasses.replace(short, steps=8)
+    gone_on = RunFolder(tmp_path / "run", long)
+    for config in (short, long):
+        assert main.main([f"--workdir={gone_on.path}", *flags(config)]) == 0
+    at_once = init_states(long)
+    for _ in range(long.steps // long.steps_per_call):
+        at_once, _, _ = train(at_once, config=long, num_steps=long.steps_per_call)
+    jax.tree.map(np.testing.assert_array_equal, gone_on.restore(), at_once)
+    assert {entry["step"] for entry in gone_on.evaluation() or []} == {8}
+    assert gone_on.steps_before() == [4]
+    assert RunFolder.open(gone_on.path).config == long
+    first, second = gone_on.command().split(" && ")
+    assert (first, second) == tuple(map(presets.command, (short, long)))
+    before = listing(gone_on.path)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        main.main([f"--workdir={gone_on.path}", *flags(short)])
+    assert "steps: got 4, but" in capsys.readouterr().err
+    assert listing(gone_on.path) == before
+    (gone_on.path / "steps_before.json").write_text("[4")
+    with pytest.raises(ValueError, match=r"steps_before\.json, which is damaged"):
+        gone_on.command()
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Settings by name for every task: those that work, and those of the paper."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import tasks
@@ -168,8 +169,16 @@ def preset(
     return TrainConfig(task=task, model=model, **papers)  # type: ignore[arg-type]
 
 
-def command(config: TrainConfig) -> str:
-    """What to type for a run with this config."""
+def command(
+    config: TrainConfig, steps_before: Sequence[int] = (), workdir: str | None = None
+) -> str:
+    """What to type for a run with this config.
+
+    Args:
+      config: of the run.
+      steps_before: with how many steps it was started before it got so many.
+      workdir: the run's folder; as the command has it unless given.
+    """
     default = preset(
         "default", config.task, config.model, config.controller, config.repeat_code
     )
@@ -185,4 +194,14 @@ def command(config: TrainConfig) -> str:
         if field.name in always
         or getattr(config, field.name) != getattr(default, field.name)
     ]
-    return " ".join(["python -m train.main", *flags])
+    words = [
+        "python -m train.main",
+        *flags,
+        *([f"--workdir={workdir}"] if workdir else []),
+    ]
+    last = " ".join(words)
+    before = [
+        command(dataclasses.replace(config, steps=steps), workdir=workdir)
+        for steps in steps_before
+    ]
+    return " && ".join([*before, last])

@@ -1,6 +1,7 @@
 """The run folder: all that a run leaves behind, and what it goes on from.
 
 config.json       what was asked for
+steps_before.json with how many --steps it was started before, where it got more
 metrics.jsonl     one object for every report on a seed: training, health, validation
 answers.jsonl     at every report, what the first machine says to one sequence
 checkpoints/      the newest few, of all seeds together
@@ -24,6 +25,7 @@ from train.checkpoint import Checkpoints
 from train.config import TrainConfig, read_json
 from train.devices import spread
 from train.loop import TrainState, init_states, mesh_of
+from train.presets import command
 
 # What a run that was killed as it started may have left.
 _UNFINISHED = {"config.json.tmp"}
@@ -49,6 +51,7 @@ class RunFolder:
         self._metrics = path / "metrics.jsonl"
         self._answers = path / "answers.jsonl"
         self._evaluation = path / "evaluation.json"
+        self._steps_before = path / "steps_before.json"
         self._checkpoints = Checkpoints(path / "checkpoints")
         self._events: dict[int, SummaryWriter] = {}
 
@@ -70,21 +73,54 @@ class RunFolder:
     def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
         """A new run in that folder, or the one that is there if it is the same.
 
+        One that is there may get more `steps`: it goes on from its last checkpoint,
+        complete or not, with the learning rate that a run of so many has there.
+
         Raises:
           ValueError: if something else is there, which is not touched then, or the
             folder cannot be written.
         """
         check_free(path, config)
+        run = cls(path, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
             if not (path / "config.json").exists():
                 write_whole(path / "config.json", config.to_json())
+            else:
+                run.lengthen(cls.open(path).config.steps)
         except OSError as error:
             raise ValueError(
                 f"workdir: got {path}, want a folder that I may write to: "
                 f"{error.strerror}"
             ) from None
-        return cls(path, config)
+        return run
+
+    def lengthen(self, steps: int) -> None:
+        """Makes a run of so many steps one of as many as the config has."""
+        if steps < self.config.steps:
+            self._evaluation.unlink(missing_ok=True)
+            before = sorted({*self.steps_before(), steps})
+            write_whole(self._steps_before, json.dumps(before))
+            write_whole(self.path / "config.json", self.config.to_json())
+
+    def steps_before(self) -> list[int]:
+        """With how many it was started before it got as many as it has.
+
+        Raises:
+          ValueError: if the file of them is damaged.
+        """
+        if not self._steps_before.exists():
+            return []
+        try:
+            return [int(steps) for steps in read_json(self._steps_before.read_text())]
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"workdir: got {self._steps_before}, which is damaged"
+            ) from None
+
+    def command(self) -> str:
+        """What to type for the same run."""
+        return command(self.config, self.steps_before())
 
     def start(self) -> TrainState:
         """The states to train on from: the newest checkpoint's, or fresh ones.
@@ -241,13 +277,18 @@ def check_free(path: Path, config: TrainConfig) -> None:
 
 
 def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
-    """Raises a `ValueError` that names the first field in which two configs differ."""
+    """Raises a `ValueError` that names the first field in which two configs differ.
+
+    There may be more steps.
+    """
     for field in dataclasses.fields(TrainConfig):
         was, wanted = getattr(old, field.name), getattr(new, field.name)
-        if was != wanted:
+        more_is_right = field.name == "steps"
+        if was != wanted and not (more_is_right and wanted > was):
             raise ValueError(
                 f"{field.name}: got {wanted!r}, but the run in {path} has {was!r}; "
-                "give the same value to go on with it, or another --workdir"
+                f"give {'as many or more' if more_is_right else 'the same value'} to "
+                "go on with it, or another --workdir"
             )
 
 

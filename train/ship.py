@@ -14,7 +14,6 @@ import jax
 from train import cli, pretrained
 from train.measure import evaluate, evaluation_key
 from train.population import member
-from train.presets import command
 from train.run import RunFolder, open_complete
 
 # Sequences whose result is kept to check, quickly, that a machine still does the same.
@@ -71,7 +70,7 @@ def how_made(
     own = [entry for entry in evaluation if entry["machine"] == seed]
     step = own[0]["step"]
     return {
-        "command": command(run.config),
+        "command": run.command(),
         "seed": seed,
         "seeds_trained_together": run.config.num_seeds,
         "step": step,
