@@ -43,8 +43,8 @@ each one's gradient keeps the others. A step that the mask leaves out writes wit
 and passes no gradient to what it was told; a state that starts afresh passes its
 gradient to what it was made of instead of to the step before.
 
-Letters: T, B (all batch axes as one), N, M, R read heads, W write heads, K = R + W, S
-shifts, and Z for all that the heads emit; C chunks of steps.
+Letters: T, N, M, R read heads, W write heads, K = R + W, S shifts, and Z for all that
+the heads emit; G groups of B sequences, of all batch axes; C chunks of steps.
 """
 
 import dataclasses
@@ -122,27 +122,27 @@ class _Step(NamedTuple):
 class _Saved(NamedTuple):
     """What the forward pass keeps for the backward pass."""
 
-    memories: Array  # [C, B, M, N], before each chunk of steps
-    rests: _Rest  # [T + 1, ...], before the first step and after each
-    steps: _Step  # [T, ...]
-    hiddens: Array  # [T, B, H]
+    memories: Array  # [G, C, B, M, N], before each chunk of steps
+    rests: _Rest  # [G, T + 1, ...], before the first step and after each
+    steps: _Step  # [G, T, ...]
+    hiddens: Array  # [G, T, B, H]
 
 
 class _Sequence(NamedTuple):
     """What comes in, step by step."""
 
-    xs: Array  # [T, B, I]
-    mask: Array | None  # bool [T, B]
-    reset: Array | None  # bool [T, B]
-    num_steps: Array | None  # after so many, none is made any more
+    xs: Array  # [G, T, B, I]
+    mask: Array | None  # bool [G, T, B]
+    reset: Array | None  # bool [G, T, B]
+    num_steps: Array | None  # [G], after so many, none is made any more
 
     def inputs(self):
         """Those that each step has its own of."""
         return self.xs, self.mask, self.reset
 
-    def end(self) -> int | Array:
-        """The first step that is not made any more."""
-        return len(self.xs) if self.num_steps is None else self.num_steps
+    def end(self, g) -> int | Array:
+        """The first step that a group does not make any more."""
+        return self.xs.shape[1] if self.num_steps is None else self.num_steps[g]
 
 
 def applies(config: NTMConfig, state: Any) -> bool:
@@ -196,7 +196,11 @@ def unroll(
     def merge_after_time(leaf: Array) -> Array:
         return leaf.reshape(len(xs), math.prod(batch), *leaf.shape[1 + len(batch) :])
 
-    inputs, mask, reset = jax.tree.map(merge_after_time, (xs, mask, reset))
+    groups = _Groups.of(state.memory)
+    starts = jax.tree.map(groups.deal, lay_out(state))
+    inputs, mask, reset = jax.tree.map(
+        lambda leaf: groups.deal(merge_after_time(leaf), axis=1), (xs, mask, reset)
+    )
     if mask is not None:
         # Whatever stands in a masked step must not reach the gradient.
         inputs = jnp.where(mask[..., None], inputs, 0)
@@ -208,23 +212,22 @@ def unroll(
         },
     }
     save_every = min(save_every or math.isqrt(len(xs)), len(xs))
-    fresh_start = None if fresh is None else lay_out(fresh)
-
-    def run(
-        start: _State, inputs: Array, mask: Array | None, reset: Array | None
-    ) -> tuple[_State, Array, Array]:
-        num_steps = None
-        if mask is not None:
-            num_steps = _most(_steps_to_make(mask if reset is None else mask | reset))
-        sequence = _Sequence(inputs, mask, reset, num_steps)
-        return _run(config, save_every, weights, start, fresh_start, sequence)  # type: ignore[misc]
-
-    end, hidden, reads = _in_groups(
-        run, _group_size(state.memory), lay_out(state), inputs, mask, reset
-    )
+    num_steps = None
+    if mask is not None:
+        made = mask if reset is None else mask | reset
+        num_steps = _most(jax.vmap(_steps_to_make)(made))
+    ends, hidden, reads = _run(
+        config,
+        save_every,
+        weights,
+        starts,
+        None if fresh is None else lay_out(fresh),
+        _Sequence(inputs, mask, reset, num_steps),
+    )  # type: ignore[misc]
     ys = _dense(params["output"], jnp.concatenate([hidden, flat(reads)], axis=-1))
     if mask is not None:
         ys = jnp.where(mask[..., None], ys, 0)
+    end = jax.tree.map(groups.gather, ends)
     r = config.num_read_heads
     state = state.replace(
         memory=split(jnp.swapaxes(end.memory, 1, 2)),
@@ -233,56 +236,51 @@ def unroll(
         reads=split(end.rest.reads),
         controller=jax.tree.map(split, end.rest.carry),
     )
-    return state, split(ys, 1)
+    return state, split(groups.gather(ys, axis=1), 1)
 
 
 # Groups of sequences, one after another.
 
 
-def _group_size(memory: Array) -> int:
-    """How many sequences at once a device is fastest with."""
-    size = math.prod(memory.shape[:-2])
-    if jax.default_backend() != "cpu":
-        return size
-    # As many as a core's cache has room for, but enough for products of matrices.
-    most = max(_FEWEST_AT_ONCE, _CACHED_NUMBERS // math.prod(memory.shape[-2:]))
-    # A batch may be spread over all devices: each is to have its part of every group.
-    devices = jax.local_device_count()
-    fitting = [
-        n
-        for n in range(_FEWEST_AT_ONCE, min(most, size) + 1)
-        if size % n == 0 and n % devices == 0
-    ]
-    return max(fitting, default=size)
+class _Groups(NamedTuple):
+    """A batch as groups of so many sequences each.
 
+    Every group has some sequences of each part of the batch, so that a batch that is
+    spread over devices stays where it is.
+    """
 
-def _in_groups(run, group_size, start, *sequences):
-    """`run` of `[B, ...]` and `[T, B, ...]`, so many sequences at a time."""
-    size = len(start.memory)
-    if group_size == size:
-        return run(start, *sequences)
+    number: int
+    size: int
 
-    # Every group has some sequences of each part of the batch, so that a batch that is
-    # spread over devices stays where it is.
-    def deal(leaf, axis):
+    @classmethod
+    def of(cls, memory: Array):
+        """Groups of the size that a device is fastest with."""
+        size = math.prod(memory.shape[:-2])
+        if jax.default_backend() != "cpu":
+            return cls(1, size)
+        # As many as a core's cache has room for, but enough for products of matrices.
+        most = max(_FEWEST_AT_ONCE, _CACHED_NUMBERS // math.prod(memory.shape[-2:]))
+        # A batch may be spread over all devices: each is to have a part of every group.
+        devices = jax.local_device_count()
+        fitting = [
+            n
+            for n in range(_FEWEST_AT_ONCE, min(most, size) + 1)
+            if size % n == 0 and n % devices == 0
+        ]
+        return cls(size // max(fitting), max(fitting)) if fitting else cls(1, size)
+
+    def deal(self, leaf, axis=0):
+        """`[B, ...]`, or `[T, B, ...]` with axis 1, to groups `[G, ...]` of such."""
         shape = leaf.shape
-        groups = (group_size, size // group_size)
-        leaf = leaf.reshape(*shape[:axis], *groups, *shape[axis + 1 :])
+        sizes = (self.size, self.number)
+        leaf = leaf.reshape(*shape[:axis], *sizes, *shape[axis + 1 :])
         return jnp.moveaxis(leaf, axis + 1, 0)
 
-    def gather(leaf, axis):
+    def gather(self, leaf, axis=0):
+        """What was dealt."""
         leaf = jnp.moveaxis(leaf, 0, axis + 1)
+        size = self.size * self.number
         return leaf.reshape(*leaf.shape[:axis], size, *leaf.shape[axis + 2 :])
-
-    end, *results = lax.map(
-        lambda group: run(*group),
-        (
-            jax.tree.map(lambda leaf: deal(leaf, 0), start),
-            *jax.tree.map(lambda leaf: deal(leaf, 1), sequences),
-        ),
-    )
-    end = jax.tree.map(lambda leaf: gather(leaf, 0), end)
-    return end, *jax.tree.map(lambda leaf: gather(leaf, 1), results)
 
 
 # Through time, forwards and backwards.
@@ -293,101 +291,124 @@ def _run(
     config: NTMConfig,
     save_every: int,
     weights: dict,
-    start: _State,
+    starts: _State,
     fresh: _State | None,
     sequence: _Sequence,
 ) -> tuple[_State, Array, Array]:
-    """The last state, and hidden `[T, B, H]` and reads `[T, B, R, M]` of all steps."""
+    """The last states, and hidden `[G, T, B, H]` and reads `[G, T, B, R, M]`."""
     step = functools.partial(_step, config, weights)
 
-    def advance(t, so_far):
-        state, results = so_far
-        x, keep, afresh = _at(t, sequence.inputs())
-        state, hidden, _ = step(restart(afresh, fresh, state), x, keep)
-        return state, _put(t, results, (hidden, state.rest.reads))
-
-    x, keep, _ = _at(0, sequence.inputs())
-    _, hidden, _ = jax.eval_shape(step, start, x, keep)
-    results = _zeros(len(sequence.xs), (hidden, start.rest.reads))
-    state, results = lax.fori_loop(0, sequence.end(), advance, (start, results))
-    return state, *results
-
-
-def _run_forward(config, save_every, weights, start, fresh, sequence):
-    step = functools.partial(_step, config, weights)
-    chunks = _Chunks(save_every, sequence.end())
-    length = len(sequence.xs)
-
-    def advance_chunk(c, so_far):
-        state, memories, rests, results = so_far
-        memories = _put(c, memories, state.memory)
+    def advance_group(g, so_far):
+        ends, results = so_far
 
         def advance(t, so_far):
-            state, rests, results = so_far
-            x, keep, afresh = _at(t, sequence.inputs())
-            state, hidden, made = step(restart(afresh, fresh, state), x, keep)
-            rests = _put(t + 1, rests, state.rest)
-            return state, rests, _put(t, results, (hidden, made))
+            state, results = so_far
+            x, keep, afresh = _at((g, t), sequence.inputs())
+            state, hidden, _ = step(restart(afresh, fresh, state), x, keep)
+            return state, _put((g, t), results, (hidden, state.rest.reads))
 
-        state, rests, results = lax.fori_loop(
-            *chunks.bounds(c), advance, (state, rests, results)
+        so_far = _at(g, starts), results
+        end, results = lax.fori_loop(0, sequence.end(g), advance, so_far)
+        return _put(g, ends, end), results
+
+    hidden, _ = _shapes(step, starts, sequence)
+    results = _zeros(sequence.xs.shape[:2], (hidden, _at(0, starts.rest.reads)))
+    ends, results = lax.fori_loop(0, len(sequence.xs), advance_group, (starts, results))
+    return ends, *results
+
+
+def _run_forward(config, save_every, weights, starts, fresh, sequence):
+    step = functools.partial(_step, config, weights)
+    number, length = sequence.xs.shape[:2]
+
+    def advance_group(g, so_far):
+        ends, *so_far = so_far
+        chunks = _Chunks(save_every, sequence.end(g))
+
+        def advance_chunk(c, so_far):
+            state, memories, rests, results = so_far
+            memories = _put((g, c), memories, state.memory)
+
+            def advance(t, so_far):
+                state, rests, results = so_far
+                x, keep, afresh = _at((g, t), sequence.inputs())
+                state, hidden, made = step(restart(afresh, fresh, state), x, keep)
+                rests = _put((g, t + 1), rests, state.rest)
+                return state, rests, _put((g, t), results, (hidden, made))
+
+            state, rests, results = lax.fori_loop(
+                *chunks.bounds(c), advance, (state, rests, results)
+            )
+            return state, memories, rests, results
+
+        end, *so_far = lax.fori_loop(
+            0, chunks.number, advance_chunk, (_at(g, starts), *so_far)
         )
-        return state, memories, rests, results
+        return _put(g, ends, end), *so_far
 
-    x, keep, _ = _at(0, sequence.inputs())
-    _, hidden, made = jax.eval_shape(step, start, x, keep)
-    memories = _zeros(_Chunks(save_every, length).number, start.memory)
+    memories = _zeros(
+        (number, _Chunks(save_every, length).number), _at(0, starts.memory)
+    )
     # Not zeros, which a cell may not bear where no step is made.
     rests = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (length + 1, *leaf.shape)), start.rest
+        lambda leaf: jnp.broadcast_to(
+            leaf[:, None], (number, length + 1, *leaf.shape[1:])
+        ),
+        starts.rest,
     )
-    so_far = start, memories, rests, _zeros(length, (hidden, made))
-    end, memories, rests, (hiddens, steps) = lax.fori_loop(
-        0, chunks.number, advance_chunk, so_far
+    results = _zeros((number, length), _shapes(step, starts, sequence))
+    ends, memories, rests, (hiddens, steps) = lax.fori_loop(
+        0, number, advance_group, (starts, memories, rests, results)
     )
     saved = _Saved(memories, rests, steps, hiddens)
-    return (end, hiddens, rests.reads[1:]), (weights, fresh, sequence, saved)
+    return (ends, hiddens, rests.reads[:, 1:]), (weights, fresh, sequence, saved)
+
+
+def _shapes(step, starts, sequence):
+    """Of the controller's output, and of what a step back needs of a step."""
+    x, keep, _ = _at((0, 0), sequence.inputs())
+    _, hidden, made = jax.eval_shape(step, _at(0, starts), x, keep)
+    return hidden, made
 
 
 def _run_backward(config, save_every, residuals, cotangents):
     weights, fresh, sequence, saved = residuals
-    d_end, d_hiddens, d_reads = cotangents
+    d_ends, d_hiddens, d_reads = cotangents
     controller = _controller(config)
     # Turned once, not at every step.
     turned = {
         "controller": controller.turn(weights["controller"], sequence.xs.shape[-1]),
         "heads": weights["heads"]["kernel"].T,
     }
-    chunks = _Chunks(save_every, sequence.end())
 
-    def remember(c, memories):
+    def remember(g, c, bounds, memories):
         """The memories that the steps of a chunk start from, by its writes alone."""
-        first, end = chunks.bounds(c)
+        first, end = bounds
 
         def write_again(t, so_far):
             memory, memories = so_far
-            _, keep, afresh = _at(t, sequence.inputs())
+            _, keep, afresh = _at((g, t), sequence.inputs())
             memory = restart(afresh, fresh and fresh.memory, memory)
             memories = _put(t - first, memories, memory)
-            _, writing = _by_kind(config, _at(t + 1, saved.rests.focus))
-            controls = _controls(config, _at(t, saved.steps.emitted))
+            _, writing = _by_kind(config, _at((g, t + 1), saved.rests.focus))
+            controls = _controls(config, _at((g, t), saved.steps.emitted))
             return _write(memory, _kept(keep, writing), controls), memories
 
-        memory = _at(c, saved.memories)
+        memory = _at((g, c), saved.memories)
         return lax.fori_loop(first, end, write_again, (memory, memories))[1]
 
-    def step_back(t, memory, d_state, d_fresh):
-        x, keep, afresh = _at(t, sequence.inputs())
-        rest = restart(afresh, fresh and fresh.rest, _at(t, saved.rests))
-        d_rest = d_state.rest._replace(reads=d_state.rest.reads + _at(t, d_reads))
+    def step_back(g, t, memory, d_state, d_fresh):
+        x, keep, afresh = _at((g, t), sequence.inputs())
+        rest = restart(afresh, fresh and fresh.rest, _at((g, t), saved.rests))
+        d_rest = d_state.rest._replace(reads=d_state.rest.reads + _at((g, t), d_reads))
         d_state, result = _step_back(
             config,
             turned,
             _State(d_state.memory, d_rest),
-            _at(t, d_hiddens),
+            _at((g, t), d_hiddens),
             _State(memory, rest),
-            _at(t + 1, saved.rests.focus),
-            _at(t, saved.steps),
+            _at((g, t + 1), saved.rests.focus),
+            _at((g, t), saved.steps),
             x,
             keep,
         )
@@ -400,43 +421,59 @@ def _run_backward(config, save_every, residuals, cotangents):
             d_state = _kept(~afresh, d_state)
         return d_state, d_fresh, result
 
-    def retreat_chunk(i, so_far):
-        d_state, d_fresh, memories, results = so_far
-        c = chunks.number - 1 - i
-        first, end = chunks.bounds(c)
-        memories = remember(c, memories)
+    def retreat_group(g, so_far):
+        d_starts, *so_far = so_far
+        chunks = _Chunks(save_every, sequence.end(g))
 
-        def retreat(i, so_far):
-            d_state, d_fresh, results = so_far
-            t = end - 1 - (i - first)
-            d_state, d_fresh, result = step_back(
-                t, _at(t - first, memories), d_state, d_fresh
+        def retreat_chunk(i, so_far):
+            d_state, d_fresh, memories, results = so_far
+            c = chunks.number - 1 - i
+            first, end = chunks.bounds(c)
+            memories = remember(g, c, (first, end), memories)
+
+            def retreat(i, so_far):
+                d_state, d_fresh, results = so_far
+                t = end - 1 - (i - first)
+                d_state, d_fresh, result = step_back(
+                    g, t, _at(t - first, memories), d_state, d_fresh
+                )
+                return d_state, d_fresh, _put((g, t), results, result)
+
+            d_state, d_fresh, results = lax.fori_loop(
+                first, end, retreat, (d_state, d_fresh, results)
             )
-            return d_state, d_fresh, _put(t, results, result)
+            return d_state, d_fresh, memories, results
 
-        d_state, d_fresh, results = lax.fori_loop(
-            first, end, retreat, (d_state, d_fresh, results)
+        d_start, *so_far = lax.fori_loop(
+            0, chunks.number, retreat_chunk, (_at(g, d_ends), *so_far)
         )
-        return d_state, d_fresh, memories, results
+        return _put(g, d_starts, d_start), *so_far
 
-    memories = _zeros(save_every, saved.memories[0])
+    memory = _at((0, 0), saved.memories)
     d_fresh = jax.tree.map(jnp.zeros_like, fresh)
-    _, _, result = jax.eval_shape(step_back, 0, memories[0], d_end, d_fresh)
-    so_far = d_end, d_fresh, memories, _zeros(len(sequence.xs), result)
-    d_start, d_fresh, _, (d_emitted, d_controller) = lax.fori_loop(
-        0, chunks.number, retreat_chunk, so_far
+    _, _, result = jax.eval_shape(step_back, 0, 0, memory, _at(0, d_ends), d_fresh)
+    results = _zeros(sequence.xs.shape[:2], result)
+    d_starts, d_fresh, _, results = lax.fori_loop(
+        0,
+        len(sequence.xs),
+        retreat_group,
+        (d_ends, d_fresh, _zeros((save_every,), memory), results),
     )
 
-    rests = jax.tree.map(lambda leaf: leaf[:-1], saved.rests)
+    rests = jax.tree.map(lambda leaf: leaf[:, :-1], saved.rests)
     rests = restart(sequence.reset, fresh and fresh.rest, rests)
+    rests, xs, hiddens, (d_emitted, d_controller) = jax.tree.map(
+        _merge_first, (rests, sequence.xs, saved.hiddens, results)
+    )
     d_controller, d_xs = controller.gradient(
-        weights["controller"], rests, sequence.xs, d_controller
+        weights["controller"], rests, xs, d_controller
     )
     d_weights = {
         "controller": d_controller,
-        "heads": _dense_gradient((saved.hiddens,), d_emitted),
+        "heads": _dense_gradient((hiddens,), d_emitted),
     }
-    return d_weights, d_start, d_fresh, _Sequence(d_xs, None, None, None)
+    d_xs = d_xs.reshape(sequence.xs.shape)
+    return d_weights, d_starts, d_fresh, _Sequence(d_xs, None, None, None)
 
 
 _run.defvjp(_run_forward, _run_backward)
@@ -458,31 +495,42 @@ class _Chunks(NamedTuple):
         return first, jnp.minimum(first + self.size, self.num_steps)
 
 
-def _at(i, tree):
-    """Row i of every leaf."""
-    return jax.tree.map(
-        lambda leaf: lax.dynamic_index_in_dim(
-            leaf, i, keepdims=False, allow_negative_indices=False
-        ),
-        tree,
-    )
+def _at(place, tree):
+    """What every leaf has at place i, or (i, j), of its first axes."""
+    place = place if isinstance(place, tuple) else (place,)
+    axes = len(place)
+
+    def at(leaf):
+        row = leaf.shape[axes:]
+        place_in_leaf = (*place, *(0,) * len(row))
+        cut = lax.dynamic_slice(
+            leaf, place_in_leaf, (*(1,) * axes, *row), allow_negative_indices=False
+        )
+        return cut.reshape(row)
+
+    return jax.tree.map(at, tree)
 
 
-def _put(i, tree, row):
-    """The tree with that row i."""
-    return jax.tree.map(
-        lambda leaf, new: lax.dynamic_update_index_in_dim(
-            leaf, new, i, 0, allow_negative_indices=False
-        ),
-        tree,
-        row,
-    )
+def _put(place, tree, row):
+    """The tree with that at place i, or (i, j)."""
+    place = place if isinstance(place, tuple) else (place,)
+
+    def put(leaf, new):
+        place_in_leaf = (*place, *(0,) * new.ndim)
+        return lax.dynamic_update_slice(
+            leaf,
+            new.reshape(*(1,) * len(place), *new.shape),
+            place_in_leaf,
+            allow_negative_indices=False,
+        )
+
+    return jax.tree.map(put, tree, row)
 
 
-def _zeros(length, row):
+def _zeros(sizes, row):
     """Room for so many rows, on the devices that have this one: `shard_map` asks."""
     return jax.tree.map(
-        lambda leaf: jnp.broadcast_to(jnp.zeros_like(leaf), (length, *leaf.shape)), row
+        lambda leaf: jnp.broadcast_to(jnp.zeros_like(leaf), (*sizes, *leaf.shape)), row
     )
 
 
@@ -623,7 +671,7 @@ class _AnyController:
         """Gradients of the weights and of `xs`, from all steps at once."""
         d_xs, collected = collected
         inputs, collected = jax.tree.map(
-            _merge_time, ((states.carry, xs, states.reads), collected)
+            _merge_first, ((states.carry, xs, states.reads), collected)
         )
         _, back = jax.vjp(lambda weights: self.step(weights, *inputs)[:2], weights)
         return back(collected)[0], d_xs
@@ -843,8 +891,8 @@ def _dense_gradient(inputs, d_outputs):
     }
 
 
-def _merge_time(array):
-    """`[T, B, ...]` to `[T B, ...]`."""
+def _merge_first(array):
+    """`[G, T, ...]` to `[G T, ...]`, or `[T, B, ...]` to `[T B, ...]`."""
     return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])
 
 
