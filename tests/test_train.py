@@ -214,8 +214,12 @@ def test_a_run_goes_on_with_more_steps(tmp_path, capsys):
     assert "steps: got 4, but" in capsys.readouterr().err
     assert listing(gone_on.path) == before
     (gone_on.path / "steps_before.json").write_text("[4")
-    with pytest.raises(ValueError, match=r"steps_before\.json, which is damaged"):
-        gone_on.command()
+    before = listing(gone_on.path)
+    longer = dataclasses.replace(long, steps=12)
+    with pytest.raises(SystemExit, match="2"):
+        main.main([f"--workdir={gone_on.path}", *flags(longer)])
+    assert "steps_before.json, which is damaged" in capsys.readouterr().err
+    assert listing(gone_on.path) == before
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path, capsys):

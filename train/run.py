@@ -98,8 +98,8 @@ class RunFolder:
     def lengthen(self, steps: int) -> None:
         """Makes a run of so many steps one of as many as the config has."""
         if steps < self.config.steps:
-            self._evaluation.unlink(missing_ok=True)
             before = sorted({*self.steps_before(), steps})
+            self._evaluation.unlink(missing_ok=True)
             write_whole(self._steps_before, json.dumps(before))
             write_whole(self.path / "config.json", self.config.to_json())
 
