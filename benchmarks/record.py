@@ -195,6 +195,7 @@ def of_pretrained(name: str) -> Record:
         "learner": f"{learner(config)}, as shipped (seed {made['seed']})",
         "config": dataclasses.asdict(config),
         "command": made["command"],
+        "evaluation": made["evaluation"],
         "versions": made["versions"],
         "seconds": made["seconds"],
         "machines": [

@@ -542,14 +542,17 @@ def _steps_to_make(mask: Array) -> Array:
 
 @jax.custom_batching.custom_vmap
 def _most(num_steps: Array) -> Array:
-    """The most that any sequence needs, so that one loop serves all under `vmap`."""
+    """The most that any sequence needs, so that one loop serves all under `vmap`.
+
+    Of each group `[G]`.
+    """
     return num_steps
 
 
 @_most.def_vmap
 def _most_of_batch(axis_size, in_batched, num_steps):
     del axis_size, in_batched
-    return _most(jnp.max(num_steps)), False
+    return _most(jnp.max(num_steps, axis=0)), False
 
 
 # One step, forwards and backwards.
