@@ -781,9 +781,8 @@ def _by_kind(config, focus):
 
 def _inverse_length(memory: Array) -> Array:
     """1 / sqrt(|x|^2 + ε^2) of every slot, `[B, N]`, even where squares overflow."""
-    squares = _sum_of_squares(memory)
-    fits = squares < _MANY
-    inverse_length = lax.rsqrt(squares + SMALLEST_LENGTH**2)
+    inverse_length = lax.rsqrt(_sum_of_squares(memory) + SMALLEST_LENGTH**2)
+    fits = inverse_length > _MANY**-0.5
 
     def of_the_longest(inverse_length):
         # Not 1 / 0 where it is not chosen: that would reach second derivatives.
