@@ -134,16 +134,30 @@ def circular_shift(weights: Array, shift: Array) -> Array:
         )
     reach, dtype = num_shifts // 2, weights.dtype
     weights, shift = _widen(weights, shift)
-    # Slot i takes from slot i - offset: a window, `offset` to the left, of the ring.
-    ring = jnp.concatenate(
-        [weights[..., num_slots - reach :], weights, weights[..., :reach]], axis=-1
-    )
-    windows = [
-        shift[..., j, None]
-        * lax.slice_in_dim(ring, 2 * reach - j, 2 * reach - j + num_slots, axis=-1)
-        for j in range(num_shifts)
+    return blend(windows(ring(weights, reach), reach), shift).astype(dtype)
+
+
+def ring(weights: Array, reach: int) -> Array:
+    """Weights `[..., N]` with R of the other end at each end, `[..., N + 2R]`."""
+    num_slots = weights.shape[-1]
+    ends = weights[..., num_slots - reach :], weights[..., :reach]
+    return jnp.concatenate([ends[0], weights, ends[1]], axis=-1)
+
+
+def windows(ring: Array, reach: int) -> list[Array]:
+    """The weights of a ring `[..., N + 2R]`, rotated by each shift from -R to R."""
+    num_slots = ring.shape[-1] - 2 * reach
+    # Slot i takes from slot i - offset, that is from `offset` to the left.
+    return [
+        lax.slice_in_dim(ring, start, start + num_slots, axis=-1)
+        for start in range(2 * reach, -1, -1)
     ]
-    return sum(windows[1:], start=windows[0]).astype(dtype)
+
+
+def blend(windows: list[Array], shift: Array) -> Array:
+    """Their sum, `[..., N]` each, in the proportions `[..., S]`."""
+    parts = [shift[..., j, None] * window for j, window in enumerate(windows)]
+    return sum(parts[1:], start=parts[0])
 
 
 def sharpen(weights: Array, gamma: Array) -> Array:

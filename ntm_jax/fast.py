@@ -11,17 +11,21 @@ at every step, and it makes many passes over the memory. Here:
   and all that touches it is derived by hand.
 * Time. What is small is saved at every step, the memory at the first of every K. The
   backward pass makes the others again, a chunk of K steps at a time, by their writes
-  alone: where the heads looked and what they wrote is saved.
+  alone: where the heads looked and what they wrote is saved. Gradients take the place
+  of what they are gradients of.
 * Batch. On a CPU, a batch of more memories than a core's cache has room for is made a
   group of sequences at a time.
+* Cores. Parts of a step are compiled apart, so that a CPU does not part them between
+  its cores, which then wait for each other and for what is in the other's cache.
 
 The derivation of a step. For one head, with M the memory before the step, u its key
 over its length and l(i) = 1 / sqrt(|M(i)|^2 + ε^2):
 
     c(i)  = u M(i) l(i)                    cosine
     p     = softmax(β c)                   eqs. 5 and 6
-    x     = log(shift(g p + (1 - g) w-))   eqs. 7 and 8, w- its focus before
-    w     = softmax(γ x)                   eq. 9
+    q     = g p + (1 - g) w-               eq. 7, w- its focus before
+    v(i)  = Σ_j s(j) q(i - j)              eq. 8
+    w     = softmax(γ x),  x = log(v)      eq. 9
     r     = Σ_i w(i) M(i)                  read
     M'(i) = M(i) (1 - w(i) e) + w(i) a     write
 
@@ -33,7 +37,9 @@ known:
     dw(i) += a dM'(i) - e (M(i) dM'(i)) + dr M(i)
     z(i)  = w(i) (dw(i) - Σ_j w(j) dw(j))  of the softmax, by its result alone
     dγ    = Σ_i z(i) x(i);  dx = γ z
-    dp, dw-, dg and those of the shift: what JAX derives of dx
+    dv    : what JAX derives of x
+    ds(j) = Σ_i dv(i) q(i - j);  dq(i) = Σ_j s(j) dv(i + j)
+    dg    = Σ_i dq(i) (p(i) - w-(i));  dp = g dq;  dw- = (1 - g) dq
     dβ, dc: as dγ and dx, from p and dp
     du    = Σ_i dc(i) l(i) M(i)
     dM(i) = dM'(i) (1 - w(i) e) + w(i) dr + dc(i) l(i) u - dc(i) c(i) l(i)^2 M(i)
@@ -50,6 +56,7 @@ the heads emit; G groups of B sequences, of all batch axes; C chunks of steps.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -61,14 +68,21 @@ from ntm_jax import controllers, heads
 from ntm_jax.addressing import (
     HEADROOM,
     SMALLEST_LENGTH,
+    blend,
     bounded,
-    circular_shift,
     interpolate,
     logarithms,
+    ring,
     unit_key,
+    windows,
 )
 from ntm_jax.arrays import flat, restart, select
 from ntm_jax.config import NTMConfig
+
+try:
+    from jax.experimental.scheduling_groups import xla_metadata_call
+except ImportError:  # Only time depends on it.
+    xla_metadata_call = None
 
 PyTree = Any
 
@@ -110,13 +124,19 @@ class _Controls(NamedTuple):
     add: Array  # [B, W, M]
 
 
+class _Given(NamedTuple):
+    """What a step's layers with weights gave; a step back puts its gradient there."""
+
+    emitted: Array  # [B, Z]
+    controller: PyTree
+
+
 class _Step(NamedTuple):
     """What a step back needs of a step, beside the states before and after it."""
 
     inverse_lengths: Array  # [B, N]
     cosine: Array  # [B, K, N]
-    emitted: Array  # [B, Z]
-    controller: PyTree
+    given: _Given
 
 
 class _Saved(NamedTuple):
@@ -381,34 +401,34 @@ def _run_backward(config, save_every, residuals, cotangents):
         "heads": weights["heads"]["kernel"].T,
     }
 
-    def remember(g, c, bounds, memories):
-        """The memories that the steps of a chunk start from, by its writes alone."""
+    def remember(g, c, bounds, steps, memories):
+        """The memories that a chunk's steps are told, one each, by its writes alone."""
         first, end = bounds
 
-        def write_again(t, so_far):
-            memory, memories = so_far
+        def write_again(t, memories):
             _, keep, afresh = _at((g, t), sequence.inputs())
+            memory = _at(t - first, memories)
             memory = restart(afresh, fresh and fresh.memory, memory)
-            memories = _put(t - first, memories, memory)
             _, writing = _by_kind(config, _at((g, t + 1), saved.rests.focus))
-            controls = _controls(config, _at((g, t), saved.steps.emitted))
-            return _write(memory, _kept(keep, writing), controls), memories
+            controls = _controls(config, _at((g, t), steps.given.emitted))
+            memory = _write(memory, _kept(keep, writing), controls)
+            return _put(t + 1 - first, memories, memory)
 
-        memory = _at((g, c), saved.memories)
-        return lax.fori_loop(first, end, write_again, (memory, memories))[1]
+        memories = _put(0, memories, _at((g, c), saved.memories))
+        return lax.fori_loop(first, end - 1, write_again, memories)
 
-    def step_back(g, t, memory, d_state, d_fresh):
+    def step_back(g, t, memory, steps, d_state, d_fresh):
         x, keep, afresh = _at((g, t), sequence.inputs())
-        rest = restart(afresh, fresh and fresh.rest, _at((g, t), saved.rests))
+        before = _State(memory, _at((g, t), saved.rests))
         d_rest = d_state.rest._replace(reads=d_state.rest.reads + _at((g, t), d_reads))
-        d_state, result = _step_back(
+        d_state, d_given = _step_back(
             config,
             turned,
             _State(d_state.memory, d_rest),
             _at((g, t), d_hiddens),
-            _State(memory, rest),
-            _at((g, t + 1), saved.rests.focus),
-            _at((g, t), saved.steps),
+            restart(afresh, fresh, before),
+            _at((g, t + 1), (saved.rests.focus, saved.rests.carry)),
+            _at((g, t), steps),
             x,
             keep,
         )
@@ -419,51 +439,57 @@ def _run_backward(config, save_every, residuals, cotangents):
                 _kept(afresh, d_state),
             )
             d_state = _kept(~afresh, d_state)
-        return d_state, d_fresh, result
+        # In place of what nothing asks for any more.
+        steps = steps._replace(given=_put((g, t), steps.given, d_given))
+        return steps, d_state, d_fresh
 
-    def retreat_group(g, so_far):
+    def retreat_group(i, so_far):
         d_starts, *so_far = so_far
+        g = number - 1 - i  # The last one's are in the cache yet.
         chunks = _Chunks(save_every, sequence.end(g))
 
         def retreat_chunk(i, so_far):
-            d_state, d_fresh, memories, results = so_far
+            d_state, d_fresh, memories, steps = so_far
             c = chunks.number - 1 - i
             first, end = chunks.bounds(c)
-            memories = remember(g, c, (first, end), memories)
+            memories = remember(g, c, (first, end), steps, memories)
+            memories = _put(end - first, memories, d_state.memory)
 
             def retreat(i, so_far):
-                d_state, d_fresh, results = so_far
+                d_rest, d_fresh, memories, steps = so_far
                 t = end - 1 - (i - first)
-                d_state, d_fresh, result = step_back(
-                    g, t, _at(t - first, memories), d_state, d_fresh
+                k = t - first
+                d_state = _State(_at(k + 1, memories), d_rest)
+                steps, d_state, d_fresh = step_back(
+                    g, t, _at(k, memories), steps, d_state, d_fresh
                 )
-                return d_state, d_fresh, _put((g, t), results, result)
+                # In place, so that a CPU does not split it between its cores, which
+                # would then want each other's halves.
+                memories = _put(k, memories, d_state.memory)
+                return d_state.rest, d_fresh, memories, steps
 
-            d_state, d_fresh, results = lax.fori_loop(
-                first, end, retreat, (d_state, d_fresh, results)
+            d_rest, *so_far = lax.fori_loop(
+                first, end, retreat, (d_state.rest, d_fresh, memories, steps)
             )
-            return d_state, d_fresh, memories, results
+            d_fresh, memories, steps = so_far
+            return _State(_at(0, memories), d_rest), d_fresh, memories, steps
 
         d_start, *so_far = lax.fori_loop(
             0, chunks.number, retreat_chunk, (_at(g, d_ends), *so_far)
         )
         return _put(g, d_starts, d_start), *so_far
 
-    memory = _at((0, 0), saved.memories)
+    number = len(sequence.xs)
     d_fresh = jax.tree.map(jnp.zeros_like, fresh)
-    _, _, result = jax.eval_shape(step_back, 0, 0, memory, _at(0, d_ends), d_fresh)
-    results = _zeros(sequence.xs.shape[:2], result)
-    d_starts, d_fresh, _, results = lax.fori_loop(
-        0,
-        len(sequence.xs),
-        retreat_group,
-        (d_ends, d_fresh, _zeros((save_every,), memory), results),
+    memories = _zeros((save_every + 1,), _at((0, 0), saved.memories))
+    d_starts, d_fresh, _, steps = lax.fori_loop(
+        0, number, retreat_group, (d_ends, d_fresh, memories, saved.steps)
     )
 
     rests = jax.tree.map(lambda leaf: leaf[:, :-1], saved.rests)
     rests = restart(sequence.reset, fresh and fresh.rest, rests)
     rests, xs, hiddens, (d_emitted, d_controller) = jax.tree.map(
-        _merge_first, (rests, sequence.xs, saved.hiddens, results)
+        _merge_first, (rests, sequence.xs, saved.hiddens, steps.given)
     )
     d_controller, d_xs = controller.gradient(
         weights["controller"], rests, xs, d_controller
@@ -495,6 +521,32 @@ class _Chunks(NamedTuple):
         return first, jnp.minimum(first + self.size, self.num_steps)
 
 
+def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled apart from what surrounds it if that is for a CPU.
+
+    XLA's runtime there hands a part of what is ready over to another core as soon as
+    that is more than eight operations, whatever it costs. What is apart counts as one.
+    """
+    if xla_metadata_call is None or jax.default_backend() != "cpu":
+        return function
+    return xla_metadata_call(function, inlineable="false")
+
+
+def _with_back_apart(function, *inputs):
+    """What a function gives, and what makes of its gradient those of the inputs.
+
+    As `jax.vjp`, but each is made apart, and the latter from the inputs alone: what
+    both need is made twice, and nothing handed over.
+    """
+
+    def back(gradients):
+        return _apart(
+            lambda inputs, gradients: jax.vjp(function, *inputs)[1](gradients)
+        )(inputs, gradients)
+
+    return _apart(function)(*inputs), back
+
+
 def _at(place, tree):
     """What every leaf has at place i, or (i, j), of its first axes."""
     place = place if isinstance(place, tuple) else (place,)
@@ -508,7 +560,7 @@ def _at(place, tree):
         )
         return cut.reshape(row)
 
-    return jax.tree.map(at, tree)
+    return _apart(lambda tree: jax.tree.map(at, tree))(tree)
 
 
 def _put(place, tree, row):
@@ -570,8 +622,9 @@ def _step(config, weights, state, x, keep):
     product = _product_with_slots(controls.unit, memory)
     cosine = product * (inverse_lengths / HEADROOM)[:, None]
     content = _content(controls.strength, cosine)
-    logarithms = _logarithms(content, old.focus, controls.gate, controls.shift)
-    focus = _softmax_of_product(controls.gamma, logarithms)
+    gated = interpolate(content, old.focus, controls.gate)
+    shifted = blend(_rotated(gated, config.shift_range), controls.shift)
+    focus = _softmax_of_product(controls.gamma, logarithms(shifted))
     reading, writing = _by_kind(config, focus)
     reads = _sum_over_slots(reading, memory)
     # A weighting of zeros leaves the memory exactly as it is.
@@ -579,35 +632,45 @@ def _step(config, weights, state, x, keep):
     rest = _Rest(focus, reads, carry)
     if keep is not None:
         rest = select(keep, rest, old)
-    made = _Step(inverse_lengths, cosine, emitted, residuals)
+    made = _Step(inverse_lengths, cosine, _Given(emitted, residuals))
     return _State(memory, rest), hidden, made
 
 
-def _step_back(config, turned, d_new, d_hidden, before, focus, made, x, keep):
+def _step_back(config, turned, d_new, d_hidden, before, after, made, x, keep):
     """Gradients of the state before, of what was emitted, of the controller's part.
 
     Where the step is not to be kept, all that comes from it is zero.
     """
     memory, old = before
+    focus, carry = after
     d_rest = _kept(keep, d_new.rest)
-    controls, controls_back = jax.vjp(
-        functools.partial(_controls, config), made.emitted
+    controls, controls_back = _with_back_apart(
+        functools.partial(_controls, config), made.given.emitted
     )
     reading, writing = _by_kind(config, focus)
     writing = _kept(keep, writing)
-    d_writing, d_erase, d_add = _write_back(d_new.memory, memory, writing, controls)
+    d_writing, d_erase, d_add = _apart(_write_back)(
+        d_new.memory, memory, writing, controls
+    )
     d_reading = _product_with_slots(d_rest.reads, memory)
     d_focus = jnp.concatenate([d_reading, _kept(keep, d_writing)], axis=1)
 
     cosine = made.cosine
     content = _content(controls.strength, cosine)
-    logarithms, logarithms_back = jax.vjp(
-        _logarithms, content, old.focus, controls.gate, controls.shift
-    )
+    gated = interpolate(content, old.focus, controls.gate)
+    rotated = _rotated(gated, config.shift_range)
+    shifted = blend(rotated, controls.shift)
+    logarithms_of_shifted, logarithms_back = jax.vjp(logarithms, shifted)
     d_gamma, d_logarithms = _softmax_of_product_back(
-        focus, controls.gamma, logarithms, d_rest.focus + d_focus
+        focus, controls.gamma, logarithms_of_shifted, d_rest.focus + d_focus
     )
-    d_content, d_previous, d_gate, d_shift = logarithms_back(d_logarithms)
+    (d_shifted,) = logarithms_back(d_logarithms)
+    d_shift = jnp.einsum("bkn,bksn->bks", d_shifted, jnp.stack(rotated, axis=2))
+    # What went by a shift comes back by its opposite.
+    d_gated = blend(_rotated(d_shifted, config.shift_range), controls.shift[..., ::-1])
+    d_gate = jnp.sum(d_gated * (content - old.focus), axis=-1)
+    d_content = controls.gate[..., None] * d_gated
+    d_previous = d_gated - d_content
     d_strength, d_cosine = _softmax_of_product_back(
         content, controls.strength, cosine, d_content
     )
@@ -629,13 +692,19 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, x, keep):
         _Controls(d_unit, d_strength, d_gate, d_shift, d_gamma, d_erase, d_add)
     )
     d_hidden = d_hidden + d_emitted @ turned["heads"]
-    d_carry, d_reads, d_controller = _controller(config).step_back(
-        turned["controller"], made.controller, old, x, d_rest.carry, d_hidden
+    d_carry, d_reads, d_controller = _apart(_controller(config).step_back)(
+        turned["controller"],
+        made.given.controller,
+        old,
+        carry,
+        x,
+        d_rest.carry,
+        d_hidden,
     )
     d_old = _Rest(d_previous, d_reads, d_carry)
     if keep is not None:
         d_old = select(keep, d_old, d_new.rest)
-    return _State(d_memory, d_old), (d_emitted, d_controller)
+    return _State(d_memory, d_old), _Given(d_emitted, d_controller)
 
 
 # The controller.
@@ -657,13 +726,14 @@ class _AnyController:
         return weights
 
     def step(self, weights, carry, x, reads):
-        """The new carry, the output, and what `step_back` needs beside the state."""
+        """The new carry, the output, and what to keep, like what `step_back` gives."""
         inputs = jnp.concatenate([x, flat(reads)], axis=-1)
         carry, hidden = controllers.apply(self.module, weights, carry, inputs)
-        return carry, hidden, ()
+        return carry, hidden, (x, (carry, hidden))
 
-    def step_back(self, turned, residuals, state, x, d_carry, d_hidden):
+    def step_back(self, turned, kept, state, carry, x, d_carry, d_hidden):
         """Gradients of the carry and of the reads, and what `gradient` needs."""
+        del kept, carry
         _, back = jax.vjp(
             lambda *inputs: self.step(turned, *inputs)[:2], state.carry, x, state.reads
         )
@@ -684,7 +754,13 @@ class _AnyController:
 class _LSTM:
     """Flax's `OptimizedLSTMCell` with all its kernels as one; `_AnyController`'s ways.
 
-    z = [x, reads, h] kernel + bias holds the four gates before their activations.
+    z = [x, reads, h] kernel + bias holds the gates i, f, g, o before their activations
+    (g's is tanh, the others' σ); c' = f c + i g and h' = o tanh(c'). Backwards, with
+    dh' and the next step's part of dc' known:
+
+        dc' += dh' o (1 - tanh(c')^2);  dc = f dc'
+        dz   = (g i (1 - i) dc', c f (1 - f) dc', i (1 - g^2) dc',
+                tanh(c') o (1 - o) dh')
     """
 
     module: nn.OptimizedLSTMCell
@@ -703,18 +779,35 @@ class _LSTM:
     def step(self, weights, carry, x, reads):
         c, h = carry
         z = _dense(weights, jnp.concatenate(self._inputs(x, reads, h), axis=-1))
-        c, h = self._gates(c, z)
-        return (c, h), h, z
+        # All four at once, in one loop.
+        is_g = jnp.arange(z.shape[-1]) // c.shape[-1] == "ifgo".index("g")
+        gates = jnp.where(is_g, jnp.tanh(z), nn.sigmoid(z))
+        i, f, g, o = jnp.split(gates, 4, axis=-1)
+        c = f * c + i * g
+        h = o * jnp.tanh(c)
+        return (c, h), h, gates
 
-    def step_back(self, turned, z, state, x, d_carry, d_hidden):
+    def step_back(self, turned, gates, state, carry, x, d_carry, d_hidden):
+        del x
+        i, f, g, o = jnp.split(gates, 4, axis=-1)
         d_c, d_h = d_carry
-        _, back = jax.vjp(self._gates, state.carry[0], z)
-        d_c, d_z = back((d_c, d_h + d_hidden))
+        squashed = jnp.tanh(carry[0])
+        d_h = d_h + d_hidden
+        d_c = d_c + d_h * o * (1 - squashed**2)
+        d_z = jnp.concatenate(
+            [
+                d_c * g * i * (1 - i),
+                d_c * state.carry[0] * f * (1 - f),
+                d_c * i * (1 - g**2),
+                d_h * squashed * o * (1 - o),
+            ],
+            axis=-1,
+        )
         d_inputs = d_z @ turned
         d_reads, d_h = jnp.split(
             d_inputs, [d_inputs.shape[-1] - d_c.shape[-1]], axis=-1
         )
-        return (d_c, d_h), d_reads.reshape(state.reads.shape), d_z
+        return (d_c * f, d_h), d_reads.reshape(state.reads.shape), d_z
 
     def gradient(self, weights, states, xs, d_z):
         inputs = self._inputs(xs, states.reads, states.carry[1])
@@ -725,16 +818,15 @@ class _LSTM:
         """What the kernel's rows belong to, in their order."""
         return x, flat(reads), h
 
-    def _gates(self, c, z):
-        i, f, g, o = jnp.split(z, 4, axis=-1)
-        gate, activation = self.module.gate_fn, self.module.activation_fn
-        c = gate(f) * c + gate(i) * activation(g)
-        return c, gate(o) * activation(c)
-
 
 def _controller(config: NTMConfig) -> _AnyController | _LSTM:
     module = config.controller
-    if type(module) is nn.OptimizedLSTMCell and module.dtype is None:
+    if (
+        type(module) is nn.OptimizedLSTMCell
+        and module.dtype is None
+        and module.gate_fn is nn.sigmoid
+        and module.activation_fn is nn.tanh
+    ):
         return _LSTM(module)
     return _AnyController(module)
 
@@ -782,15 +874,17 @@ def _by_kind(config, focus):
 def _inverse_length(memory: Array) -> Array:
     """1 / sqrt(|x|^2 + ε^2) of every slot, `[B, N]`, even where squares overflow."""
     inverse_length = lax.rsqrt(_sum_of_squares(memory) + SMALLEST_LENGTH**2)
-    fits = inverse_length > _MANY**-0.5
+    smallest = _MANY**-0.5
 
     def of_the_longest(inverse_length):
+        fits = inverse_length > smallest
         # Not 1 / 0 where it is not chosen: that would reach second derivatives.
         tiny_squares = jnp.where(fits, 1, _sum_of_squares(memory, _TINY))
         return jnp.where(fits, inverse_length, lax.rsqrt(tiny_squares) * _TINY)
 
     # Nearly never: a branch spares another pass over the memory.
-    return lax.cond(jnp.all(fits), lambda same: same, of_the_longest, inverse_length)
+    fit = jnp.min(inverse_length, initial=1) > smallest
+    return lax.cond(fit, lambda same: same, of_the_longest, inverse_length)
 
 
 def _sum_of_squares(memory, scale=1.0):
@@ -800,9 +894,9 @@ def _sum_of_squares(memory, scale=1.0):
     return sum((scale * memory[:, m]) ** 2 for m in range(memory.shape[1]))
 
 
-def _logarithms(content, previous, gate, shift):
-    """Eqs. 7 and 8, and of the weights then the logarithms that eq. 9 multiplies."""
-    return logarithms(circular_shift(interpolate(content, previous, gate), shift))
+def _rotated(weights, reach):
+    """The weights `[B, K, N]` by each shift; their ring is made once, for all."""
+    return windows(_apart(functools.partial(ring, reach=reach))(weights), reach)
 
 
 def _content(strength, cosine):
@@ -886,7 +980,8 @@ def _dense_gradient(inputs, d_outputs):
 
     Its inputs are `inputs` side by side; put so, they would all be copied.
     """
-    kernels = [jnp.einsum("tbi,tbo->io", part, d_outputs) for part in inputs]
+    # Letters in the order of the axes: einsum sorts by them what it sums over.
+    kernels = [jnp.einsum("abi,abo->io", part, d_outputs) for part in inputs]
     return {
         "kernel": jnp.concatenate(kernels),
         "bias": jnp.sum(d_outputs, axis=(0, 1)),

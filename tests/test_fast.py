@@ -243,7 +243,7 @@ def test_what_it_cannot_be_differentiated_for_is_refused_and_the_rest_is_right()
 
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(output, (1.0,), (1.0,))
-    with pytest.raises(ValueError, match="Reverse-mode"):
+    with pytest.raises(ValueError, match=r"(?i)reverse-mode"):
         jax.grad(jax.grad(output))(1.0)
     np.testing.assert_allclose(
         jax.hessian(output)(1.0),

@@ -88,11 +88,13 @@ def test_the_clipped_fraction(clip, at, expected):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_a_gradient_beyond_all_numbers_counts_as_none(bad):
     gradient = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([0.5])}
-    same, overflowed = none_if_overflowed(gradient)
+    same, norm, overflowed = none_if_overflowed(gradient)
     assert not overflowed
+    assert norm == pytest.approx(np.sqrt(1 + 4 + 0.25))
     chex.assert_trees_all_equal(same, gradient)
-    none, overflowed = none_if_overflowed({**gradient, "b": jnp.array([bad])})
+    none, norm, overflowed = none_if_overflowed({**gradient, "b": jnp.array([bad])})
     assert overflowed
+    assert norm == 0
     chex.assert_trees_all_equal(none, jax.tree.map(jnp.zeros_like, gradient))
 
 

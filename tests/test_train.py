@@ -302,6 +302,7 @@ def test_overflow_in_every_update_is_told(tmp_path, monkeypatch, capsys):
         "train.loop.none_if_overflowed",
         lambda gradient: (
             jax.tree.map(jnp.zeros_like, gradient),
+            jnp.zeros(()),
             jnp.asarray(True),
         ),
     )

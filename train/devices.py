@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -62,7 +63,11 @@ def own_part(tree: PyTree, axis: int) -> PyTree:
 
 def mean_of_parts(tree: PyTree) -> PyTree:
     """Of what every device has of its own part, the mean: that of the whole batch."""
-    return lax.pmean(tree, BATCH)
+    if lax.axis_size(BATCH) == 1:
+        return tree
+    # As one array: processors meet once for each, which takes longer than the sum.
+    numbers, as_tree = ravel_pytree(tree)
+    return as_tree(lax.pmean(numbers, BATCH))
 
 
 def all_parts(tree: PyTree) -> PyTree:

@@ -125,32 +125,59 @@ def _train(
     num_steps: int,
     mesh: Mesh,
 ) -> tuple[TrainState, Metrics, Health]:
+    # That of all seeds that learn: the others are behind, and learn no more.
+    start, together = jnp.max(states.step), config.sort_updates
+
     def train_one(state: TrainState, seed: Array):
         update = functools.partial(_update, config=config, seed=seed)
-        state, metrics = lax.scan(lambda s, _: update(s), state, length=num_steps)
-        batch = _batch(config, seed, state.step)
+
+        def make_some(so_far):
+            """The updates whose sequences are drawn together."""
+            made, state, metrics = so_far
+            drawn = _draw(config, seed, start + made)
+            place = (start + made) % together
+            number = jnp.minimum(together - place, num_steps - made)
+
+            def make_one(i, so_far):
+                state, metrics = so_far
+                state, new = update(state, _part(config, drawn, place + i))
+                put = functools.partial(lax.dynamic_update_index_in_dim, axis=0)
+                metrics = jax.tree.map(
+                    lambda all, one: put(all, one, made + i), metrics, new
+                )
+                return state, metrics
+
+            return made + number, *lax.fori_loop(0, number, make_one, (state, metrics))
+
+        shapes = jax.eval_shape(update, state, _batch(config, seed, start))[1]
+        metrics = jax.tree.map(lambda one: jnp.zeros(num_steps, one.dtype), shapes)
+        _, state, metrics = lax.while_loop(
+            lambda so_far: so_far[0] < num_steps,
+            make_some,
+            (jnp.int32(0), state, metrics),
+        )
+        batch = _batch(config, seed, start + num_steps)
         return state, metrics, config.make_model().watch(state.params, batch)
 
     return for_each_seed(train_one, mesh)(states, seeds)
 
 
 def _update(
-    state: TrainState, *, config: TrainConfig, seed: Array
+    state: TrainState, batch: tasks.Batch, *, config: TrainConfig, seed: Array
 ) -> tuple[TrainState, Metrics]:
     """One update of one seed; none if it is finished, or would not stay finite.
 
     Each device of the seed learns from its own part of the batch.
     """
     noise_key = jax.random.fold_in(purpose_key(seed, "noise"), state.step)
-    batch = noisy_batch(_batch(config, seed, state.step), config, noise_key)
-    batch = own_part(batch, axis=1)
+    batch = own_part(noisy_batch(batch, config, noise_key), axis=1)
 
     (loss, logits), gradient = jax.value_and_grad(_loss, has_aux=True)(
         state.params, batch, config
     )
     wrong = jnp.mean(tasks.wrong_bits(logits, batch).astype(jnp.float32))
     loss, wrong, gradient = mean_of_parts((loss, wrong, gradient))
-    gradient, overflowed = none_if_overflowed(gradient)
+    gradient, norm, overflowed = none_if_overflowed(gradient)
     updates, opt_state = make_optimizer(config).update(
         gradient, state.opt_state, state.params
     )
@@ -159,7 +186,7 @@ def _update(
     metrics = Metrics(
         loss_bits=loss,
         wrong_bits=wrong,
-        gradient_norm=optax.tree.norm(gradient),
+        gradient_norm=norm,
         overflowed=overflowed.astype(jnp.float32),
         clipped_fraction=clipped_fraction(config, gradient),
         parameter_norm=optax.tree.norm(params),
@@ -246,23 +273,35 @@ def _batch(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
 
     They depend on the seed and the update's number alone, so that a run that was broken
     off and goes on sees what it would have seen.
+    """
+    return _part(config, _draw(config, seed, step), step % config.sort_updates)
 
-    Those of `sort_updates` updates are drawn together, as hard as the first of these
-    asks, and sorted by their lengths; each update has one part of them, in random
-    order.
+
+def _draw(config: TrainConfig, seed: Array, step: Array) -> tuple[tasks.Batch, Array]:
+    """The sequences of `sort_updates` updates, and which of them each update has.
+
+    They are drawn together, as hard as the first of these asks, and sorted by their
+    lengths; each update has one part of them, in random order.
     """
     size, together = config.batch_size, config.sort_updates
-    first, place = step - step % together, step % together
+    first = step - step % together
     key = jax.random.fold_in(purpose_key(seed, "data"), first)
     difficulty = curriculum(config, first)
     batch = config.make_task().sample(key, size * together, **difficulty)
-    if together == 1:
-        return batch
     order_key = jax.random.fold_in(purpose_key(seed, "order"), first)
-    part = jax.random.permutation(order_key, together)[place]
+    order = jax.random.permutation(order_key, together)
     by_length = jnp.argsort(jnp.sum(batch.steps, axis=0))
-    own = jax.lax.dynamic_slice_in_dim(by_length, part * size, size)
-    return jax.tree.map(lambda leaf: jnp.take(leaf, own, axis=1), batch)
+    return batch, by_length.reshape(together, size)[order]
+
+
+def _part(
+    config: TrainConfig, drawn: tuple[tasks.Batch, Array], place: Array
+) -> tasks.Batch:
+    """The sequences of one of the updates that these were drawn for."""
+    batch, parts = drawn
+    if config.sort_updates == 1:
+        return batch
+    return jax.tree.map(lambda leaf: jnp.take(leaf, parts[place], axis=1), batch)
 
 
 def purpose_key(seed: int | Array, purpose: str) -> Array:

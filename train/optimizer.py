@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.flatten_util import ravel_pytree
 
 from train.config import TrainConfig
 
@@ -59,21 +58,24 @@ def make_clip(config: TrainConfig) -> optax.GradientTransformation:
     return clips[config.clip]()
 
 
-def none_if_overflowed(gradient: PyTree) -> tuple[PyTree, Array]:
-    """The gradient, or zeros where its norm is no finite number; and whether it is so.
+def none_if_overflowed(gradient: PyTree) -> tuple[PyTree, Array, Array]:
+    """The gradient and its norm, zeros where that is not finite; and whether it is so.
 
     A machine whose focus spreads evenly over the slots may part with that balance by a
     factor of three a step, and so its gradient over a hundred steps may overflow, with
     every value of the answer finite. One such sequence must not end a run.
     """
-    overflowed = ~jnp.isfinite(optax.tree.norm(gradient))
-    none = jax.tree.map(lambda g: jnp.where(overflowed, 0, g), gradient)
-    return none, overflowed
+    norm = optax.tree.norm(gradient)
+    overflowed = ~jnp.isfinite(norm)
+    gradient, norm = jax.tree.map(
+        lambda x: jnp.where(overflowed, 0, x), (gradient, norm)
+    )
+    return gradient, norm, overflowed
 
 
 def clipped_fraction(config: TrainConfig, gradient: PyTree) -> Array:
     """Of the gradient's components, those that clipping changes."""
     clip = make_clip(config)
     clipped, _ = clip.update(gradient, clip.init(gradient))
-    before, after = (ravel_pytree(tree)[0] for tree in (gradient, clipped))
-    return jnp.mean(before != after, dtype=jnp.float32)
+    changed = jax.tree.map(lambda g, c: jnp.sum(g != c), gradient, clipped)
+    return jnp.asarray(optax.tree.sum(changed)) / optax.tree.size(gradient)
