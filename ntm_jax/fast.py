@@ -92,7 +92,7 @@ _TINY = 2.0**-80
 _MANY = 2.0**120
 # A core's cache has room for memories of so many numbers, several times.
 _CACHED_NUMBERS = 2**16
-_FEWEST_AT_ONCE = 8
+_ENOUGH_AT_ONCE = 8
 # Wider slots would make a long program if their sums were written out.
 _WIDEST_WRITTEN_OUT = 64
 
@@ -278,13 +278,16 @@ class _Groups(NamedTuple):
         size = math.prod(memory.shape[:-2])
         if jax.default_backend() != "cpu":
             return cls(1, size)
-        # As many as a core's cache has room for, but enough for products of matrices.
-        most = max(_FEWEST_AT_ONCE, _CACHED_NUMBERS // math.prod(memory.shape[-2:]))
+        # As many as a core's cache has room for; if that is not even two, enough for
+        # products of matrices.
+        cached = _CACHED_NUMBERS // math.prod(memory.shape[-2:])
+        most = cached if cached > 1 else _ENOUGH_AT_ONCE
+        fewest = min(_ENOUGH_AT_ONCE, -(-most // 2))
         # A batch may be spread over all devices: each is to have a part of every group.
         devices = jax.local_device_count()
         fitting = [
             n
-            for n in range(_FEWEST_AT_ONCE, min(most, size) + 1)
+            for n in range(fewest, min(most, size) + 1)
             if size % n == 0 and n % devices == 0
         ]
         return cls(size // max(fitting), max(fitting)) if fitting else cls(1, size)
@@ -449,39 +452,41 @@ def _run_backward(config, save_every, residuals, cotangents):
         chunks = _Chunks(save_every, sequence.end(g))
 
         def retreat_chunk(i, so_far):
-            d_state, d_fresh, memories, steps = so_far
+            d_memories, d_rest, d_fresh, memories, steps = so_far
             c = chunks.number - 1 - i
             first, end = chunks.bounds(c)
             memories = remember(g, c, (first, end), steps, memories)
-            memories = _put(end - first, memories, d_state.memory)
 
             def retreat(i, so_far):
-                d_rest, d_fresh, memories, steps = so_far
+                d_memories, d_rest, d_fresh, steps = so_far
                 t = end - 1 - (i - first)
-                k = t - first
-                d_state = _State(_at(k + 1, memories), d_rest)
+                d_state = _State(_at((t + 1) % places, d_memories), d_rest)
                 steps, d_state, d_fresh = step_back(
-                    g, t, _at(k, memories), steps, d_state, d_fresh
+                    g, t, _at(t - first, memories), steps, d_state, d_fresh
                 )
-                # In place, so that a CPU does not split it between its cores, which
-                # would then want each other's halves.
-                memories = _put(k, memories, d_state.memory)
-                return d_state.rest, d_fresh, memories, steps
+                d_memories = _put(t % places, d_memories, d_state.memory)
+                return d_memories, d_state.rest, d_fresh, steps
 
-            d_rest, *so_far = lax.fori_loop(
-                first, end, retreat, (d_state.rest, d_fresh, memories, steps)
+            d_memories, d_rest, d_fresh, steps = lax.fori_loop(
+                first, end, retreat, (d_memories, d_rest, d_fresh, steps)
             )
-            d_fresh, memories, steps = so_far
-            return _State(_at(0, memories), d_rest), d_fresh, memories, steps
+            return d_memories, d_rest, d_fresh, memories, steps
 
-        d_start, *so_far = lax.fori_loop(
-            0, chunks.number, retreat_chunk, (_at(g, d_ends), *so_far)
+        d_end = _at(g, d_ends)
+        d_memories = jnp.broadcast_to(d_end.memory, (places, *d_end.memory.shape))
+        d_memories, d_rest, *so_far = lax.fori_loop(
+            0, chunks.number, retreat_chunk, (d_memories, d_end.rest, *so_far)
         )
+        d_start = _State(_at(0, d_memories), d_rest)
         return _put(g, d_starts, d_start), *so_far
 
     number = len(sequence.xs)
+    # The memory's gradient changes between two places: a CPU does not split what it
+    # writes into a place, so that no core then wants the other's half. Where memories
+    # are too large for a cache, that is well split.
+    places = 2 if math.prod(saved.memories.shape[2:]) <= _CACHED_NUMBERS else 1
     d_fresh = jax.tree.map(jnp.zeros_like, fresh)
-    memories = _zeros((save_every + 1,), _at((0, 0), saved.memories))
+    memories = _zeros((save_every,), _at((0, 0), saved.memories))
     d_starts, d_fresh, _, steps = lax.fori_loop(
         0, number, retreat_group, (d_ends, d_fresh, memories, saved.steps)
     )

@@ -176,7 +176,7 @@ def test_any_machine_on_any_sequences(sequences, in_groups):
     with pytest.MonkeyPatch.context() as patch:
         if in_groups:
             patch.setattr(jax, "local_device_count", lambda: 2)
-            patch.setattr(fast, "_FEWEST_AT_ONCE", 2)
+            patch.setattr(fast, "_ENOUGH_AT_ONCE", 2)
             patch.setattr(fast, "_CACHED_NUMBERS", 1)
         result, expected = (
             values_and_gradients(
