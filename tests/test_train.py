@@ -480,13 +480,19 @@ def test_learning_lowers_the_loss(finished):
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
 
 
-def test_updates_do_not_depend_on_how_they_are_grouped():
-    in_pairs = init_states(TINY)
-    for _ in range(2):
-        in_pairs, _, _ = train(in_pairs, config=TINY, num_steps=2)
-    at_once, metrics, _ = train(init_states(TINY), config=TINY, num_steps=4)
+@pytest.mark.parametrize("sort_updates", [1, 3])
+def test_updates_do_not_depend_on_how_they_are_grouped(sort_updates):
+    config = dataclasses.replace(TINY, sort_updates=sort_updates)
+    in_pairs, losses = init_states(config), []
+    for _ in range(2):  # With three drawn at once, the second call begins amid them.
+        in_pairs, metrics, _ = train(in_pairs, config=config, num_steps=2)
+        losses.append(metrics.loss_bits)
+    at_once, metrics, _ = train(init_states(config), config=config, num_steps=4)
     assert metrics.loss_bits.shape == (1, 4)
     chex.assert_trees_all_close(in_pairs, at_once, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        np.concatenate(losses, axis=1), metrics.loss_bits, rtol=1e-5
+    )
 
 
 def test_seeds_give_other_parameters_and_other_sequences():
