@@ -403,6 +403,11 @@ def _run_backward(config, save_every, residuals, cotangents):
         "controller": controller.turn(weights["controller"], sequence.xs.shape[-1]),
         "heads": weights["heads"]["kernel"].T,
     }
+    number = len(sequence.xs)
+    # The memory's gradient changes between two places: a CPU does not split what it
+    # writes into a place, so that no core then wants the other's half. Where memories
+    # are too large for a cache, that is well split.
+    places = 2 if math.prod(saved.memories.shape[2:]) <= _CACHED_NUMBERS else 1
 
     def remember(g, c, bounds, steps, memories):
         """The memories that a chunk's steps are told, one each, by its writes alone."""
@@ -480,11 +485,6 @@ def _run_backward(config, save_every, residuals, cotangents):
         d_start = _State(_at(0, d_memories), d_rest)
         return _put(g, d_starts, d_start), *so_far
 
-    number = len(sequence.xs)
-    # The memory's gradient changes between two places: a CPU does not split what it
-    # writes into a place, so that no core then wants the other's half. Where memories
-    # are too large for a cache, that is well split.
-    places = 2 if math.prod(saved.memories.shape[2:]) <= _CACHED_NUMBERS else 1
     d_fresh = jax.tree.map(jnp.zeros_like, fresh)
     memories = _zeros((save_every,), _at((0, 0), saved.memories))
     d_starts, d_fresh, _, steps = lax.fori_loop(
@@ -626,9 +626,7 @@ def _step(config, weights, state, x, keep):
     inverse_lengths = _inverse_length(memory)
     product = _product_with_slots(controls.unit, memory)
     cosine = product * (inverse_lengths / HEADROOM)[:, None]
-    content = _content(controls.strength, cosine)
-    gated = interpolate(content, old.focus, controls.gate)
-    shifted = blend(_rotated(gated, config.shift_range), controls.shift)
+    _, _, shifted = _shifted(config, controls, cosine, old.focus)
     focus = _softmax_of_product(controls.gamma, logarithms(shifted))
     reading, writing = _by_kind(config, focus)
     reads = _sum_over_slots(reading, memory)
@@ -661,10 +659,7 @@ def _step_back(config, turned, d_new, d_hidden, before, after, made, x, keep):
     d_focus = jnp.concatenate([d_reading, _kept(keep, d_writing)], axis=1)
 
     cosine = made.cosine
-    content = _content(controls.strength, cosine)
-    gated = interpolate(content, old.focus, controls.gate)
-    rotated = _rotated(gated, config.shift_range)
-    shifted = blend(rotated, controls.shift)
+    content, rotated, shifted = _shifted(config, controls, cosine, old.focus)
     logarithms_of_shifted, logarithms_back = jax.vjp(logarithms, shifted)
     d_gamma, d_logarithms = _softmax_of_product_back(
         focus, controls.gamma, logarithms_of_shifted, d_rest.focus + d_focus
@@ -897,6 +892,14 @@ def _sum_of_squares(memory, scale=1.0):
         return jnp.sum((scale * memory) ** 2, axis=1)
     # Written out, it is one pass over the memory, vectorised along the slots.
     return sum((scale * memory[:, m]) ** 2 for m in range(memory.shape[1]))
+
+
+def _shifted(config, controls, cosine, previous):
+    """Eqs. 5 to 8, `[B, K, N]`: content, what eq. 8 sums up, and its sum."""
+    content = _content(controls.strength, cosine)
+    gated = interpolate(content, previous, controls.gate)
+    rotated = _rotated(gated, config.shift_range)
+    return content, rotated, blend(rotated, controls.shift)
 
 
 def _rotated(weights, reach):

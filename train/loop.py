@@ -141,22 +141,26 @@ def _train(
             def make_one(i, so_far):
                 state, metrics = so_far
                 state, new = update(state, _part(config, drawn, place + i))
-                put = functools.partial(lax.dynamic_update_index_in_dim, axis=0)
-                metrics = jax.tree.map(
-                    lambda all, one: put(all, one, made + i), metrics, new
+                return state, jax.tree.map(
+                    lambda all, one: lax.dynamic_update_index_in_dim(
+                        all, one, made + i, axis=0
+                    ),
+                    metrics,
+                    new,
                 )
-                return state, metrics
 
             return made + number, *lax.fori_loop(0, number, make_one, (state, metrics))
 
-        shapes = jax.eval_shape(update, state, _batch(config, seed, start))[1]
+        _, shapes = jax.eval_shape(
+            lambda: update(state, _batch(config, seed, state.step))
+        )
         metrics = jax.tree.map(lambda one: jnp.zeros(num_steps, one.dtype), shapes)
         _, state, metrics = lax.while_loop(
             lambda so_far: so_far[0] < num_steps,
             make_some,
             (jnp.int32(0), state, metrics),
         )
-        batch = _batch(config, seed, start + num_steps)
+        batch = _batch(config, seed, state.step)
         return state, metrics, config.make_model().watch(state.params, batch)
 
     return for_each_seed(train_one, mesh)(states, seeds)
