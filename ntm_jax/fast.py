@@ -93,6 +93,8 @@ _MANY = 2.0**120
 # A core's cache has room for memories of so many numbers, several times.
 _CACHED_NUMBERS = 2**16
 _ENOUGH_AT_ONCE = 8
+# Numbers in a CPU's vector, at most.
+_VECTOR = 16
 # Wider slots would make a long program if their sums were written out.
 _WIDEST_WRITTEN_OUT = 64
 
@@ -158,7 +160,11 @@ class _Sequence(NamedTuple):
 
     def inputs(self):
         """Those that each step has its own of."""
-        return self.xs, self.mask, self.reset
+        return self.xs, *self.marks()
+
+    def marks(self):
+        """Whether a step is kept, and whether it starts afresh."""
+        return self.mask, self.reset
 
     def end(self, g) -> int | Array:
         """The first step that a group does not make any more."""
@@ -403,6 +409,7 @@ def _run_backward(config, save_every, residuals, cotangents):
         "controller": controller.turn(weights["controller"], sequence.xs.shape[-1]),
         "heads": weights["heads"]["kernel"].T,
     }
+    fresh_needed = fresh and _State(fresh.memory, controller.needed(fresh.rest))
     number = len(sequence.xs)
     # The memory's gradient changes between two places: a CPU does not split what it
     # writes into a place, so that no core then wants the other's half. Where memories
@@ -414,7 +421,7 @@ def _run_backward(config, save_every, residuals, cotangents):
         first, end = bounds
 
         def write_again(t, memories):
-            _, keep, afresh = _at((g, t), sequence.inputs())
+            keep, afresh = _at((g, t), sequence.marks())
             memory = _at(t - first, memories)
             memory = restart(afresh, fresh and fresh.memory, memory)
             _, writing = _by_kind(config, _at((g, t + 1), saved.rests.focus))
@@ -426,18 +433,17 @@ def _run_backward(config, save_every, residuals, cotangents):
         return lax.fori_loop(first, end - 1, write_again, memories)
 
     def step_back(g, t, memory, steps, d_state, d_fresh):
-        x, keep, afresh = _at((g, t), sequence.inputs())
-        before = _State(memory, _at((g, t), saved.rests))
+        keep, afresh = _at((g, t), sequence.marks())
+        before = _State(memory, _at((g, t), controller.needed(saved.rests)))
         d_rest = d_state.rest._replace(reads=d_state.rest.reads + _at((g, t), d_reads))
         d_state, d_given = _step_back(
             config,
             turned,
             _State(d_state.memory, d_rest),
             _at((g, t), d_hiddens),
-            restart(afresh, fresh, before),
-            _at((g, t + 1), (saved.rests.focus, saved.rests.carry)),
+            restart(afresh, fresh_needed, before),
+            _at((g, t + 1), saved.rests.focus),
             _at((g, t), steps),
-            x,
             keep,
         )
         if fresh is not None:
@@ -639,13 +645,12 @@ def _step(config, weights, state, x, keep):
     return _State(memory, rest), hidden, made
 
 
-def _step_back(config, turned, d_new, d_hidden, before, after, made, x, keep):
+def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
     """Gradients of the state before, of what was emitted, of the controller's part.
 
     Where the step is not to be kept, all that comes from it is zero.
     """
     memory, old = before
-    focus, carry = after
     d_rest = _kept(keep, d_new.rest)
     controls, controls_back = _with_back_apart(
         functools.partial(_controls, config), made.given.emitted
@@ -668,7 +673,7 @@ def _step_back(config, turned, d_new, d_hidden, before, after, made, x, keep):
     d_shift = jnp.einsum("bkn,bksn->bks", d_shifted, jnp.stack(rotated, axis=2))
     # What went by a shift comes back by its opposite.
     d_gated = blend(_rotated(d_shifted, config.shift_range), controls.shift[..., ::-1])
-    d_gate = jnp.sum(d_gated * (content - old.focus), axis=-1)
+    d_gate = _total(d_gated * (content - old.focus))
     d_content = controls.gate[..., None] * d_gated
     d_previous = d_gated - d_content
     d_strength, d_cosine = _softmax_of_product_back(
@@ -696,8 +701,6 @@ def _step_back(config, turned, d_new, d_hidden, before, after, made, x, keep):
         turned["controller"],
         made.given.controller,
         old,
-        carry,
-        x,
         d_rest.carry,
         d_hidden,
     )
@@ -731,11 +734,15 @@ class _AnyController:
         carry, hidden = controllers.apply(self.module, weights, carry, inputs)
         return carry, hidden, (x, (carry, hidden))
 
-    def step_back(self, turned, kept, state, carry, x, d_carry, d_hidden):
+    def needed(self, rest):
+        """What `step_back` wants of the state before, and None for all else."""
+        return rest
+
+    def step_back(self, turned, kept, rest, d_carry, d_hidden):
         """Gradients of the carry and of the reads, and what `gradient` needs."""
-        del kept, carry
+        x, _ = kept
         _, back = jax.vjp(
-            lambda *inputs: self.step(turned, *inputs)[:2], state.carry, x, state.reads
+            lambda *inputs: self.step(turned, *inputs)[:2], rest.carry, x, rest.reads
         )
         d_old_carry, d_x, d_reads = back((d_carry, d_hidden))
         return d_old_carry, d_reads, (d_x, (d_carry, d_hidden))
@@ -763,7 +770,7 @@ class _LSTM:
                 tanh(c') o (1 - o) dh')
     """
 
-    module: nn.OptimizedLSTMCell
+    reads: tuple[int, int]  # R and M
 
     def pack(self, params):
         def gates(kind, entry):
@@ -773,41 +780,45 @@ class _LSTM:
         return {"kernel": kernel, "bias": gates("h", "bias")}
 
     def turn(self, weights, input_size):
-        # Not the inputs' rows: no step waits for their gradient.
-        return weights["kernel"][input_size:].T
+        # Not the inputs' rows: no step waits for their gradient. Columns of zeros make
+        # the rows whole vectors of a CPU.
+        turned = weights["kernel"][input_size:].T
+        return jnp.pad(turned, ((0, 0), (0, -turned.shape[1] % _VECTOR)))
 
     def step(self, weights, carry, x, reads):
         c, h = carry
         z = _dense(weights, jnp.concatenate(self._inputs(x, reads, h), axis=-1))
-        # All four at once, in one loop.
+        # All four by one tanh: σ(z) = (tanh(z / 2) + 1) / 2.
         is_g = jnp.arange(z.shape[-1]) // c.shape[-1] == "ifgo".index("g")
-        gates = jnp.where(is_g, jnp.tanh(z), nn.sigmoid(z))
+        scale = jnp.where(is_g, 1, 0.5).astype(z.dtype)[None]
+        gates = scale * jnp.tanh(scale * z) + (1 - scale)
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         c = f * c + i * g
         h = o * jnp.tanh(c)
         return (c, h), h, gates
 
-    def step_back(self, turned, gates, state, carry, x, d_carry, d_hidden):
-        del x
+    def needed(self, rest):
+        return _Rest(rest.focus, None, (rest.carry[0], None))
+
+    def step_back(self, turned, gates, rest, d_carry, d_hidden):
         i, f, g, o = jnp.split(gates, 4, axis=-1)
+        c, _ = rest.carry
         d_c, d_h = d_carry
-        squashed = jnp.tanh(carry[0])
+        squashed = jnp.tanh(f * c + i * g)
         d_h = d_h + d_hidden
         d_c = d_c + d_h * o * (1 - squashed**2)
         d_z = jnp.concatenate(
             [
                 d_c * g * i * (1 - i),
-                d_c * state.carry[0] * f * (1 - f),
+                d_c * c * f * (1 - f),
                 d_c * i * (1 - g**2),
                 d_h * squashed * o * (1 - o),
             ],
             axis=-1,
         )
-        d_inputs = d_z @ turned
-        d_reads, d_h = jnp.split(
-            d_inputs, [d_inputs.shape[-1] - d_c.shape[-1]], axis=-1
-        )
-        return (d_c * f, d_h), d_reads.reshape(state.reads.shape), d_z
+        size = math.prod(self.reads)
+        d_reads, d_h, _ = jnp.split(d_z @ turned, [size, size + c.shape[-1]], axis=-1)
+        return (d_c * f, d_h), d_reads.reshape(-1, *self.reads), d_z
 
     def gradient(self, weights, states, xs, d_z):
         inputs = self._inputs(xs, states.reads, states.carry[1])
@@ -827,7 +838,7 @@ def _controller(config: NTMConfig) -> _AnyController | _LSTM:
         and module.gate_fn is nn.sigmoid
         and module.activation_fn is nn.tanh
     ):
-        return _LSTM(module)
+        return _LSTM((config.num_read_heads, config.slot_size))
     return _AnyController(module)
 
 
@@ -883,7 +894,7 @@ def _inverse_length(memory: Array) -> Array:
         return jnp.where(fits, inverse_length, lax.rsqrt(tiny_squares) * _TINY)
 
     # Nearly never: a branch spares another pass over the memory.
-    fit = jnp.min(inverse_length, initial=1) > smallest
+    fit = jnp.all(jnp.min(inverse_length, axis=1) > smallest)
     return lax.cond(fit, lambda same: same, of_the_longest, inverse_length)
 
 
@@ -916,14 +927,19 @@ def _content(strength, cosine):
 def _softmax_of_product(factor, values):
     """softmax_i(f x(i)), `[B, K, N]`, for x(i) of which the largest is 0."""
     powers = jnp.exp(factor[..., None] * values)
-    return powers / jnp.sum(powers, axis=-1, keepdims=True)
+    return powers / _total(powers)[..., None]
 
 
 def _softmax_of_product_back(softmax, factor, values, d_softmax):
     """Gradients of the factor and of the values, which may lack a common term."""
-    d_softmax = d_softmax - jnp.sum(softmax * d_softmax, axis=-1, keepdims=True)
-    d_product = softmax * d_softmax
-    return jnp.sum(d_product * values, axis=-1), factor[..., None] * d_product
+    d_product = softmax * (d_softmax - _total(softmax * d_softmax)[..., None])
+    return _total(d_product * values), factor[..., None] * d_product
+
+
+def _total(weights):
+    """Σ_i of `[..., N]`, by a product with ones: for a CPU XLA makes no better sum."""
+    ones = jnp.ones(weights.shape[-1], weights.dtype)
+    return jnp.matmul(weights, ones, precision=lax.Precision.HIGHEST)
 
 
 # What they do there.
@@ -944,11 +960,13 @@ def _write_back(d_new, memory, writing, controls):
     d_erase, erased = [], []
     factors = _erase_factors(writing, controls.erase)
     for h in range(writing.shape[1]):
-        d_lost = d_new * memory
+        # Halved: a product of two arrays and nothing else is what XLA compiles worst for
+        # a CPU, many times as slow.
+        half_d_lost = 0.5 * d_new * memory
         for factor in factors[:h] + factors[h + 1 :]:
-            d_lost = d_lost * factor
-        d_erase.append(-_sum_over_slots(writing[:, h : h + 1], d_lost))
-        erased.append(_product_with_slots(controls.erase[:, h : h + 1], d_lost))
+            half_d_lost = half_d_lost * factor
+        d_erase.append(-2 * _sum_over_slots(writing[:, h : h + 1], half_d_lost))
+        erased.append(2 * _product_with_slots(controls.erase[:, h : h + 1], half_d_lost))
     d_writing = d_writing - jnp.concatenate(erased, axis=1)
     return d_writing, jnp.concatenate(d_erase, axis=1), d_add
 
