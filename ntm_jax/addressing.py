@@ -195,13 +195,26 @@ def logarithms(weights: Array) -> Array:
 
     What weights lack to a sum of 2^-32 is added to each before.
     """
-    # Not `maximum`, which would halve the gradient at zero.
-    weights = jnp.where(weights < 0, 0, weights)
-    total = jnp.sum(weights, axis=-1, keepdims=True)
-    weights = weights + jnp.maximum(_SMALLEST_SUM - total, 0)
+    return scaled_logarithms(weights, *lack_and_largest(weights))
+
+
+def lack_and_largest(weights: Array) -> tuple[Array, Array]:
+    """What weights `[..., N]` lack to a sum of 2^-32, and their largest with it."""
+    lack = jnp.maximum(_SMALLEST_SUM - jnp.sum(_not_negative(weights), axis=-1), 0)
     # The result does not depend on a common scale, hence no gradient flows through it.
-    largest = lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True))
-    return jnp.log(weights / largest + _SMALLEST_WEIGHT)
+    largest = lax.stop_gradient(_not_negative(jnp.max(weights, axis=-1)) + lack)
+    return lack, largest
+
+
+def scaled_logarithms(weights: Array, lack: Array, largest: Array) -> Array:
+    """`logarithms`, given `lack_and_largest`."""
+    weights = _not_negative(weights) + lack[..., None]
+    return jnp.log(weights / largest[..., None] + _SMALLEST_WEIGHT)
+
+
+def _not_negative(weights):
+    # Not `maximum`, which would halve the gradient at zero.
+    return jnp.where(weights < 0, 0, weights)
 
 
 def address(

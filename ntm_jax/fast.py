@@ -71,8 +71,9 @@ from ntm_jax.addressing import (
     blend,
     bounded,
     interpolate,
-    logarithms,
+    lack_and_largest,
     ring,
+    scaled_logarithms,
     unit_key,
     windows,
 )
@@ -133,11 +134,21 @@ class _Given(NamedTuple):
     controller: PyTree
 
 
+class _Scales(NamedTuple):
+    """What the softmaxes of eqs. 6 and 9 have of all slots together, `[B, K]` each."""
+
+    largest_cosine: Array
+    total_power: Array
+    lack: Array
+    largest_shifted: Array
+
+
 class _Step(NamedTuple):
     """What a step back needs of a step, beside the states before and after it."""
 
     inverse_lengths: Array  # [B, N]
     cosine: Array  # [B, K, N]
+    scales: Array  # [B, K, 4], as `_Scales`
     given: _Given
 
 
@@ -632,8 +643,17 @@ def _step(config, weights, state, x, keep):
     inverse_lengths = _inverse_length(memory)
     product = _product_with_slots(controls.unit, memory)
     cosine = product * (inverse_lengths / HEADROOM)[:, None]
-    _, _, shifted = _shifted(config, controls, cosine, old.focus)
-    focus = _softmax_of_product(controls.gamma, logarithms(shifted))
+    largest = jnp.max(cosine, axis=-1)
+    powers = _powers(controls.strength, cosine - largest[..., None])
+    total = _total(powers)
+    content = powers / total[..., None]
+    _, shifted = _shifted(config, controls, content, old.focus)
+    lack, largest_shifted = lack_and_largest(shifted)
+    powers = _powers(
+        controls.gamma, scaled_logarithms(shifted, lack, largest_shifted)
+    )
+    focus = powers / _total(powers)[..., None]
+    scales = jnp.stack(_Scales(largest, total, lack, largest_shifted), axis=-1)
     reading, writing = _by_kind(config, focus)
     reads = _sum_over_slots(reading, memory)
     # A weighting of zeros leaves the memory exactly as it is.
@@ -641,7 +661,7 @@ def _step(config, weights, state, x, keep):
     rest = _Rest(focus, reads, carry)
     if keep is not None:
         rest = select(keep, rest, old)
-    made = _Step(inverse_lengths, cosine, _Given(emitted, residuals))
+    made = _Step(inverse_lengths, cosine, scales, _Given(emitted, residuals))
     return _State(memory, rest), hidden, made
 
 
@@ -663,13 +683,21 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
     d_reading = _product_with_slots(d_rest.reads, memory)
     d_focus = jnp.concatenate([d_reading, _kept(keep, d_writing)], axis=1)
 
-    cosine = made.cosine
-    content, rotated, shifted = _shifted(config, controls, cosine, old.focus)
-    logarithms_of_shifted, logarithms_back = jax.vjp(logarithms, shifted)
-    d_gamma, d_logarithms = _softmax_of_product_back(
-        focus, controls.gamma, logarithms_of_shifted, d_rest.focus + d_focus
+    cosine, scales = made.cosine, _Scales(*jnp.moveaxis(made.scales, -1, 0))
+    above_all = cosine - scales.largest_cosine[..., None]
+    content = _powers(controls.strength, above_all) / scales.total_power[..., None]
+    rotated, shifted = _shifted(config, controls, content, old.focus)
+    logarithms, logarithms_back = jax.vjp(
+        functools.partial(scaled_logarithms, largest=scales.largest_shifted),
+        shifted,
+        scales.lack,
     )
-    (d_shifted,) = logarithms_back(d_logarithms)
+    d_gamma, d_logarithms = _softmax_of_product_back(
+        focus, controls.gamma, logarithms, d_rest.focus + d_focus
+    )
+    d_shifted, d_lack = logarithms_back(d_logarithms)
+    d_total = jnp.where(scales.lack > 0, -d_lack, 0)
+    d_shifted = d_shifted + jnp.where(shifted < 0, 0, d_total[..., None])
     d_shift = jnp.einsum("bkn,bksn->bks", d_shifted, jnp.stack(rotated, axis=2))
     # What went by a shift comes back by its opposite.
     d_gated = blend(_rotated(d_shifted, config.shift_range), controls.shift[..., ::-1])
@@ -905,12 +933,11 @@ def _sum_of_squares(memory, scale=1.0):
     return sum((scale * memory[:, m]) ** 2 for m in range(memory.shape[1]))
 
 
-def _shifted(config, controls, cosine, previous):
-    """Eqs. 5 to 8, `[B, K, N]`: content, what eq. 8 sums up, and its sum."""
-    content = _content(controls.strength, cosine)
+def _shifted(config, controls, content, previous):
+    """Eqs. 7 and 8, `[B, K, N]`: what eq. 8 sums up, and its sum."""
     gated = interpolate(content, previous, controls.gate)
     rotated = _rotated(gated, config.shift_range)
-    return content, rotated, blend(rotated, controls.shift)
+    return rotated, blend(rotated, controls.shift)
 
 
 def _rotated(weights, reach):
@@ -918,16 +945,9 @@ def _rotated(weights, reach):
     return windows(_apart(functools.partial(ring, reach=reach))(weights), reach)
 
 
-def _content(strength, cosine):
-    """Eqs. 5 and 6, `[B, K, N]`."""
-    largest = jnp.max(cosine, axis=-1, keepdims=True)
-    return _softmax_of_product(strength, cosine - largest)
-
-
-def _softmax_of_product(factor, values):
-    """softmax_i(f x(i)), `[B, K, N]`, for x(i) of which the largest is 0."""
-    powers = jnp.exp(factor[..., None] * values)
-    return powers / _total(powers)[..., None]
+def _powers(factor, values):
+    """exp(f x(i)), `[B, K, N]`: the softmax's, but for their total."""
+    return jnp.exp(factor[..., None] * values)
 
 
 def _softmax_of_product_back(softmax, factor, values, d_softmax):
