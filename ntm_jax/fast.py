@@ -248,7 +248,9 @@ def unroll(
             "bias": _side_by_side(params, "bias"),
         },
     }
-    save_every = min(save_every or math.isqrt(len(xs)), len(xs))
+    # All groups' memories at the first of every K steps are held at once, and those
+    # of K steps of one group.
+    save_every = min(save_every or math.isqrt(groups.number * len(xs)), len(xs))
     num_steps = None
     if mask is not None:
         made = mask if reset is None else mask | reset
