@@ -9,8 +9,8 @@ at every step, and it makes many passes over the memory. Here:
   starts afresh, are not made at all.
 * Memory. It is laid out `[B, M, N]`, slots last, where vectors of a CPU run along them,
   and all that touches it is derived by hand.
-* Time. What is small is saved at every step, the memory at the first of every K. The
-  backward pass makes the others again, a chunk of K steps at a time, by their writes
+* Time. What is small is saved at every step, the memory before each chunk of steps.
+  The backward pass makes the others again, a chunk at a time, by their writes
   alone: where the heads looked and what they wrote is saved. Gradients take the place
   of what they are gradients of.
 * Batch. On a CPU, a batch of more memories than a core's cache has room for is made a
@@ -37,7 +37,7 @@ known:
     dw(i) += a dM'(i) - e (M(i) dM'(i)) + dr M(i)
     z(i)  = w(i) (dw(i) - Σ_j w(j) dw(j))  of the softmax, by its result alone
     dγ    = Σ_i z(i) x(i);  dx = γ z
-    dv    : what JAX derives of x
+    dv    : what JAX derives of x and of what v lacks to a sum (see `lack_and_largest`)
     ds(j) = Σ_i dv(i) q(i - j);  dq(i) = Σ_j s(j) dv(i + j)
     dg    = Σ_i dq(i) (p(i) - w-(i));  dp = g dq;  dw- = (1 - g) dq
     dβ, dc: as dγ and dx, from p and dp
@@ -138,17 +138,16 @@ class _Scales(NamedTuple):
     """What the softmaxes of eqs. 6 and 9 have of all slots together, `[B, K]` each."""
 
     largest_cosine: Array
-    total_power: Array
     lack: Array
     largest_shifted: Array
 
 
 class _Step(NamedTuple):
-    """What a step back needs of a step, beside the states before and after it."""
+    """What a step back needs of a step, beside the state before it and its focus."""
 
     inverse_lengths: Array  # [B, N]
     cosine: Array  # [B, K, N]
-    scales: Array  # [B, K, 4], as `_Scales`
+    scales: Array  # [B, K, 3], as `_Scales`
     given: _Given
 
 
@@ -248,8 +247,7 @@ def unroll(
             "bias": _side_by_side(params, "bias"),
         },
     }
-    # All groups' memories at the first of every K steps are held at once, and those
-    # of K steps of one group.
+    # All groups' memories before each chunk are held at once, and one group's within.
     save_every = min(save_every or math.isqrt(groups.number * len(xs)), len(xs))
     num_steps = None
     if mask is not None:
@@ -295,7 +293,7 @@ class _Groups(NamedTuple):
     def of(cls, memory: Array):
         """Groups of the size that a device is fastest with."""
         size = math.prod(memory.shape[:-2])
-        if jax.default_backend() != "cpu":
+        if not _on_cpu():
             return cls(1, size)
         # As many as a core's cache has room for; if that is not even two, enough for
         # products of matrices.
@@ -551,7 +549,7 @@ def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
     XLA's runtime there hands a part of what is ready over to another core as soon as
     that is more than eight operations, whatever it costs. What is apart counts as one.
     """
-    if xla_metadata_call is None or jax.default_backend() != "cpu":
+    if xla_metadata_call is None or not _on_cpu():
         return function
     return xla_metadata_call(function, inlineable="false")
 
@@ -646,16 +644,12 @@ def _step(config, weights, state, x, keep):
     product = _product_with_slots(controls.unit, memory)
     cosine = product * (inverse_lengths / HEADROOM)[:, None]
     largest = jnp.max(cosine, axis=-1)
-    powers = _powers(controls.strength, cosine - largest[..., None])
-    total = _total(powers)
-    content = powers / total[..., None]
+    content = _softmax_of_product(controls.strength, cosine - largest[..., None])
     _, shifted = _shifted(config, controls, content, old.focus)
     lack, largest_shifted = lack_and_largest(shifted)
-    powers = _powers(
-        controls.gamma, scaled_logarithms(shifted, lack, largest_shifted)
-    )
-    focus = powers / _total(powers)[..., None]
-    scales = jnp.stack(_Scales(largest, total, lack, largest_shifted), axis=-1)
+    logarithms = scaled_logarithms(shifted, lack, largest_shifted)
+    focus = _softmax_of_product(controls.gamma, logarithms)
+    scales = jnp.stack(_Scales(largest, lack, largest_shifted), axis=-1)
     reading, writing = _by_kind(config, focus)
     reads = _sum_over_slots(reading, memory)
     # A weighting of zeros leaves the memory exactly as it is.
@@ -686,8 +680,8 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
     d_focus = jnp.concatenate([d_reading, _kept(keep, d_writing)], axis=1)
 
     cosine, scales = made.cosine, _Scales(*jnp.moveaxis(made.scales, -1, 0))
-    above_all = cosine - scales.largest_cosine[..., None]
-    content = _powers(controls.strength, above_all) / scales.total_power[..., None]
+    from_largest = cosine - scales.largest_cosine[..., None]
+    content = _softmax_of_product(controls.strength, from_largest)
     rotated, shifted = _shifted(config, controls, content, old.focus)
     logarithms, logarithms_back = jax.vjp(
         functools.partial(scaled_logarithms, largest=scales.largest_shifted),
@@ -698,8 +692,9 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
         focus, controls.gamma, logarithms, d_rest.focus + d_focus
     )
     d_shifted, d_lack = logarithms_back(d_logarithms)
-    d_total = jnp.where(scales.lack > 0, -d_lack, 0)
-    d_shifted = d_shifted + jnp.where(shifted < 0, 0, d_total[..., None])
+    # Where v lacks something, that is 2^-32 less the sum of what is not negative in it.
+    d_lack = jnp.where(scales.lack > 0, d_lack, 0)[..., None]
+    d_shifted = d_shifted - jnp.where(shifted < 0, 0, d_lack)
     d_shift = jnp.einsum("bkn,bksn->bks", d_shifted, jnp.stack(rotated, axis=2))
     # What went by a shift comes back by its opposite.
     d_gated = blend(_rotated(d_shifted, config.shift_range), controls.shift[..., ::-1])
@@ -707,7 +702,7 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
     d_content = controls.gate[..., None] * d_gated
     d_previous = d_gated - d_content
     d_strength, d_cosine = _softmax_of_product_back(
-        content, controls.strength, cosine, d_content
+        content, controls.strength, from_largest, d_content
     )
 
     d_product = d_cosine * (made.inverse_lengths / HEADROOM)[:, None]
@@ -818,7 +813,7 @@ class _LSTM:
     def step(self, weights, carry, x, reads):
         c, h = carry
         z = _dense(weights, jnp.concatenate(self._inputs(x, reads, h), axis=-1))
-        # All four by one tanh: σ(z) = (tanh(z / 2) + 1) / 2.
+        # All four by one tanh: σ(z) = (tanh(z / 2) + 1) / 2, within the dtype's eps.
         is_g = jnp.arange(z.shape[-1]) // c.shape[-1] == "ifgo".index("g")
         scale = jnp.where(is_g, 1, 0.5).astype(z.dtype)[None]
         gates = scale * jnp.tanh(scale * z) + (1 - scale)
@@ -828,7 +823,8 @@ class _LSTM:
         return (c, h), h, gates
 
     def needed(self, rest):
-        return _Rest(rest.focus, None, (rest.carry[0], None))
+        # The gates tell all of h and of the reads that counts.
+        return rest._replace(reads=None, carry=(rest.carry[0], None))
 
     def step_back(self, turned, gates, rest, d_carry, d_hidden):
         i, f, g, o = jnp.split(gates, 4, axis=-1)
@@ -947,9 +943,10 @@ def _rotated(weights, reach):
     return windows(_apart(functools.partial(ring, reach=reach))(weights), reach)
 
 
-def _powers(factor, values):
-    """exp(f x(i)), `[B, K, N]`: the softmax's, but for their total."""
-    return jnp.exp(factor[..., None] * values)
+def _softmax_of_product(factor, values):
+    """softmax_i(f x(i)), `[B, K, N]`, for x(i) of which the largest is 0."""
+    powers = jnp.exp(factor[..., None] * values)
+    return powers / _total(powers)[..., None]
 
 
 def _softmax_of_product_back(softmax, factor, values, d_softmax):
@@ -959,7 +956,9 @@ def _softmax_of_product_back(softmax, factor, values, d_softmax):
 
 
 def _total(weights):
-    """Σ_i of `[..., N]`, by a product with ones: for a CPU XLA makes no better sum."""
+    """Σ_i of `[..., N]`; for a CPU a product with ones is the best that XLA makes."""
+    if not _on_cpu():
+        return jnp.sum(weights, axis=-1)
     ones = jnp.ones(weights.shape[-1], weights.dtype)
     return jnp.matmul(weights, ones, precision=lax.Precision.HIGHEST)
 
@@ -982,13 +981,14 @@ def _write_back(d_new, memory, writing, controls):
     d_erase, erased = [], []
     factors = _erase_factors(writing, controls.erase)
     for h in range(writing.shape[1]):
-        # Halved: a product of two arrays and nothing else is what XLA compiles worst for
-        # a CPU, many times as slow.
+        # Halved: a product of two arrays and of nothing else XLA makes many times as
+        # slow for a CPU.
         half_d_lost = 0.5 * d_new * memory
         for factor in factors[:h] + factors[h + 1 :]:
             half_d_lost = half_d_lost * factor
         d_erase.append(-2 * _sum_over_slots(writing[:, h : h + 1], half_d_lost))
-        erased.append(2 * _product_with_slots(controls.erase[:, h : h + 1], half_d_lost))
+        d_erased = _product_with_slots(controls.erase[:, h : h + 1], half_d_lost)
+        erased.append(2 * d_erased)
     d_writing = d_writing - jnp.concatenate(erased, axis=1)
     return d_writing, jnp.concatenate(d_erase, axis=1), d_add
 
@@ -1016,6 +1016,10 @@ def _outer(vector, weights):
 
 
 # Arrays.
+
+
+def _on_cpu():
+    return jax.default_backend() == "cpu"
 
 
 def _dense(params, inputs):

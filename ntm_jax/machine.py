@@ -487,8 +487,8 @@ def unroll(
         gradients reach what is learned of it.
       save_every: K, steps from one memory that is kept for the backward pass to the
         next; those between are made again, so that T / K + K are held at once. Unless
-        given, the square root of T, with which they are fewest; where `ntm_jax.fast`
-        does not apply, 1.
+        given, the square root of T, with which they are fewest, or of G T for a batch
+        that is made in G groups; where `ntm_jax.fast` does not apply, 1.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.

@@ -88,7 +88,10 @@ def values_and_gradients(run, params, xs, state, **arguments):
         ended = run(params, xs, state=state, **arguments)
         # Another weight for every number, so that none makes up for another.
         weighted = [
-            jnp.sum(leaf * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape))
+            jnp.sum(
+                leaf
+                * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape)
+            )
             for leaf in jax.tree.leaves(ended)
         ]
         return sum(weighted), ended
@@ -121,6 +124,62 @@ def test_values_and_gradients_are_those_of_a_scan_of_step(name):
             values_and_gradients(run, params, xs, state, config=config, mask=MASK)
             for run in (ntm_jax.unroll, scan_of_step)
         ),
+    )
+
+
+def with_bias(params, entry, value):
+    """The parameters, but every head's emission at that place has this bias."""
+    heads = {
+        kind: {**params[kind], "bias": params[kind]["bias"].at[:, entry].set(value)}
+        for kind in ("read_heads", "write_heads")
+    }
+    return {**params, **heads}
+
+
+def assert_same_gradients(tolerance, gradients, expected):
+    """Within so much of the largest number of each."""
+    for result, leaf in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected)):
+        largest = np.max(np.abs(leaf), initial=0)
+        np.testing.assert_allclose(result, leaf, rtol=0, atol=tolerance * largest)
+
+
+@pytest.mark.usefixtures("x64", "quick_compilations")
+def test_what_a_focus_lacks_to_a_weighting_has_its_gradient():
+    config = make_config()
+    params = random_params(config, dtype=jnp.float64)
+    params = with_bias(params, config.slot_size + 1, -60.0)  # Gates of nearly zero,
+    xs = random_inputs(*MASK.shape, dtype=jnp.float64)
+    state = random_state(params, config, batch_shape=xs.shape[1:-1])
+    state = state.replace(  # before foci of nearly zero.
+        read_weights=1e-12 * state.read_weights,
+        write_weights=1e-12 * state.write_weights,
+    )
+    (_, ended), gradients = values_and_gradients(
+        ntm_jax.unroll, params, xs, state, config=config, mask=MASK
+    )
+    (_, expected_ended), expected = values_and_gradients(
+        scan_of_step, params, xs, state, config=config, mask=MASK
+    )
+    assert_close(1e-8, ended, expected_ended)
+    assert_same_gradients(1e-8, gradients, expected)
+
+
+@pytest.mark.usefixtures("x64", "quick_compilations")
+def test_gradients_in_float32_of_strong_keys_are_those_in_float64():
+    config = make_config(num_slots=64)
+    strong = with_bias(random_params(config, dtype=jnp.float64), config.slot_size, 1e4)
+
+    xs = random_inputs(*MASK.shape, dtype=jnp.float64)
+    state = random_state(strong, config, batch_shape=xs.shape[1:-1])
+
+    def gradients(run, dtype):
+        inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (strong, xs, state))
+        return values_and_gradients(run, *inputs, config=config, mask=MASK)[1][0]
+
+    assert_same_gradients(
+        0.05,
+        gradients(ntm_jax.unroll, jnp.float32),
+        gradients(scan_of_step, jnp.float64),
     )
 
 
