@@ -144,15 +144,25 @@ def assert_same_gradients(tolerance, gradients, expected):
 
 
 @pytest.mark.usefixtures("x64", "quick_compilations")
-def test_what_a_focus_lacks_to_a_weighting_has_its_gradient():
+@pytest.mark.parametrize(
+    "focus_of",
+    [
+        lambda focus: 1e-12 * focus,
+        lambda focus: 1e-12 * (focus - focus.mean(axis=-1, keepdims=True)),
+        lambda focus: jnp.where(focus < focus.max(axis=-1, keepdims=True), 0, 0.25),
+    ],
+    ids=["nearly_empty", "negative_in_part", "on_one_slot"],
+)
+def test_foci_that_are_no_usual_weighting_have_their_gradient(focus_of):
     config = make_config()
     params = random_params(config, dtype=jnp.float64)
-    params = with_bias(params, config.slot_size + 1, -60.0)  # Gates of nearly zero,
+    # Gates of zero, so that nothing but the focus before counts.
+    params = with_bias(params, config.slot_size + 1, -800.0)
     xs = random_inputs(*MASK.shape, dtype=jnp.float64)
     state = random_state(params, config, batch_shape=xs.shape[1:-1])
-    state = state.replace(  # before foci of nearly zero.
-        read_weights=1e-12 * state.read_weights,
-        write_weights=1e-12 * state.write_weights,
+    state = state.replace(
+        read_weights=focus_of(state.read_weights),
+        write_weights=focus_of(state.write_weights),
     )
     (_, ended), gradients = values_and_gradients(
         ntm_jax.unroll, params, xs, state, config=config, mask=MASK
