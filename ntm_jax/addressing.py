@@ -187,15 +187,8 @@ def sharpen(weights: Array, gamma: Array) -> Array:
     check_arrays(weights=(weights, "... N"), gamma=(gamma, "..."))
     dtype = weights.dtype
     weights, gamma = _widen(weights, gamma)
-    return softmax_of_product(gamma, logarithms(weights)).astype(dtype)
-
-
-def logarithms(weights: Array) -> Array:
-    """Those of eq. 9: log(w~(i) / max w~) of `[..., N]`, at most 0 and never infinite.
-
-    What weights lack to a sum of 2^-32 is added to each before.
-    """
-    return scaled_logarithms(weights, *lack_and_largest(weights))
+    values = logarithms(weights, *lack_and_largest(weights))
+    return softmax_of_product(gamma, values).astype(dtype)
 
 
 def lack_and_largest(weights: Array) -> tuple[Array, Array]:
@@ -206,15 +199,13 @@ def lack_and_largest(weights: Array) -> tuple[Array, Array]:
     return lack, largest
 
 
-def scaled_logarithms(weights: Array, lack: Array, largest: Array) -> Array:
-    """`logarithms`, given `lack_and_largest`."""
+def logarithms(weights: Array, lack: Array, largest: Array) -> Array:
+    """Those of eq. 9: log(w~(i) / max w~) of `[..., N]`, at most 0 and never infinite.
+
+    What weights lack is added to each before.
+    """
     weights = _not_negative(weights) + lack[..., None]
     return jnp.log(weights / largest[..., None] + _SMALLEST_WEIGHT)
-
-
-def _not_negative(weights):
-    # Not `maximum`, which would halve the gradient at zero.
-    return jnp.where(weights < 0, 0, weights)
 
 
 def address(
@@ -289,6 +280,11 @@ def bounded(factor: Array) -> Array:
     """The factor of `softmax_of_product`, at most 1/eps."""
     bound = 1 / float(jnp.finfo(factor.dtype).eps)
     return jnp.clip(factor, -bound, bound)
+
+
+def _not_negative(weights: Array) -> Array:
+    # Not `maximum`, which would halve the gradient at zero.
+    return jnp.where(weights < 0, 0, weights)
 
 
 def _widen(*arrays: Array) -> tuple[Array, ...]:

@@ -37,7 +37,7 @@ known:
     dw(i) += a dM'(i) - e (M(i) dM'(i)) + dr M(i)
     z(i)  = w(i) (dw(i) - Σ_j w(j) dw(j))  of the softmax, by its result alone
     dγ    = Σ_i z(i) x(i);  dx = γ z
-    dv    : what JAX derives of x and of what v lacks to a sum (see `lack_and_largest`)
+    dv    : what JAX derives of x, and by hand what comes of `lack_and_largest`
     ds(j) = Σ_i dv(i) q(i - j);  dq(i) = Σ_j s(j) dv(i + j)
     dg    = Σ_i dq(i) (p(i) - w-(i));  dp = g dq;  dw- = (1 - g) dq
     dβ, dc: as dγ and dx, from p and dp
@@ -72,8 +72,8 @@ from ntm_jax.addressing import (
     bounded,
     interpolate,
     lack_and_largest,
+    logarithms,
     ring,
-    scaled_logarithms,
     unit_key,
     windows,
 )
@@ -543,6 +543,10 @@ class _Chunks(NamedTuple):
         return first, jnp.minimum(first + self.size, self.num_steps)
 
 
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
 def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled apart from what surrounds it if that is for a CPU.
 
@@ -647,8 +651,8 @@ def _step(config, weights, state, x, keep):
     content = _softmax_of_product(controls.strength, cosine - largest[..., None])
     _, shifted = _shifted(config, controls, content, old.focus)
     lack, largest_shifted = lack_and_largest(shifted)
-    logarithms = scaled_logarithms(shifted, lack, largest_shifted)
-    focus = _softmax_of_product(controls.gamma, logarithms)
+    values = logarithms(shifted, lack, largest_shifted)
+    focus = _softmax_of_product(controls.gamma, values)
     scales = jnp.stack(_Scales(largest, lack, largest_shifted), axis=-1)
     reading, writing = _by_kind(config, focus)
     reads = _sum_over_slots(reading, memory)
@@ -683,15 +687,15 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
     from_largest = cosine - scales.largest_cosine[..., None]
     content = _softmax_of_product(controls.strength, from_largest)
     rotated, shifted = _shifted(config, controls, content, old.focus)
-    logarithms, logarithms_back = jax.vjp(
-        functools.partial(scaled_logarithms, largest=scales.largest_shifted),
+    values, logarithms_back = jax.vjp(
+        functools.partial(logarithms, largest=scales.largest_shifted),
         shifted,
         scales.lack,
     )
-    d_gamma, d_logarithms = _softmax_of_product_back(
-        focus, controls.gamma, logarithms, d_rest.focus + d_focus
+    d_gamma, d_values = _softmax_of_product_back(
+        focus, controls.gamma, values, d_rest.focus + d_focus
     )
-    d_shifted, d_lack = logarithms_back(d_logarithms)
+    d_shifted, d_lack = logarithms_back(d_values)
     # Where v lacks something, that is 2^-32 less the sum of what is not negative in it.
     d_lack = jnp.where(scales.lack > 0, d_lack, 0)[..., None]
     d_shifted = d_shifted - jnp.where(shifted < 0, 0, d_lack)
@@ -1016,10 +1020,6 @@ def _outer(vector, weights):
 
 
 # Arrays.
-
-
-def _on_cpu():
-    return jax.default_backend() == "cpu"
 
 
 def _dense(params, inputs):
