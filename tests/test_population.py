@@ -58,6 +58,14 @@ def test_each_seed_learns_what_it_learns_alone(sort_updates):
             )
 
 
+def test_a_member_is_on_one_device():
+    population = spread(jnp.arange(12.0).reshape(4, 3), mesh_for(4, 1))
+    one = member({"some": population}, 2)["some"]
+    assert one.tolist() == [6, 7, 8]
+    assert len(population.sharding.device_set) == 4
+    assert len(one.sharding.device_set) == 1
+
+
 def test_a_finished_seed_stays_as_it_is_while_the_others_learn():
     config = dataclasses.replace(THREE, polish_steps=10)
     states = init_states(config)

@@ -79,7 +79,8 @@ def evaluate(
             difficulty=tuple(sorted(difficulty.items())),
             mesh=mesh,
         )
-        parts.append(part)
+        # One at a time: a processor's devices that meet in several may wait forever.
+        parts.append(jax.device_get(part))
     loss, wrong, error = (
         np.concatenate(of_one, axis=1)[:, :num_sequences] for of_one in zip(*parts)
     )

@@ -42,5 +42,8 @@ def for_each_seed(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., 
 
 
 def member(population: PyTree, index: int) -> PyTree:
-    """One seed's part of a population."""
-    return jax.tree.map(lambda leaf: leaf[index], population)
+    """One seed's part of a population, on one device."""
+    # By way of the host: one operation over all devices for each array, and a
+    # processor's devices may wait for one another forever.
+    one = jax.tree.map(lambda leaf: leaf[index], jax.device_get(population))
+    return jax.device_put(one)
