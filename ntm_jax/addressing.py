@@ -187,24 +187,20 @@ def sharpen(weights: Array, gamma: Array) -> Array:
     check_arrays(weights=(weights, "... N"), gamma=(gamma, "..."))
     dtype = weights.dtype
     weights, gamma = _widen(weights, gamma)
-    values = logarithms(weights, *lack_and_largest(weights))
-    return softmax_of_product(gamma, values).astype(dtype)
-
-
-def lack_and_largest(weights: Array) -> tuple[Array, Array]:
-    """What weights `[..., N]` lack to a sum of 2^-32, and their largest with it."""
-    lack = jnp.maximum(_SMALLEST_SUM - jnp.sum(_not_negative(weights), axis=-1), 0)
+    weights = not_negative(weights)
+    weights = weights + lacking(jnp.sum(weights, axis=-1))[..., None]
     # The result does not depend on a common scale, hence no gradient flows through it.
-    largest = lax.stop_gradient(_not_negative(jnp.max(weights, axis=-1)) + lack)
-    return lack, largest
+    largest = lax.stop_gradient(jnp.max(weights, axis=-1))
+    return softmax_of_product(gamma, logarithms(weights, largest)).astype(dtype)
 
 
-def logarithms(weights: Array, lack: Array, largest: Array) -> Array:
-    """Those of eq. 9: log(w~(i) / max w~) of `[..., N]`, at most 0 and never infinite.
+def lacking(total: Array) -> Array:
+    """What weights of such a sum lack to one of 2^-32, which is added to each."""
+    return jnp.maximum(_SMALLEST_SUM - total, 0)
 
-    What weights lack is added to each before.
-    """
-    weights = _not_negative(weights) + lack[..., None]
+
+def logarithms(weights: Array, largest: Array) -> Array:
+    """Those of eq. 9: log(w~(i) / max w~) of `[..., N]`, at most 0 and never infinite."""
     return jnp.log(weights / largest[..., None] + _SMALLEST_WEIGHT)
 
 
@@ -282,7 +278,8 @@ def bounded(factor: Array) -> Array:
     return jnp.clip(factor, -bound, bound)
 
 
-def _not_negative(weights: Array) -> Array:
+def not_negative(weights: Array) -> Array:
+    """The weights, 0 where they are negative."""
     # Not `maximum`, which would halve the gradient at zero.
     return jnp.where(weights < 0, 0, weights)
 

@@ -37,7 +37,7 @@ known:
     dw(i) += a dM'(i) - e (M(i) dM'(i)) + dr M(i)
     z(i)  = w(i) (dw(i) - Σ_j w(j) dw(j))  of the softmax, by its result alone
     dγ    = Σ_i z(i) x(i);  dx = γ z
-    dv    : what JAX derives of x, and by hand what comes of `lack_and_largest`
+    dv    : what JAX derives of x, and by hand what comes of `lacking`
     ds(j) = Σ_i dv(i) q(i - j);  dq(i) = Σ_j s(j) dv(i + j)
     dg    = Σ_i dq(i) (p(i) - w-(i));  dp = g dq;  dw- = (1 - g) dq
     dβ, dc: as dγ and dx, from p and dp
@@ -71,8 +71,9 @@ from ntm_jax.addressing import (
     blend,
     bounded,
     interpolate,
-    lack_and_largest,
+    lacking,
     logarithms,
+    not_negative,
     ring,
     unit_key,
     windows,
@@ -243,8 +244,8 @@ def unroll(
     weights = {
         "controller": _controller(config).pack(params["controller"]),
         "heads": {
-            "kernel": _side_by_side(params, "kernel"),
-            "bias": _side_by_side(params, "bias"),
+            "kernel": _side_by_side(config, params, "kernel"),
+            "bias": _side_by_side(config, params, "bias"),
         },
     }
     # All groups' memories before each chunk are held at once, and one group's within.
@@ -436,7 +437,8 @@ def _run_backward(config, save_every, residuals, cotangents):
             memory = _at(t - first, memories)
             memory = restart(afresh, fresh and fresh.memory, memory)
             _, writing = _by_kind(config, _at((g, t + 1), saved.rests.focus))
-            controls = _controls(config, _at((g, t), steps.given.emitted))
+            parts = _parts(config, _at((g, t), steps.given.emitted))
+            controls = _controls(config, *parts)
             memory = _write(memory, _kept(keep, writing), controls)
             return _put(t + 1 - first, memories, memory)
 
@@ -573,6 +575,14 @@ def _with_back_apart(function, *inputs):
     return _apart(function)(*inputs), back
 
 
+def _once_made(first, function, *inputs):
+    """`first`, and what the function gives, which is called once that is there.
+
+    XLA then knows that it may write where it has read for `first`, and copies nothing.
+    """
+    return _apart(lambda first, *inputs: (first, function(*inputs)))(first, *inputs)
+
+
 def _at(place, tree):
     """What every leaf has at place i, or (i, j), of its first axes."""
     place = place if isinstance(place, tuple) else (place,)
@@ -643,21 +653,28 @@ def _step(config, weights, state, x, keep):
         weights["controller"], old.carry, x, old.reads
     )
     emitted = _dense(weights["heads"], hidden)
-    controls = _controls(config, emitted)
+    controls = _apart(functools.partial(_controls, config))(*_parts(config, emitted))
     inverse_lengths = _inverse_length(memory)
     product = _product_with_slots(controls.unit, memory)
     cosine = product * (inverse_lengths / HEADROOM)[:, None]
     largest = jnp.max(cosine, axis=-1)
     content = _softmax_of_product(controls.strength, cosine - largest[..., None])
     _, shifted = _shifted(config, controls, content, old.focus)
-    lack, largest_shifted = lack_and_largest(shifted)
-    values = logarithms(shifted, lack, largest_shifted)
+    weights = not_negative(shifted)
+    lack = lacking(_total(weights))
+    largest_shifted = jnp.max(weights, axis=-1) + lack
+    values = logarithms(weights + lack[..., None], largest_shifted)
     focus = _softmax_of_product(controls.gamma, values)
     scales = jnp.stack(_Scales(largest, lack, largest_shifted), axis=-1)
     reading, writing = _by_kind(config, focus)
-    reads = _sum_over_slots(reading, memory)
     # A weighting of zeros leaves the memory exactly as it is.
-    memory = _write(memory, _kept(keep, writing), controls)
+    reads, memory = _once_made(
+        _sum_over_slots(reading, memory),
+        _write,
+        memory,
+        _kept(keep, writing),
+        controls,
+    )
     rest = _Rest(focus, reads, carry)
     if keep is not None:
         rest = select(keep, rest, old)
@@ -673,7 +690,7 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
     memory, old = before
     d_rest = _kept(keep, d_new.rest)
     controls, controls_back = _with_back_apart(
-        functools.partial(_controls, config), made.given.emitted
+        functools.partial(_controls, config), *_parts(config, made.given.emitted)
     )
     reading, writing = _by_kind(config, focus)
     writing = _kept(keep, writing)
@@ -689,16 +706,15 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
     rotated, shifted = _shifted(config, controls, content, old.focus)
     values, logarithms_back = jax.vjp(
         functools.partial(logarithms, largest=scales.largest_shifted),
-        shifted,
-        scales.lack,
+        not_negative(shifted) + scales.lack[..., None],
     )
     d_gamma, d_values = _softmax_of_product_back(
         focus, controls.gamma, values, d_rest.focus + d_focus
     )
-    d_shifted, d_lack = logarithms_back(d_values)
+    (d_weights,) = logarithms_back(d_values)
     # Where v lacks something, that is 2^-32 less the sum of what is not negative in it.
-    d_lack = jnp.where(scales.lack > 0, d_lack, 0)[..., None]
-    d_shifted = d_shifted - jnp.where(shifted < 0, 0, d_lack)
+    d_lack = jnp.where(scales.lack > 0, _total(d_weights), 0)[..., None]
+    d_shifted = jnp.where(shifted < 0, 0, d_weights - d_lack)
     d_shift = jnp.einsum("bkn,bksn->bks", d_shifted, jnp.stack(rotated, axis=2))
     # What went by a shift comes back by its opposite.
     d_gated = blend(_rotated(d_shifted, config.shift_range), controls.shift[..., ::-1])
@@ -722,9 +738,10 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
         jnp.concatenate([d_product, reading], axis=1),
     )
 
-    (d_emitted,) = controls_back(
+    d_parts = controls_back(
         _Controls(d_unit, d_strength, d_gate, d_shift, d_gamma, d_erase, d_add)
     )
+    d_emitted = jnp.concatenate(d_parts, axis=-1)
     d_hidden = d_hidden + d_emitted @ turned["heads"]
     d_carry, d_reads, d_controller = _apart(_controller(config).step_back)(
         turned["controller"],
@@ -875,31 +892,42 @@ def _controller(config: NTMConfig) -> _AnyController | _LSTM:
 # The heads.
 
 
-def _side_by_side(params, entry):
-    """The heads' kernels as one `[H, Z]`, their biases as one `[Z]`."""
-    leaves = [params[kind][entry] for kind in ("read_heads", "write_heads")]
-    return jnp.concatenate([flat(leaf) for leaf in leaves], axis=-1)
+def _side_by_side(config, params, entry):
+    """The heads' kernels as one `[H, Z]`, their biases as one `[Z]`.
+
+    First what all heads emit to address by, then what the write heads do to write.
+    """
+    size = heads.addressing_size(config.slot_size, config.shift_range)
+    read, write = params["read_heads"][entry], params["write_heads"][entry]
+    parts = read, write[..., :size], write[..., size:]
+    return jnp.concatenate([flat(part) for part in parts], axis=-1)
 
 
-def _controls(config: NTMConfig, emitted: Array) -> _Controls:
+def _parts(config, emitted):
+    """The two parts of `[B, Z]`: what to address by, and what to write."""
+    writing = 2 * config.num_write_heads * config.slot_size
+    return _apart(
+        lambda emitted: jnp.split(emitted, [emitted.shape[-1] - writing], axis=-1)
+    )(emitted)
+
+
+def _controls(config: NTMConfig, addressing: Array, writing: Array) -> _Controls:
     if config.head_clip is not None:
-        emitted = jnp.clip(emitted, -config.head_clip, config.head_clip)
-    m, reach = config.slot_size, config.shift_range
-    r, w = config.num_read_heads, config.num_write_heads
-    size = heads.addressing_size(m, reach)
-    read, write = jnp.split(emitted, [r * size], axis=-1)
-    read = read.reshape(len(emitted), r, size)
-    write = write.reshape(len(emitted), w, heads.writing_size(m, reach))
+        addressing, writing = (
+            jnp.clip(part, -config.head_clip, config.head_clip)
+            for part in (addressing, writing)
+        )
+    m, batch, w = config.slot_size, len(addressing), config.num_write_heads
     key, strength, gate, shift, gamma = heads.addressing(
-        jnp.concatenate([read, write[..., :size]], axis=1),
+        addressing.reshape(batch, config.num_read_heads + w, -1),
         m,
-        reach,
+        config.shift_range,
         config.key_activation,
         config.sharpening,
     )
-    writing = heads.writing(write, m, reach, config.add_activation)
+    written = heads.writing(writing.reshape(batch, w, -1), m, config.add_activation)
     return _Controls(
-        unit_key(key), bounded(strength), gate, shift, bounded(gamma), *writing
+        unit_key(key), bounded(strength), gate, shift, bounded(gamma), *written
     )
 
 
@@ -914,18 +942,20 @@ def _by_kind(config, focus):
 
 def _inverse_length(memory: Array) -> Array:
     """1 / sqrt(|x|^2 + ε^2) of every slot, `[B, N]`, even where squares overflow."""
-    inverse_length = lax.rsqrt(_sum_of_squares(memory) + SMALLEST_LENGTH**2)
-    smallest = _MANY**-0.5
+    squares = _sum_of_squares(memory)
 
-    def of_the_longest(inverse_length):
-        fits = inverse_length > smallest
+    def usual(squares):
+        return lax.rsqrt(squares + SMALLEST_LENGTH**2)
+
+    def where_they_overflow(squares):
+        fits = squares < _MANY
         # Not 1 / 0 where it is not chosen: that would reach second derivatives.
         tiny_squares = jnp.where(fits, 1, _sum_of_squares(memory, _TINY))
-        return jnp.where(fits, inverse_length, lax.rsqrt(tiny_squares) * _TINY)
+        return jnp.where(fits, usual(squares), lax.rsqrt(tiny_squares) * _TINY)
 
     # Nearly never: a branch spares another pass over the memory.
-    fit = jnp.all(jnp.min(inverse_length, axis=1) > smallest)
-    return lax.cond(fit, lambda same: same, of_the_longest, inverse_length)
+    fit = jnp.max(_total(squares)) < _MANY
+    return lax.cond(fit, usual, where_they_overflow, squares)
 
 
 def _sum_of_squares(memory, scale=1.0):

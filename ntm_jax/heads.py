@@ -186,12 +186,10 @@ def addressing(
 
 
 def writing(
-    emitted: Array, slot_size: int, shift_range: int, add_activation: str = "tanh"
+    emitted: Array, slot_size: int, add_activation: str = "tanh"
 ) -> Writing:
-    """The second part of what a write head emits, each piece brought into its range."""
-    _, erase, add, _ = _cut(
-        emitted, (addressing_size(slot_size, shift_range), slot_size, slot_size)
-    )
+    """The last part of what a write head emits, each piece brought into its range."""
+    erase, add = jnp.split(emitted[..., -2 * slot_size :], 2, axis=-1)
     return Writing(erase=jax.nn.sigmoid(erase), add=ACTIVATIONS[add_activation](add))
 
 

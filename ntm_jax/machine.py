@@ -424,9 +424,7 @@ def _step(
         if kind == "read":
             reads.append(read(memory, focus))
         else:
-            writing = heads.writing(
-                own, config.slot_size, config.shift_range, config.add_activation
-            )
+            writing = heads.writing(own, config.slot_size, config.add_activation)
             memory = write(memory, focus, *writing)
 
     new_state = NTMState(
@@ -589,7 +587,7 @@ def trace(
         outputs=outputs,
         read=heads.addressing(emitted["read"], m, reach, *kinds),
         write=heads.addressing(emitted["write"], m, reach, *kinds),
-        writing=heads.writing(emitted["write"], m, reach, config.add_activation),
+        writing=heads.writing(emitted["write"], m, config.add_activation),
     )
 
 

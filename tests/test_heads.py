@@ -19,7 +19,7 @@ def cut(emitted, config):
     size, reach = config.slot_size, config.shift_range
     return (
         heads.addressing(emitted, size, reach, config.key_activation),
-        heads.writing(emitted, size, reach, config.add_activation),
+        heads.writing(emitted, size, config.add_activation),
     )
 
 

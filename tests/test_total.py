@@ -80,7 +80,7 @@ def emit_and_cut(params, hidden):
     emitted = heads.emit(params, hidden)
     return (
         heads.addressing(emitted, 3, 1, "identity"),
-        heads.writing(emitted, 3, 1, "identity"),
+        heads.writing(emitted, 3, "identity"),
     )
 
 
