@@ -158,7 +158,6 @@ class _Saved(NamedTuple):
     memories: Array  # [G, C, B, M, N], before each chunk of steps
     rests: _Rest  # [G, T + 1, ...], before the first step and after each
     steps: _Step  # [G, T, ...]
-    hiddens: Array  # [G, T, B, H]
 
 
 class _Sequence(NamedTuple):
@@ -348,7 +347,7 @@ def _run(
             state, hidden, _ = step(restart(afresh, fresh, state), x, keep)
             return state, _put((g, t), results, (hidden, state.rest.reads))
 
-        so_far = _at(g, starts), results
+        so_far = _of_group(g, starts), results
         end, results = lax.fori_loop(0, sequence.end(g), advance, so_far)
         return _put(g, ends, end), results
 
@@ -367,23 +366,23 @@ def _run_forward(config, save_every, weights, starts, fresh, sequence):
         chunks = _Chunks(save_every, sequence.end(g))
 
         def advance_chunk(c, so_far):
-            state, memories, rests, results = so_far
+            state, memories, rests, steps = so_far
             memories = _put((g, c), memories, state.memory)
 
             def advance(t, so_far):
-                state, rests, results = so_far
+                state, rests, steps = so_far
                 x, keep, afresh = _at((g, t), sequence.inputs())
-                state, hidden, made = step(restart(afresh, fresh, state), x, keep)
+                state, _, made = step(restart(afresh, fresh, state), x, keep)
                 rests = _put((g, t + 1), rests, state.rest)
-                return state, rests, _put((g, t), results, (hidden, made))
+                return state, rests, _put((g, t), steps, made)
 
-            state, rests, results = lax.fori_loop(
-                *chunks.bounds(c), advance, (state, rests, results)
+            state, rests, steps = lax.fori_loop(
+                *chunks.bounds(c), advance, (state, rests, steps)
             )
-            return state, memories, rests, results
+            return state, memories, rests, steps
 
         end, *so_far = lax.fori_loop(
-            0, chunks.number, advance_chunk, (_at(g, starts), *so_far)
+            0, chunks.number, advance_chunk, (_of_group(g, starts), *so_far)
         )
         return _put(g, ends, end), *so_far
 
@@ -397,11 +396,13 @@ def _run_forward(config, save_every, weights, starts, fresh, sequence):
         ),
         starts.rest,
     )
-    results = _zeros((number, length), _shapes(step, starts, sequence))
-    ends, memories, rests, (hiddens, steps) = lax.fori_loop(
-        0, number, advance_group, (starts, memories, rests, results)
+    _, made = _shapes(step, starts, sequence)
+    steps = _zeros((number, length), made)
+    ends, memories, rests, steps = lax.fori_loop(
+        0, number, advance_group, (starts, memories, rests, steps)
     )
-    saved = _Saved(memories, rests, steps, hiddens)
+    saved = _Saved(memories, rests, steps)
+    hiddens = _controller(config).outputs(rests, steps.given.controller)
     return (ends, hiddens, rests.reads[:, 1:]), (weights, fresh, sequence, saved)
 
 
@@ -496,7 +497,7 @@ def _run_backward(config, save_every, residuals, cotangents):
             )
             return d_memories, d_rest, d_fresh, memories, steps
 
-        d_end = _at(g, d_ends)
+        d_end = _of_group(g, d_ends)
         d_memories = jnp.broadcast_to(d_end.memory, (places, *d_end.memory.shape))
         d_memories, d_rest, *so_far = lax.fori_loop(
             0, chunks.number, retreat_chunk, (d_memories, d_end.rest, *so_far)
@@ -510,10 +511,11 @@ def _run_backward(config, save_every, residuals, cotangents):
         0, number, retreat_group, (d_ends, d_fresh, memories, saved.steps)
     )
 
+    hiddens = controller.outputs(saved.rests, saved.steps.given.controller)
     rests = jax.tree.map(lambda leaf: leaf[:, :-1], saved.rests)
     rests = restart(sequence.reset, fresh and fresh.rest, rests)
     rests, xs, hiddens, (d_emitted, d_controller) = jax.tree.map(
-        _merge_first, (rests, sequence.xs, saved.hiddens, steps.given)
+        _merge_first, (rests, sequence.xs, hiddens, steps.given)
     )
     d_controller, d_xs = controller.gradient(
         weights["controller"], rests, xs, d_controller
@@ -597,6 +599,11 @@ def _at(place, tree):
         return cut.reshape(row)
 
     return _apart(lambda tree: jax.tree.map(at, tree))(tree)
+
+
+def _of_group(g, tree):
+    """A group's part of every leaf; not apart, for what all have alike is constant."""
+    return jax.tree.map(lambda leaf: leaf[g], tree)
 
 
 def _put(place, tree, row):
@@ -742,13 +749,15 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
         _Controls(d_unit, d_strength, d_gate, d_shift, d_gamma, d_erase, d_add)
     )
     d_emitted = jnp.concatenate(d_parts, axis=-1)
-    d_hidden = d_hidden + d_emitted @ turned["heads"]
-    d_carry, d_reads, d_controller = _apart(_controller(config).step_back)(
-        turned["controller"],
-        made.given.controller,
-        old,
-        d_rest.carry,
-        d_hidden,
+
+    def controller_back(turned, kept, old, d_carry, d_hidden, d_emitted):
+        d_hidden = d_hidden + d_emitted @ turned["heads"]
+        return _controller(config).step_back(
+            turned["controller"], kept, old, d_carry, d_hidden
+        )
+
+    d_carry, d_reads, d_controller = _apart(controller_back)(
+        turned, made.given.controller, old, d_rest.carry, d_hidden, d_emitted
     )
     d_old = _Rest(d_previous, d_reads, d_carry)
     if keep is not None:
@@ -779,6 +788,12 @@ class _AnyController:
         inputs = jnp.concatenate([x, flat(reads)], axis=-1)
         carry, hidden = controllers.apply(self.module, weights, carry, inputs)
         return carry, hidden, (x, (carry, hidden))
+
+    def outputs(self, rests, kept):
+        """Those of all steps; of a step that the mask leaves out, anything finite."""
+        del rests
+        _, (_, hiddens) = kept
+        return hiddens
 
     def needed(self, rest):
         """What `step_back` wants of the state before, and None for all else."""
@@ -842,6 +857,10 @@ class _LSTM:
         c = f * c + i * g
         h = o * jnp.tanh(c)
         return (c, h), h, gates
+
+    def outputs(self, rests, gates):
+        _, h = rests.carry
+        return h[:, 1:]
 
     def needed(self, rest):
         # The gates tell all of h and of the reads that counts.
