@@ -602,7 +602,7 @@ def _at(place, tree):
 
 
 def _of_group(g, tree):
-    """A group's part of every leaf; not apart, for what all have alike is constant."""
+    """A group's part of every leaf; not apart, so that XLA sees what all have alike."""
     return jax.tree.map(lambda leaf: leaf[g], tree)
 
 
@@ -667,10 +667,10 @@ def _step(config, weights, state, x, keep):
     largest = jnp.max(cosine, axis=-1)
     content = _softmax_of_product(controls.strength, cosine - largest[..., None])
     _, shifted = _shifted(config, controls, content, old.focus)
-    weights = not_negative(shifted)
-    lack = lacking(_total(weights))
-    largest_shifted = jnp.max(weights, axis=-1) + lack
-    values = logarithms(weights + lack[..., None], largest_shifted)
+    positive = not_negative(shifted)
+    lack = lacking(_total(positive))
+    largest_shifted = jnp.max(positive, axis=-1) + lack
+    values = logarithms(positive + lack[..., None], largest_shifted)
     focus = _softmax_of_product(controls.gamma, values)
     scales = jnp.stack(_Scales(largest, lack, largest_shifted), axis=-1)
     reading, writing = _by_kind(config, focus)
@@ -718,10 +718,10 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
     d_gamma, d_values = _softmax_of_product_back(
         focus, controls.gamma, values, d_rest.focus + d_focus
     )
-    (d_weights,) = logarithms_back(d_values)
+    (d_positive,) = logarithms_back(d_values)
     # Where v lacks something, that is 2^-32 less the sum of what is not negative in it.
-    d_lack = jnp.where(scales.lack > 0, _total(d_weights), 0)[..., None]
-    d_shifted = jnp.where(shifted < 0, 0, d_weights - d_lack)
+    d_lack = jnp.where(scales.lack > 0, _total(d_positive), 0)[..., None]
+    d_shifted = jnp.where(shifted < 0, 0, d_positive - d_lack)
     d_shift = jnp.einsum("bkn,bksn->bks", d_shifted, jnp.stack(rotated, axis=2))
     # What went by a shift comes back by its opposite.
     d_gated = blend(_rotated(d_shifted, config.shift_range), controls.shift[..., ::-1])

@@ -185,9 +185,7 @@ def addressing(
     )
 
 
-def writing(
-    emitted: Array, slot_size: int, add_activation: str = "tanh"
-) -> Writing:
+def writing(emitted: Array, slot_size: int, add_activation: str = "tanh") -> Writing:
     """The last part of what a write head emits, each piece brought into its range."""
     erase, add = jnp.split(emitted[..., -2 * slot_size :], 2, axis=-1)
     return Writing(erase=jax.nn.sigmoid(erase), add=ACTIVATIONS[add_activation](add))
