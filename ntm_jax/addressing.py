@@ -200,7 +200,7 @@ def lacking(total: Array) -> Array:
 
 
 def logarithms(weights: Array, largest: Array) -> Array:
-    """Those of eq. 9: log(w~(i) / max w~) of `[..., N]`, at most 0 and never infinite."""
+    """Those of eq. 9, log(w~(i) / max w~) of `[..., N]`: at most 0, never infinite."""
     return jnp.log(weights / largest[..., None] + _SMALLEST_WEIGHT)
 
 
