@@ -347,12 +347,12 @@ def _run(
             state, hidden, _ = step(restart(afresh, fresh, state), x, keep)
             return state, _put((g, t), results, (hidden, state.rest.reads))
 
-        so_far = _of_group(g, starts), results
+        so_far = _row(g, starts), results
         end, results = lax.fori_loop(0, sequence.end(g), advance, so_far)
         return _put(g, ends, end), results
 
     hidden, _ = _shapes(step, starts, sequence)
-    results = _zeros(sequence.xs.shape[:2], (hidden, _at(0, starts.rest.reads)))
+    results = _zeros(sequence.xs.shape[:2], (hidden, _row(0, starts.rest.reads)))
     ends, results = lax.fori_loop(0, len(sequence.xs), advance_group, (starts, results))
     return ends, *results
 
@@ -382,12 +382,12 @@ def _run_forward(config, save_every, weights, starts, fresh, sequence):
             return state, memories, rests, steps
 
         end, *so_far = lax.fori_loop(
-            0, chunks.number, advance_chunk, (_of_group(g, starts), *so_far)
+            0, chunks.number, advance_chunk, (_row(g, starts), *so_far)
         )
         return _put(g, ends, end), *so_far
 
     memories = _zeros(
-        (number, _Chunks(save_every, length).number), _at(0, starts.memory)
+        (number, _Chunks(save_every, length).number), _row(0, starts.memory)
     )
     # Not zeros, which a cell may not bear where no step is made.
     rests = jax.tree.map(
@@ -408,8 +408,8 @@ def _run_forward(config, save_every, weights, starts, fresh, sequence):
 
 def _shapes(step, starts, sequence):
     """Of the controller's output, and of what a step back needs of a step."""
-    x, keep, _ = _at((0, 0), sequence.inputs())
-    _, hidden, made = jax.eval_shape(step, _at(0, starts), x, keep)
+    x, keep, _ = _row((0, 0), sequence.inputs())
+    _, hidden, made = jax.eval_shape(step, _row(0, starts), x, keep)
     return hidden, made
 
 
@@ -497,7 +497,7 @@ def _run_backward(config, save_every, residuals, cotangents):
             )
             return d_memories, d_rest, d_fresh, memories, steps
 
-        d_end = _of_group(g, d_ends)
+        d_end = _row(g, d_ends)
         d_memories = jnp.broadcast_to(d_end.memory, (places, *d_end.memory.shape))
         d_memories, d_rest, *so_far = lax.fori_loop(
             0, chunks.number, retreat_chunk, (d_memories, d_end.rest, *so_far)
@@ -506,11 +506,12 @@ def _run_backward(config, save_every, residuals, cotangents):
         return _put(g, d_starts, d_start), *so_far
 
     d_fresh = jax.tree.map(jnp.zeros_like, fresh)
-    memories = _zeros((save_every,), _at((0, 0), saved.memories))
+    memories = _zeros((save_every,), _row((0, 0), saved.memories))
     d_starts, d_fresh, _, steps = lax.fori_loop(
         0, number, retreat_group, (d_ends, d_fresh, memories, saved.steps)
     )
 
+    # From what was saved: in `steps` gradients have taken its place.
     hiddens = controller.outputs(saved.rests, saved.steps.given.controller)
     rests = jax.tree.map(lambda leaf: leaf[:, :-1], saved.rests)
     rests = restart(sequence.reset, fresh and fresh.rest, rests)
@@ -555,7 +556,8 @@ def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled apart from what surrounds it if that is for a CPU.
 
     XLA's runtime there hands a part of what is ready over to another core as soon as
-    that is more than eight operations, whatever it costs. What is apart counts as one.
+    that is more than eight operations, whatever it costs. What is apart counts as one,
+    and waits for all that it is given.
     """
     if xla_metadata_call is None or not _on_cpu():
         return function
@@ -577,16 +579,13 @@ def _with_back_apart(function, *inputs):
     return _apart(function)(*inputs), back
 
 
-def _once_made(first, function, *inputs):
-    """`first`, and what the function gives, which is called once that is there.
-
-    XLA then knows that it may write where it has read for `first`, and copies nothing.
-    """
-    return _apart(lambda first, *inputs: (first, function(*inputs)))(first, *inputs)
-
-
 def _at(place, tree):
-    """What every leaf has at place i, or (i, j), of its first axes."""
+    """What every leaf has at place i, or (i, j), of its first axes; made apart."""
+    return _apart(_row)(place, tree)
+
+
+def _row(place, tree):
+    """The same, not apart: of a constant, XLA makes no more than is asked for."""
     place = place if isinstance(place, tuple) else (place,)
     axes = len(place)
 
@@ -598,12 +597,7 @@ def _at(place, tree):
         )
         return cut.reshape(row)
 
-    return _apart(lambda tree: jax.tree.map(at, tree))(tree)
-
-
-def _of_group(g, tree):
-    """A group's part of every leaf; not apart, so that XLA sees what all have alike."""
-    return jax.tree.map(lambda leaf: leaf[g], tree)
+    return jax.tree.map(at, tree)
 
 
 def _put(place, tree, row):
@@ -664,24 +658,27 @@ def _step(config, weights, state, x, keep):
     inverse_lengths = _inverse_length(memory)
     product = _product_with_slots(controls.unit, memory)
     cosine = product * (inverse_lengths / HEADROOM)[:, None]
-    largest = jnp.max(cosine, axis=-1)
-    content = _softmax_of_product(controls.strength, cosine - largest[..., None])
+    largest_cosine = jnp.max(cosine, axis=-1)
+    from_largest = cosine - largest_cosine[..., None]
+    content = _softmax_of_product(controls.strength, from_largest)
     _, shifted = _shifted(config, controls, content, old.focus)
     positive = not_negative(shifted)
     lack = lacking(_total(positive))
+    # With what they lack, which does not change which one is the largest.
     largest_shifted = jnp.max(positive, axis=-1) + lack
     values = logarithms(positive + lack[..., None], largest_shifted)
     focus = _softmax_of_product(controls.gamma, values)
-    scales = jnp.stack(_Scales(largest, lack, largest_shifted), axis=-1)
+    scales = jnp.stack(_Scales(largest_cosine, lack, largest_shifted), axis=-1)
     reading, writing = _by_kind(config, focus)
+    reads = _sum_over_slots(reading, memory)
+
+    def write(reads, memory, writing, controls):
+        return reads, _write(memory, writing, controls)
+
     # A weighting of zeros leaves the memory exactly as it is.
-    reads, memory = _once_made(
-        _sum_over_slots(reading, memory),
-        _write,
-        memory,
-        _kept(keep, writing),
-        controls,
-    )
+    writing = _kept(keep, writing)
+    # Told the reads, the call waits for them: XLA may then write where they were read.
+    reads, memory = _apart(write)(reads, memory, writing, controls)
     rest = _Rest(focus, reads, carry)
     if keep is not None:
         rest = select(keep, rest, old)
@@ -719,7 +716,7 @@ def _step_back(config, turned, d_new, d_hidden, before, focus, made, keep):
         focus, controls.gamma, values, d_rest.focus + d_focus
     )
     (d_positive,) = logarithms_back(d_values)
-    # Where v lacks something, that is 2^-32 less the sum of what is not negative in it.
+    # What v lacks is added to each: 2^-32 less their sum, without negative ones.
     d_lack = jnp.where(scales.lack > 0, _total(d_positive), 0)[..., None]
     d_shifted = jnp.where(shifted < 0, 0, d_positive - d_lack)
     d_shift = jnp.einsum("bkn,bksn->bks", d_shifted, jnp.stack(rotated, axis=2))
@@ -790,7 +787,7 @@ class _AnyController:
         return carry, hidden, (x, (carry, hidden))
 
     def outputs(self, rests, kept):
-        """Those of all steps; of a step that the mask leaves out, anything finite."""
+        """The outputs `[G, T, B, H]`; anything finite for a step that is left out."""
         del rests
         _, (_, hiddens) = kept
         return hiddens
@@ -859,6 +856,7 @@ class _LSTM:
         return (c, h), h, gates
 
     def outputs(self, rests, gates):
+        del gates
         _, h = rests.carry
         return h[:, 1:]
 
@@ -914,7 +912,8 @@ def _controller(config: NTMConfig) -> _AnyController | _LSTM:
 def _side_by_side(config, params, entry):
     """The heads' kernels as one `[H, Z]`, their biases as one `[Z]`.
 
-    First what all heads emit to address by, then what the write heads do to write.
+    First k, β, g, s and γ of every head, read heads first, then e and a of the write
+    heads: a step cuts what they emit in two.
     """
     size = heads.addressing_size(config.slot_size, config.shift_range)
     read, write = params["read_heads"][entry], params["write_heads"][entry]
@@ -923,28 +922,31 @@ def _side_by_side(config, params, entry):
 
 
 def _parts(config, emitted):
-    """The two parts of `[B, Z]`: what to address by, and what to write."""
-    writing = 2 * config.num_write_heads * config.slot_size
-    return _apart(
-        lambda emitted: jnp.split(emitted, [emitted.shape[-1] - writing], axis=-1)
-    )(emitted)
+    """What the heads emit, `[B, Z]`, cut in two: to address by, and to write.
+
+    Each is an array of its own, and so is its gradient: XLA makes slow loops of cutting
+    and joining together with what the parts are made into.
+    """
+    num_heads = config.num_read_heads + config.num_write_heads
+    end = num_heads * heads.addressing_size(config.slot_size, config.shift_range)
+    return _apart(lambda emitted: jnp.split(emitted, [end], axis=-1))(emitted)
 
 
-def _controls(config: NTMConfig, addressing: Array, writing: Array) -> _Controls:
-    if config.head_clip is not None:
-        addressing, writing = (
-            jnp.clip(part, -config.head_clip, config.head_clip)
-            for part in (addressing, writing)
-        )
-    m, batch, w = config.slot_size, len(addressing), config.num_write_heads
+def _controls(config: NTMConfig, *parts: Array) -> _Controls:
+    if (clip := config.head_clip) is not None:
+        parts = tuple(jnp.clip(part, -clip, clip) for part in parts)
+    to_address, to_write = parts
+    m, r, w = config.slot_size, config.num_read_heads, config.num_write_heads
     key, strength, gate, shift, gamma = heads.addressing(
-        addressing.reshape(batch, config.num_read_heads + w, -1),
+        to_address.reshape(len(to_address), r + w, -1),
         m,
         config.shift_range,
         config.key_activation,
         config.sharpening,
     )
-    written = heads.writing(writing.reshape(batch, w, -1), m, config.add_activation)
+    written = heads.writing(
+        to_write.reshape(len(to_write), w, -1), m, config.add_activation
+    )
     return _Controls(
         unit_key(key), bounded(strength), gate, shift, bounded(gamma), *written
     )
@@ -972,7 +974,8 @@ def _inverse_length(memory: Array) -> Array:
         tiny_squares = jnp.where(fits, 1, _sum_of_squares(memory, _TINY))
         return jnp.where(fits, usual(squares), lax.rsqrt(tiny_squares) * _TINY)
 
-    # Nearly never: a branch spares another pass over the memory.
+    # Nearly never: a branch spares another pass over the memory. Where the sum of all
+    # is small, each is; the largest of all takes XLA longer.
     fit = jnp.max(_total(squares)) < _MANY
     return lax.cond(fit, usual, where_they_overflow, squares)
 

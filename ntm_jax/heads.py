@@ -8,6 +8,7 @@ Every piece is in its range, with a finite gradient, for emitted values up to 1e
 `emit` is finite for parameters and outputs of the controller up to 1e18.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -172,9 +173,8 @@ def addressing(
     sharpening: str = "learned",
 ) -> Addressing:
     """The first part of what a head emits, each piece brought into its range."""
-    key, strength, gate, shift, gamma, _ = _cut(
-        emitted, _addressing_sizes(slot_size, shift_range)
-    )
+    ends = list(itertools.accumulate(_addressing_sizes(slot_size, shift_range)))
+    key, strength, gate, shift, gamma, _ = jnp.split(emitted, ends, axis=-1)
     learned = 1 if sharpening == "learned" else 0
     return Addressing(
         key=ACTIVATIONS[key_activation](key),
@@ -194,9 +194,3 @@ def writing(emitted: Array, slot_size: int, add_activation: str = "tanh") -> Wri
 def _addressing_sizes(slot_size: int, shift_range: int) -> tuple[int, ...]:
     """Values of k, β, g, s and γ: in this order they stand in what a head emits."""
     return slot_size, 1, 1, 2 * shift_range + 1, 1
-
-
-def _cut(values: Array, sizes: tuple[int, ...]) -> list[Array]:
-    """Pieces of the given sizes off the last axis, and what is left."""
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    return jnp.split(values, ends, axis=-1)

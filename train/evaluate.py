@@ -115,7 +115,7 @@ def open_machines(
     run = RunFolder.open(workdir.expanduser())
     use_all_cores(run.config.num_seeds, run.config.batch_size)
     states = run.restore()
-    return states.params, run.config, [int(step) for step in states.step]
+    return states.params, run.config, states.step.tolist()
 
 
 def check_fits(

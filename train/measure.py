@@ -15,7 +15,7 @@ from ntm_jax.checks import check_count
 from train.config import TrainConfig
 from train.devices import all_parts, mesh_for, own_part, spread
 from train.loop import purpose_key
-from train.population import for_each_seed, member
+from train.population import for_each_seed
 
 PyTree = Any
 # Numbers in the memories of the sequences that a device evaluates together.
@@ -57,7 +57,9 @@ def evaluate(
     task.ranges(**difficulty)
     jax.eval_shape(
         lambda params, inputs: config.make_model().logits(params, inputs, num_slots),
-        member(params, 0),
+        jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params
+        ),
         jax.ShapeDtypeStruct((1, 1, task.input_size), jnp.float32),
     )
     slots = slots_of(config, num_slots)

@@ -43,7 +43,7 @@ def for_each_seed(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., 
 
 def member(population: PyTree, index: int) -> PyTree:
     """One seed's part of a population, on one device."""
-    # By way of the host: one operation over all devices for each array, and a
-    # processor's devices may wait for one another forever.
-    one = jax.tree.map(lambda leaf: leaf[index], jax.device_get(population))
-    return jax.device_put(one)
+    # By way of the host: to index what is spread over devices is a program over all of
+    # them, and where several are under way, a processor's devices may wait forever.
+    here = jax.device_get(population)
+    return jax.device_put(jax.tree.map(lambda leaf: leaf[index], here))

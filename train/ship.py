@@ -46,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
                 f"seed: got {seed}, want one of the run's, {seeds[0]} to {seeds[-1]}"
             )
         index = seeds.index(seed)
-        machines = run.restore().params
-        alone = jax.tree.map(lambda leaf: leaf[index : index + 1], machines)
+        machine = member(run.restore().params, index)
+        alone = jax.tree.map(lambda leaf: leaf[None], machine)
         config = dataclasses.replace(run.config, seed=seed, num_seeds=1)
         name = cli.check_name(flags.name or config.task)
         path = pretrained.FOLDER / f"{name}.safetensors"
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             alone, config, keys=evaluation_key(0)[None], num_sequences=_CHECKED
         )
         pretrained.save(
-            path, member(alone, 0), config, {**made, "check": {"seed": 0, **check[0]}}
+            path, machine, config, {**made, "check": {"seed": 0, **check[0]}}
         )
         print(f"Wrote {path}.")
     return 0
