@@ -389,12 +389,14 @@ def _run_forward(config, save_every, weights, starts, fresh, sequence):
     memories = _zeros(
         (number, _Chunks(save_every, length).number), _row(0, starts.memory)
     )
-    # Not zeros, which a cell may not bear where no step is made.
+    # Where no step is made, what the first one is told. A cell may not bear zeros; and
+    # what no step is told may be anything.
+    afresh = jax.tree.map(lambda flags: flags[:, 0], sequence.reset)
     rests = jax.tree.map(
         lambda leaf: jnp.broadcast_to(
             leaf[:, None], (number, length + 1, *leaf.shape[1:])
         ),
-        starts.rest,
+        restart(afresh, fresh and fresh.rest, starts.rest),
     )
     _, made = _shapes(step, starts, sequence)
     steps = _zeros((number, length), made)
@@ -937,16 +939,15 @@ def _controls(config: NTMConfig, *parts: Array) -> _Controls:
         parts = tuple(jnp.clip(part, -clip, clip) for part in parts)
     to_address, to_write = parts
     m, r, w = config.slot_size, config.num_read_heads, config.num_write_heads
+    batch, size = len(to_address), heads.addressing_size(m, config.shift_range)
     key, strength, gate, shift, gamma = heads.addressing(
-        to_address.reshape(len(to_address), r + w, -1),
+        to_address.reshape(batch, r + w, size),
         m,
         config.shift_range,
         config.key_activation,
         config.sharpening,
     )
-    written = heads.writing(
-        to_write.reshape(len(to_write), w, -1), m, config.add_activation
-    )
+    written = heads.writing(to_write.reshape(batch, w, 2 * m), m, config.add_activation)
     return _Controls(
         unit_key(key), bounded(strength), gate, shift, bounded(gamma), *written
     )
@@ -976,7 +977,7 @@ def _inverse_length(memory: Array) -> Array:
 
     # Nearly never: a branch spares another pass over the memory. Where the sum of all
     # is small, each is; the largest of all takes XLA longer.
-    fit = jnp.max(_total(squares)) < _MANY
+    fit = jnp.all(_total(squares) < _MANY)
     return lax.cond(fit, usual, where_they_overflow, squares)
 
 

@@ -186,6 +186,15 @@ class TestUnroll:
         assert ys.shape == (0, 2)
         assert_states_equal(state, start(), rtol=0)
 
+    def test_a_batch_of_no_sequences_has_no_outputs_and_no_gradient(self):
+        def loss(params):
+            _, ys = ntm_jax.unroll(params, jnp.zeros((3, 2, 0, 2)), config=CONFIG)
+            return jnp.sum(ys), ys
+
+        gradient, ys = jax.grad(loss, has_aux=True)(PARAMS)
+        assert ys.shape == (3, 2, 0, 2)
+        assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
+
     def test_leaves_its_arguments_as_they_were(self):
         before = as_numpy(start())
         unroll(numpy_inputs(3), state=start())

@@ -120,6 +120,21 @@ def test_a_flag_at_a_masked_step_counts():
     assert not ys.any()
 
 
+@pytest.mark.parametrize("name", ["plain", "stateless"])
+def test_a_state_that_is_never_used_may_hold_anything(name):
+    """Nor does it reach a gradient by way of padding, before which it was replaced."""
+    config = CONFIGS[name]
+    params, xs = random_params(config), random_inputs(T, B)
+    mask = np.arange(T)[:, None] < np.array([3, 4, 2, 4])
+    reset = np.zeros((T, B), bool)
+    reset[0] = True
+    run = value_and_gradients(ntm_jax.unroll, config, mask, reset)
+    state = random_state(params, config, batch_shape=(B,))
+    expected = run(params, xs, state)
+    nowhere = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), state)
+    jax.tree.map(np.testing.assert_array_equal, run(params, xs, nowhere), expected)
+
+
 @pytest.mark.parametrize("batch", [(), (2, 2), (2, 1, 2)])
 def test_any_number_of_batch_axes(batch):
     xs, reset = random_inputs(T, B), RESET
