@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 from matplotlib.figure import Figure
 
 import tasks
@@ -147,7 +146,7 @@ def open_run(flags: Flags) -> Machine:
             f"machine: got {seed}, want one of the run's, {seeds[0]} to {seeds[-1]}"
         )
     own = member(params, seeds.index(seed))
-    return Machine(f"{config.task}, seed {seed}", jax.device_get(own), config, run)
+    return Machine(f"{config.task}, seed {seed}", own, config, run)
 
 
 def default_folder(machines: Sequence[Machine]) -> Path:
