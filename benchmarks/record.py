@@ -241,7 +241,7 @@ def machines(
 
 def slots_for(config: TrainConfig) -> int:
     """Those of the training, and at least the paper's where the machine may choose."""
-    if "learned" in (config.initial_memory, config.initial_focus):
+    if "learned" in (config.initial_memory, config.initial_weighting):
         return config.num_slots
     return max(config.num_slots, _PAPERS_SLOTS)
 

@@ -7,18 +7,20 @@ import flax.linen as nn
 
 from ntm_jax import controllers
 from ntm_jax.checks import check_fields
+from ntm_jax.renamed import renamed_fields
 
 Order = Literal["read_first", "write_first", "interleaved"]
 Activation = Literal["tanh", "identity", "sigmoid"]
 Sharpening = Literal["learned", "none"]
-PreviousFocus = Literal["own", "read"]
+PreviousWeighting = Literal["own", "read"]
 InitialMemory = Literal["constant", "random", "learned"]
-InitialFocus = Literal["first_slot", "uniform", "learned", "none"]
+InitialWeighting = Literal["first_slot", "uniform", "learned", "none"]
 InitialRead = Literal["zeros", "learned"]
 InitialCarry = Literal["cell", "learned"]
 InitialHeads = Literal["tape", "stack", "content", "neutral"]
 
 
+@renamed_fields(initial_focus="initial_weighting", previous_focus="previous_weighting")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NTMConfig:
     """What a machine is made of. Frozen and hashable: a static argument under `jit`.
@@ -47,11 +49,11 @@ class NTMConfig:
         in the key, and a machine of many such steps is chaotic: its gradient explodes.
       head_clip: bound on the absolute values that heads emit, before they are brought
         into range (Collier and Beel 2018 use 20); None for no bound.
-      previous_focus: which weighting of one step ago a head goes on from (eq. 7):
+      previous_weighting: which weighting of one step ago a head goes on from (eq. 7):
         `"own"`, its own; or `"read"`, write head i goes on from that of read head i,
         as read heads do, so that what it wrote last says nothing of where it writes.
       initial_memory: `"constant"` (1e-6), `"random"` (fixed) or `"learned"`.
-      initial_focus: where every head looks before the first step: `"first_slot"`,
+      initial_weighting: where every head looks before the first step: `"first_slot"`,
         `"uniform"`, `"learned"`, or `"none"`, all-zero weightings, so that the first
         focus comes from content alone.
       initial_read: what was read before the first step: `"zeros"` or `"learned"`.
@@ -83,9 +85,9 @@ class NTMConfig:
     add_activation: Activation = "tanh"
     sharpening: Sharpening = "learned"
     head_clip: float | None = None
-    previous_focus: PreviousFocus = "own"
+    previous_weighting: PreviousWeighting = "own"
     initial_memory: InitialMemory = "constant"
-    initial_focus: InitialFocus = "first_slot"
+    initial_weighting: InitialWeighting = "first_slot"
     initial_read: InitialRead = "zeros"
     initial_carry: InitialCarry = "cell"
     initial_heads: InitialHeads = "tape"
@@ -96,9 +98,9 @@ class NTMConfig:
         check_fields(self, zero_too=("shift_range", "initial_strength"))
         check_shift_range(self.shift_range, self.num_slots)
         reads, writes = self.num_read_heads, self.num_write_heads
-        if self.previous_focus == "read" and writes > reads:
+        if self.previous_weighting == "read" and writes > reads:
             raise ValueError(
-                "previous_focus, num_read_heads, num_write_heads: got 'read', "
+                "previous_weighting, num_read_heads, num_write_heads: got 'read', "
                 f"{reads} and {writes}, want a read head for every write head"
             )
         if not isinstance(self.controller, nn.Module):

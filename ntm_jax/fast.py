@@ -185,7 +185,7 @@ def applies(config: NTMConfig, state: Any) -> bool:
     """Whether `unroll` here computes what this machine does from this state."""
     return (
         config.order == "read_first"
-        and config.previous_focus == "own"
+        and config.previous_weighting == "own"
         and state.memory.dtype in (jnp.float32, jnp.float64)
         and all(
             leaf.dtype == state.memory.dtype

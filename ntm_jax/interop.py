@@ -139,7 +139,7 @@ def from_pytorch_ntm(
         num_write_heads=len(writes),
         controller=lstm(units, num_layers),
         order=_order(names),
-        initial_focus="none",
+        initial_weighting="none",
         **_COMMON,
     )
     params = {
@@ -235,8 +235,8 @@ def from_clemkoa(
         slot_size=m,
         controller=lstm(units),
         order="read_first",
-        previous_focus="read" if revision == "f6da298" else "own",
-        initial_focus="learned",
+        previous_weighting="read" if revision == "f6da298" else "own",
+        initial_weighting="learned",
         **_COMMON,
     )
     params = {

@@ -136,7 +136,7 @@ def learns_initial_state(config: NTMConfig) -> bool:
     """Whether anything of the state before the first step is learned."""
     return "learned" in (
         config.initial_memory,
-        config.initial_focus,
+        config.initial_weighting,
         config.initial_read,
         config.initial_carry,
     )
@@ -156,7 +156,7 @@ def init_initial(
     initial = {}
     if config.initial_memory == "learned":
         initial["memory"] = initial_memory(n, m, "random")
-    if config.initial_focus == "learned":
+    if config.initial_weighting == "learned":
         initial["read_focus"] = jax.random.normal(read_key, (r, n))
         initial["write_focus"] = jax.random.normal(write_key, (w, n))
     if config.initial_read == "learned":
@@ -204,7 +204,7 @@ def initial_state(
     for size in batch_shape:
         check_count("batch_shape", size, 0)
     check_shift_range(config.shift_range, n)
-    for field in ("initial_memory", "initial_focus"):
+    for field in ("initial_memory", "initial_weighting"):
         if getattr(config, field) == "learned" and n != config.num_slots:
             raise ValueError(
                 f"num_slots: got {n}, want {config.num_slots}: with {field}='learned' "
@@ -240,7 +240,7 @@ def start(
 
     def focus(kind: str, num_heads: int) -> Array:
         shape = (num_heads, num_slots)
-        match config.initial_focus:
+        match config.initial_weighting:
             case "first_slot":
                 return jnp.zeros(shape, dtype).at[:, 0].set(1)
             case "uniform":
@@ -406,7 +406,7 @@ def _step(
         "write": heads.emit(params["write_heads"], hidden, config.head_clip),
     }
     previous = {"read": state.read_weights, "write": state.write_weights}
-    if config.previous_focus == "read":
+    if config.previous_weighting == "read":
         previous["write"] = state.read_weights
     weights: dict[str, list[Array]] = {"read": [], "write": []}
     reads, memory = [], state.memory

@@ -9,7 +9,7 @@ import ntm_jax
 INPUT_SIZE = 2
 LEARNED = {
     "initial_memory": "learned",
-    "initial_focus": "learned",
+    "initial_weighting": "learned",
     "initial_read": "learned",
     "initial_carry": "learned",
 }
@@ -41,15 +41,15 @@ MACHINES = {
     "not_sharpened": {"sharpening": "none", "num_read_heads": 2},
     "random_memory_uniform_focus": {
         "initial_memory": "random",
-        "initial_focus": "uniform",
+        "initial_weighting": "uniform",
     },
     "read_focus_3_2": {
-        "previous_focus": "read",
+        "previous_weighting": "read",
         "num_read_heads": 3,
         "num_write_heads": 2,
     },
-    "read_focus_write_first": {"previous_focus": "read", "order": "write_first"},
-    "no_focus": {"initial_focus": "none", "num_read_heads": 2},
+    "read_focus_write_first": {"previous_weighting": "read", "order": "write_first"},
+    "no_focus": {"initial_weighting": "none", "num_read_heads": 2},
     "learned_lstm": LEARNED | {"num_read_heads": 2, "num_write_heads": 2},
     "learned_gru": LEARNED | {"controller": ntm_jax.gru(4)},
     "two_lstm_layers": {

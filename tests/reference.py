@@ -245,7 +245,7 @@ def step(params, state, x, config):
         reads.append(read(memory, weights))
 
     def write_with(heads):
-        own = config.previous_focus == "own"
+        own = config.previous_weighting == "own"
         previous = state.write_weights if own else state.read_weights
         weights = [focus(memory, previous[w], writers[w]) for w in heads]
         write_weights.extend(weights)
@@ -297,11 +297,11 @@ def initial_state(params, config, num_slots=None, random_memory=None):
     def first_focus(kind, num_heads):
         weights = np.zeros((num_heads, n))
         for h in range(num_heads):
-            if config.initial_focus == "first_slot":
+            if config.initial_weighting == "first_slot":
                 weights[h, 0] = 1
-            elif config.initial_focus == "uniform":
+            elif config.initial_weighting == "uniform":
                 weights[h, :] = 1 / n
-            elif config.initial_focus == "learned":
+            elif config.initial_weighting == "learned":
                 weights[h, :] = softmax(learned[f"{kind}_focus"][h])
         return weights
 

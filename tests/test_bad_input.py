@@ -335,12 +335,12 @@ LEARNED_WRONG = [
     ("initial_memory", {"memory": [1.0]}, "list"),
     ("initial_memory", {"memory": zeros(5, 3, dtype=np.int32)}, "int32"),
     (
-        "initial_focus",
+        "initial_weighting",
         {"read_focus": zeros(7, 5), "write_focus": zeros(3, 5)},
         "[7, 5]",
     ),
     (
-        "initial_focus",
+        "initial_weighting",
         {"read_focus": zeros(2, 5), "write_focus": zeros(3, 6)},
         "[3, 6]",
     ),
@@ -502,7 +502,7 @@ def test_something_else_than_a_config(function, config):
     assert_refused(function, {"config": config}, "config", type(config).__name__)
 
 
-@pytest.mark.parametrize("field", ["initial_memory", "initial_focus"])
+@pytest.mark.parametrize("field", ["initial_memory", "initial_weighting"])
 def test_what_was_learned_slot_by_slot_fixes_the_number_of_slots(field):
     config = make_config(**{field: "learned"})
     params = random_params(config)
@@ -511,7 +511,7 @@ def test_what_was_learned_slot_by_slot_fixes_the_number_of_slots(field):
 
 
 @pytest.mark.parametrize(
-    "field", ["initial_memory", "initial_focus", "initial_read", "initial_carry"]
+    "field", ["initial_memory", "initial_weighting", "initial_read", "initial_carry"]
 )
 def test_parameters_that_lack_what_the_config_learns(field):
     config = make_config(**{field: "learned"})

@@ -66,12 +66,29 @@ def test_each_write_head_wants_a_read_head_to_go_on_from():
             output_size=1,
             num_read_heads=reads,
             num_write_heads=writes,
-            previous_focus="read",
+            previous_weighting="read",
         )
     with pytest.raises(
         ValueError,
         match="num_read_heads, num_write_heads: got 'read', 1 and 2, want a read head",
     ):
-        ntm_jax.NTMConfig(output_size=1, num_write_heads=2, previous_focus="read")
-    with pytest.raises(ValueError, match="previous_focus: got 'write', want one of"):
-        ntm_jax.NTMConfig(output_size=1, previous_focus="write")  # type: ignore[arg-type]
+        ntm_jax.NTMConfig(output_size=1, num_write_heads=2, previous_weighting="read")
+    with pytest.raises(
+        ValueError, match="previous_weighting: got 'write', want one of"
+    ):
+        ntm_jax.NTMConfig(output_size=1, previous_weighting="write")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("initial_focus", "initial_weighting", "uniform"),
+        ("previous_focus", "previous_weighting", "read"),
+    ],
+)
+def test_a_field_by_its_old_name_warns_and_works(old, new, value):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
+        config = ntm_jax.NTMConfig(output_size=1, **{old: value})
+    assert config == ntm_jax.NTMConfig(output_size=1, **{new: value})
+    with pytest.raises(TypeError, match=f"{old}: got it and {new}"):
+        ntm_jax.NTMConfig(output_size=1, **{old: value, new: value})

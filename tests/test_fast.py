@@ -39,7 +39,7 @@ FAST_MACHINES = {
     name: fields
     for name, fields in MACHINES.items()
     if fields.get("order", "read_first") == "read_first"
-    and "previous_focus" not in fields
+    and "previous_weighting" not in fields
 } | {
     "on_the_sphere": {"controller": OnTheSphere()},
     "in_a_dtype_of_its_own": {"controller": nn.Dense(4, dtype=jnp.float32)},
@@ -218,7 +218,7 @@ def sequences(draw):
         sharpening=choice(("learned", "none")),
         head_clip=choice((None, 0.7)),
         initial_memory=choice(("constant", "random", "learned")),
-        initial_focus=choice(("first_slot", "uniform", "learned", "none")),
+        initial_weighting=choice(("first_slot", "uniform", "learned", "none")),
         initial_read=choice(("zeros", "learned")),
         initial_carry=choice(("cell", "learned")),
     )

@@ -182,7 +182,7 @@ def test_heads_by_content_find_what_is_like_their_keys(shift_range):
         initial_heads="content",
         initial_strength=50.0,
         initial_memory="random",
-        initial_focus="none",
+        initial_weighting="none",
     )
     params = ntm_jax.init(jax.random.key(0), config, input_size=3)
     state = ntm_jax.initial_state(params, config)

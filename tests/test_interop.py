@@ -218,7 +218,7 @@ def test_a_machine_of_clemkoa(revision):
     )
     theirs = functools.partial(clemkoa, revision=revision)
     config = assert_same_values(clemkoa_dict(), convert, theirs)
-    assert config.previous_focus == {"f6da298": "read", "723d4eb": "own"}[revision]
+    assert config.previous_weighting == {"f6da298": "read", "723d4eb": "own"}[revision]
     assert_same_derivative(clemkoa_dict(), clemkoa_dict(seed=1), convert, theirs)
 
 

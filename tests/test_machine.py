@@ -404,7 +404,7 @@ class TestInitialState:
         ("focus", "expected"), [("uniform", [0.2] * 5), ("none", [0] * 5)]
     )
     def test_focus_is_what_the_config_says(self, focus, expected):
-        config = make_config(initial_focus=focus, num_write_heads=2)
+        config = make_config(initial_weighting=focus, num_write_heads=2)
         state = ntm_jax.initial_state(random_params(config), config)
         np.testing.assert_allclose(state.read_weights, [expected])
         np.testing.assert_allclose(state.write_weights, [expected] * 2)

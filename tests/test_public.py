@@ -15,8 +15,9 @@ SIGNATURES = {
         "(*, output_size, num_slots=128, slot_size=20, num_read_heads=1, "
         "num_write_heads=1, shift_range=1, controller=<factory>, order='read_first', "
         "key_activation='tanh', add_activation='tanh', sharpening='learned', "
-        "head_clip=None, previous_focus='own', "
-        "initial_memory='constant', initial_focus='first_slot', initial_read='zeros', "
+        "head_clip=None, previous_weighting='own', "
+        "initial_memory='constant', initial_weighting='first_slot', "
+        "initial_read='zeros', "
         "initial_carry='cell', initial_heads='tape', initial_strength=0.0, "
         "head_scale=0.3)"
     ),

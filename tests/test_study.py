@@ -14,7 +14,7 @@ from train.config import TrainConfig
 from train.outcome import in_words, outcome
 
 SMALL = dataclasses.replace(TINY, steps=4, validate_every=4, num_seeds=2)
-CHOICES = ["preset", "initial_focus=uniform", "num_slots=9,order=write_first"]
+CHOICES = ["preset", "initial_weighting=uniform", "num_slots=9,order=write_first"]
 
 
 def command(workdir, *choices):
@@ -37,7 +37,9 @@ def test_a_study_leaves_a_run_for_each_choice_a_table_and_a_figure(finished):
     assert changed == dataclasses.replace(SMALL, num_slots=9, order="write_first")
     lines = (finished / "study.md").read_text().splitlines()
     assert len(lines) == 2 + len(CHOICES)
-    assert lines[3].startswith("| initial_focus=uniform | 0/2 | never | never | 0/2 | ")
+    assert lines[3].startswith(
+        "| initial_weighting=uniform | 0/2 | never | never | 0/2 | "
+    )
     height, width = matplotlib.image.imread(finished / "study.png").shape[:2]
     assert width > height > 100
 

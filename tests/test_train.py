@@ -379,10 +379,10 @@ def test_more_to_keep_than_slots_is_refused(name):
 
 def test_a_config_older_than_a_field_has_the_field_s_default():
     fields = json.loads(dataclasses.replace(TINY, seed=3).to_json())
-    del fields["previous_focus"], fields["sharpening"]
+    del fields["previous_weighting"], fields["sharpening"]
     config = TrainConfig.from_text(json.dumps(fields))
     assert config == dataclasses.replace(TINY, seed=3)
-    assert (config.previous_focus, config.sharpening) == ("own", "learned")
+    assert (config.previous_weighting, config.sharpening) == ("own", "learned")
 
 
 def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):

@@ -227,7 +227,7 @@ class TestGradients:
                     "order": "interleaved",
                     "num_write_heads": 2,
                     "initial_memory": "learned",
-                    "initial_focus": "learned",
+                    "initial_weighting": "learned",
                     "initial_carry": "learned",
                     "initial_read": "learned",
                 },
@@ -262,7 +262,9 @@ class TestGradients:
     @pytest.mark.parametrize("memory", [0.0, 1e-6, 1.0])
     @pytest.mark.parametrize("focus", ["first_slot", "uniform", "none"])
     def test_are_finite_from_the_first_step_on(self, memory, focus):
-        config = make_config(num_read_heads=2, num_write_heads=2, initial_focus=focus)
+        config = make_config(
+            num_read_heads=2, num_write_heads=2, initial_weighting=focus
+        )
         state = ntm_jax.initial_state(PARAMS, config)
         state = dataclasses.replace(
             state, memory=np.full_like(state.memory, np.float32(memory))

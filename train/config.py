@@ -14,12 +14,12 @@ from ntm_jax.checks import check_count, check_fields
 from ntm_jax.config import (
     Activation,
     InitialCarry,
-    InitialFocus,
     InitialHeads,
     InitialMemory,
     InitialRead,
+    InitialWeighting,
     Order,
-    PreviousFocus,
+    PreviousWeighting,
     Sharpening,
 )
 from tasks.repeat_copy import RepeatCode, RepeatCopy
@@ -29,6 +29,11 @@ _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
     "lstm": lstm,
     "gru": gru,
     "feed_forward": feed_forward,
+}
+# Fields of configs that were kept before 0.2, and what they are called now.
+RENAMED = {
+    "initial_focus": "initial_weighting",
+    "previous_focus": "previous_weighting",
 }
 # Each makes the compiled program longer.
 _MOST_LAYERS = 100
@@ -136,11 +141,11 @@ class TrainConfig:
     """Of the focus: learned, or none, for heads that go by content."""
     head_clip: float | None = NTMConfig.head_clip
     """Bound on what heads emit, before it is brought into range."""
-    previous_focus: PreviousFocus = NTMConfig.previous_focus
+    previous_weighting: PreviousWeighting = NTMConfig.previous_weighting
     """Whose last weighting a write head goes on from: its own, or the read head's."""
     initial_memory: InitialMemory = NTMConfig.initial_memory
     """The memory before the first step."""
-    initial_focus: InitialFocus = NTMConfig.initial_focus
+    initial_weighting: InitialWeighting = NTMConfig.initial_weighting
     """Where heads look before the first step."""
     initial_read: InitialRead = NTMConfig.initial_read
     """What was read before the first step."""
@@ -281,6 +286,9 @@ class TrainConfig:
                 raise ValueError(f"got {type(fields).__name__}, want a JSON object")
             if "task" not in fields:
                 raise ValueError("task: got none, want a value")
+            for old, new in RENAMED.items():
+                if old in fields:
+                    fields[new] = fields.pop(old)
             return cls(**fields)
         except (TypeError, ValueError) as error:
             raise ValueError(f"not the config of a run: {error}") from None

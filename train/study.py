@@ -33,9 +33,9 @@ CHOICES = (
     PRESET,
     "initial_memory=random",
     "initial_memory=learned",
-    "initial_focus=uniform",
-    "initial_focus=learned",
-    "initial_focus=none",
+    "initial_weighting=uniform",
+    "initial_weighting=learned",
+    "initial_weighting=none",
     "initial_heads=neutral",
     "input_scale=1",
     "head_scale=1",
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def choose(config: TrainConfig, choice: str) -> TrainConfig:
-    """The config with a choice made, such as "initial_focus=uniform".
+    """The config with a choice made, such as "initial_weighting=uniform".
 
     Raises:
       ValueError: for a choice that is not FIELD=VALUE, by its words.
