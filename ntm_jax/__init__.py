@@ -7,7 +7,7 @@ A machine is a configuration and a few pure functions over plain arrays:
     state = ntm_jax.initial_state(params, config)
     state, y = ntm_jax.step(params, state, x, config=config)
     state, ys = ntm_jax.unroll(params, xs, config=config)
-    what_it_did = ntm_jax.trace(params, xs, config=config)
+    traced = ntm_jax.trace(params, xs, config=config)
 
 Graves, Wayne and Danihelka 2014, *Neural Turing Machines*, arXiv:1410.5401.
 """
@@ -21,18 +21,13 @@ from ntm_jax.addressing import (
 )
 from ntm_jax.config import NTMConfig
 from ntm_jax.controllers import feed_forward, gru, lstm
-from ntm_jax.machine import (
-    NTMState,
-    Trace,
-    init,
-    initial_state,
-    step,
-    trace,
-    unroll,
-)
+from ntm_jax.initial import init, initial_state
+from ntm_jax.machine import step
 from ntm_jax.memory import initial_memory, read, write
+from ntm_jax.sequence import trace, unroll
+from ntm_jax.types import NTMState, Trace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = (
     "NTMConfig",

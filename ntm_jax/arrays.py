@@ -28,19 +28,30 @@ def select(keep: Array, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(select_leaf, new, old)
 
 
-def restart(afresh: Array | None, fresh: PyTree | None, state: PyTree) -> PyTree:
-    """The state or a part of it, but what is fresh of it where that is flagged.
+def reset_where(reset: Array | None, initial: PyTree | None, state: PyTree) -> PyTree:
+    """`initial` where `reset` is True, else `state`.
 
     Args:
-      afresh: bool `[...]`.
-      fresh: what replaces it, with batch axes of size 1; None where nothing does.
-      state: `[..., *]`.
+      reset: bool `[...]`, or None for nowhere.
+      initial: like `state`, with batch axes of size 1, or None for nowhere.
+      state: leaves `[..., *]`, a state or a part of one.
     """
-    if afresh is None or fresh is None:
+    if reset is None or initial is None:
         return state
-    return select(afresh, fresh, state)
+    return select(reset, initial, state)
 
 
 def flat(array: Array) -> Array:
     """The last two axes as one."""
     return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
+
+
+def cast(tree: PyTree, dtype: jax.typing.DTypeLike) -> PyTree:
+    """The tree with its floating leaves of that dtype."""
+
+    def cast_leaf(leaf: Any) -> Any:
+        # Anything that is no array is left to the checks, which name it.
+        floating = jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.floating)
+        return leaf.astype(dtype) if floating else leaf
+
+    return jax.tree.map(cast_leaf, tree)

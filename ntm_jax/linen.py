@@ -33,9 +33,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from ntm_jax import machine
+from ntm_jax import cells, fit
 from ntm_jax.checks import check_dtype
 from ntm_jax.config import NTMConfig
+from ntm_jax.initial import init, init_initial, learns_initial_state, start
+from ntm_jax.types import NTMState
 
 PyTree = Any
 
@@ -60,14 +62,12 @@ class NTMCell(nn.RNNCellBase):
     def setup(self) -> None:
         """What is learned of the first carry: that is asked for before any step."""
         self._check()
-        if machine.learns_initial_state(self.config):
+        if learns_initial_state(self.config):
             self.initial = self.param(
-                "initial", machine.init_initial, self.config, self.param_dtype
+                "initial", init_initial, self.config, self.param_dtype
             )
 
-    def initialize_carry(
-        self, rng: Array, input_shape: tuple[int, ...]
-    ) -> machine.NTMState:
+    def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> NTMState:
         """The state before the first step, for inputs of that shape.
 
         Nothing of it is drawn, so `rng`, which other cells need, may be anything.
@@ -82,18 +82,18 @@ class NTMCell(nn.RNNCellBase):
         """
         del rng
         self._check()
-        batch_shape = machine.cell_batch_shape(input_shape)
-        initial = {}
-        if machine.learns_initial_state(self.config):
+        batch_shape = cells.cell_batch_shape(input_shape)
+        learned = {}
+        if learns_initial_state(self.config):
             if self.scope is None:
                 raise ValueError(
                     "initialize_carry: got a cell without parameters whose config "
                     "learns the initial state, want it called through cell.apply(..., "
                     "method='initialize_carry')"
                 )
-            initial = self.initial
-        return machine.start(
-            initial,
+            learned = self.initial
+        return start(
+            learned,
             self.config,
             num_slots=self.config.num_slots,
             batch_shape=batch_shape,
@@ -102,24 +102,22 @@ class NTMCell(nn.RNNCellBase):
 
     @nn.nowrap
     def _check(self) -> None:
-        machine.check_config(self.config)
+        fit.check_config(self.config)
         check_dtype("param_dtype", self.param_dtype)
         if self.dtype is not None:
             check_dtype("dtype", self.dtype)
 
     @nn.compact
-    def __call__(
-        self, carry: machine.NTMState, inputs: Array
-    ) -> tuple[machine.NTMState, Array]:
+    def __call__(self, carry: NTMState, inputs: Array) -> tuple[NTMState, Array]:
         """One step: the new carry, and the output `[..., output_size]`, logits.
 
         Raises:
           TypeError, ValueError: for a carry or inputs that do not fit the machine.
         """
-        machine.check_cell_call(carry, inputs)
+        cells.check_cell_call(carry, inputs)
         # Made once, for all four of them, and only where there are none.
         made = functools.cache(
-            lambda: machine.init(
+            lambda: init(
                 self.make_rng("params"),
                 self.config,
                 inputs.shape[-1],
@@ -132,9 +130,9 @@ class NTMCell(nn.RNNCellBase):
                 return self.get_variable("params", name)  # `step` checks it
             return self.param(name, lambda _: made()[name])
 
-        params = {name: own(name) for name in machine.ALWAYS}
+        params = {name: own(name) for name in fit.ALWAYS}
         dtype = self.dtype or self.param_dtype
-        return machine.cell_step(params, carry, inputs, self.config, dtype)
+        return cells.cell_step(params, carry, inputs, self.config, dtype)
 
     @property
     def num_feature_axes(self) -> int:

@@ -25,9 +25,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from ntm_jax import machine
+from ntm_jax import cells, fit
+from ntm_jax.arrays import cast
 from ntm_jax.checks import check_count, check_dtype
 from ntm_jax.config import NTMConfig
+from ntm_jax.initial import init, initial_state
+from ntm_jax.types import NTMState, Params
 
 PyTree = Any
 
@@ -59,7 +62,7 @@ class NTMCell(nnx.RNNCellBase):
           TypeError, ValueError: for arguments that are not of this kind.
         """
         check_count("in_features", in_features)
-        machine.check_config(config)
+        fit.check_config(config)
         check_dtype("param_dtype", param_dtype)
         if dtype is not None:
             check_dtype("dtype", dtype)
@@ -67,11 +70,11 @@ class NTMCell(nnx.RNNCellBase):
             raise TypeError(f"rngs: got {type(rngs).__name__}, want an nnx.Rngs")
         self.config = config
         self.dtype = dtype
-        self._hold(machine.init(rngs.params(), config, in_features, param_dtype))
+        self._hold(init(rngs.params(), config, in_features, param_dtype))
 
     @classmethod
     def from_params(
-        cls, params: machine.Params, config: NTMConfig, *, dtype: Any = None
+        cls, params: Params, config: NTMConfig, *, dtype: Any = None
     ) -> "NTMCell":
         """A cell of the parameters of `ntm_jax.init`, or of a Linen cell.
 
@@ -79,17 +82,17 @@ class NTMCell(nnx.RNNCellBase):
           TypeError, ValueError: for parameters that are not of this config, but for
             those of its controller, which are found out at the first step.
         """
-        machine.initial_state(params, config)
+        initial_state(params, config)
         # Whatever is made here first is replaced.
         cell = cls(1, config, dtype=dtype, rngs=nnx.Rngs(0))
         cell._hold(params)
         return cell
 
-    def _hold(self, params: machine.Params) -> None:
+    def _hold(self, params: Params) -> None:
         self.weights = nnx.data(jax.tree.map(nnx.Param, dict(params)))
 
     @property
-    def params(self) -> machine.Params:
+    def params(self) -> Params:
         """The parameters as `ntm_jax.step` and `ntm_jax.unroll` take them."""
         return jax.tree.map(
             lambda variable: variable[...],
@@ -99,7 +102,7 @@ class NTMCell(nnx.RNNCellBase):
 
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
-    ) -> machine.NTMState:
+    ) -> NTMState:
         """The state before the first step, for inputs of that shape.
 
         Nothing of it is drawn, so `rngs`, which other cells need, may be anything. What
@@ -114,21 +117,19 @@ class NTMCell(nnx.RNNCellBase):
                 f"carry_init: got {carry_init!r}, want None: the config says what a "
                 "state begins with"
             )
-        return machine.initial_state(
-            machine.cast(self.params, self._computed_in()),
+        return initial_state(
+            cast(self.params, self._computed_in()),
             self.config,
-            batch_shape=machine.cell_batch_shape(input_shape),
+            batch_shape=cells.cell_batch_shape(input_shape),
         )
 
-    def __call__(
-        self, carry: machine.NTMState, inputs: Array
-    ) -> tuple[machine.NTMState, Array]:
+    def __call__(self, carry: NTMState, inputs: Array) -> tuple[NTMState, Array]:
         """One step: the new carry, and the output `[..., output_size]`, logits.
 
         Raises:
           TypeError, ValueError: for a carry or inputs that do not fit the machine.
         """
-        return machine.cell_step(
+        return cells.cell_step(
             self.params, carry, inputs, self.config, self._computed_in()
         )
 

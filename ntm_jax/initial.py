@@ -1,0 +1,268 @@
+"""How a machine begins: its parameters, and its state before the first step."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax.linen import initializers
+from jax import Array
+
+from ntm_jax import controllers, heads
+from ntm_jax.addressing import softmax
+from ntm_jax.arrays import cast
+from ntm_jax.checks import (
+    check_array,
+    check_count,
+    check_dtype,
+    check_float_array,
+    check_key,
+    check_shape,
+)
+from ntm_jax.config import NTMConfig, check_shift_range
+from ntm_jax.fit import check_config, check_params
+from ntm_jax.memory import initial_memory
+from ntm_jax.types import NTMState, Params, PyTree
+
+
+def init(
+    key: Array,
+    config: NTMConfig,
+    input_size: int,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+) -> Params:
+    """Fresh parameters: a nested dict of arrays under Flax's names.
+
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> sorted(params), params["output"]["kernel"].shape
+    (['controller', 'output', 'read_heads', 'write_heads'], (120, 8))
+
+    Args:
+      key: of `jax.random.key`.
+      config: of the machine.
+      input_size: width of an input vector.
+      dtype: of the parameters, and so of all that is computed with them.
+
+    Returns:
+      `controller` (the module's own), `read_heads` and `write_heads` (kernel
+      `[H, heads, P]`, bias `[heads, P]`), `output` (kernel `[H + R M, output_size]`,
+      bias) and, for what the config has learned, `initial`. H is the width of the
+      controller's output and P what a head emits.
+
+    Raises:
+      TypeError, ValueError: for arguments that are not of this kind.
+    """
+    check_key("key", key)
+    check_config(config)
+    check_count("input_size", input_size)
+    check_dtype("dtype", dtype)
+    keys = iter(jax.random.split(key, 5))
+    m, r, w = config.slot_size, config.num_read_heads, config.num_write_heads
+    controller_params, hidden_size = controllers.init(
+        next(keys), config.controller, input_size + r * m
+    )
+    reading = heads.addressing_size(m, config.shift_range)
+    writing = heads.writing_size(m, config.shift_range)
+    output_shape = (hidden_size + r * m, config.output_size)
+    scale = config.head_scale
+    params = {
+        "controller": controller_params,
+        "read_heads": heads.init(next(keys), hidden_size, r, reading, scale),
+        "write_heads": heads.init(next(keys), hidden_size, w, writing, scale),
+        "output": {
+            "kernel": initializers.glorot_uniform()(next(keys), output_shape),
+            "bias": jnp.zeros(config.output_size),
+        },
+    }
+    strength = config.initial_strength
+    reads_moving = 1 if config.initial_heads == "stack" else 0
+    for name, num_moving in (("read_heads", reads_moving), ("write_heads", 1)):
+        match config.initial_heads:
+            case "tape" | "stack":
+                params[name] = heads.like_a_tape(
+                    params[name],
+                    m,
+                    config.shift_range,
+                    num_moving=num_moving,
+                    strength=strength,
+                )
+            case "content":
+                params[name] = heads.by_content(
+                    params[name], m, config.shift_range, strength=strength
+                )
+    initial = init_initial(next(keys), config)
+    if initial:
+        params["initial"] = initial
+    return cast(params, dtype)
+
+
+def learns_initial_state(config: NTMConfig) -> bool:
+    """Whether anything of the state before the first step is learned."""
+    return "learned" in (
+        config.initial_memory,
+        config.initial_weighting,
+        config.initial_read,
+        config.initial_carry,
+    )
+
+
+def init_initial(
+    key: Array, config: NTMConfig, dtype: jax.typing.DTypeLike = jnp.float32
+) -> Params:
+    """What a machine of this config learns of its state before the first step."""
+    n, m, r, w = (
+        config.num_slots,
+        config.slot_size,
+        config.num_read_heads,
+        config.num_write_heads,
+    )
+    read_key, write_key = jax.random.split(key)
+    initial = {}
+    if config.initial_memory == "learned":
+        initial["memory"] = initial_memory(n, m, "random")
+    if config.initial_weighting == "learned":
+        initial["read_focus"] = jax.random.normal(read_key, (r, n))
+        initial["write_focus"] = jax.random.normal(write_key, (w, n))
+    if config.initial_read == "learned":
+        initial["reads"] = jnp.zeros((r, m))
+    if config.initial_carry == "learned":
+        # That of a cell depends on its own size, not on that of its input.
+        initial["carry"] = controllers.initial_carry(config.controller, 1, ())
+    return cast(initial, dtype)
+
+
+def initial_state(
+    params: Params,
+    config: NTMConfig,
+    *,
+    num_slots: int | None = None,
+    batch_shape: tuple[int, ...] = (),
+) -> NTMState:
+    """The state before the first step.
+
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> initial_state(params, config, num_slots=1024, batch_shape=(16,)).memory.shape
+    (16, 1024, 20)
+
+    Args:
+      params: of `init`.
+      config: of the machine.
+      num_slots: N, instead of the config's; a machine runs with any number of slots,
+        unless it learned its initial memory or focus slot by slot.
+      batch_shape: the batch axes `...` of the state.
+
+    Returns:
+      An `NTMState` of the dtype of `params`.
+
+    Raises:
+      TypeError, ValueError: for a `num_slots` that the machine cannot have, or
+        arguments that do not fit each other.
+    """
+    check_config(config)
+    check_params(params, config)
+    n = config.num_slots if num_slots is None else num_slots
+    check_count("num_slots", n)
+    if not isinstance(batch_shape, tuple):
+        raise TypeError(f"batch_shape: got {batch_shape!r}, want a tuple of sizes")
+    for size in batch_shape:
+        check_count("batch_shape", size, 0)
+    check_shift_range(config.shift_range, n)
+    for field in ("initial_memory", "initial_weighting"):
+        if getattr(config, field) == "learned" and n != config.num_slots:
+            raise ValueError(
+                f"num_slots: got {n}, want {config.num_slots}: with {field}='learned' "
+                "the parameters hold one entry per slot"
+            )
+    return start(
+        params.get("initial", {}),
+        config,
+        num_slots=n,
+        batch_shape=batch_shape,
+        dtype=params["output"]["bias"].dtype,
+    )
+
+
+def start(
+    initial: Params,
+    config: NTMConfig,
+    *,
+    num_slots: int,
+    batch_shape: tuple[int, ...],
+    dtype: jax.typing.DTypeLike,
+) -> NTMState:
+    """`initial_state` of what is learned of it, for arguments that fit."""
+    r, m = config.num_read_heads, config.slot_size
+
+    def learned(name: str, axes: str, shape: tuple[int, int]) -> Array:
+        where = f"params['initial'][{name!r}]"
+        leaf = _learned(initial, name)
+        check_float_array(where, leaf)
+        check_shape(where, leaf, shape, axes)
+        # Who donates the state to a compiled step keeps the parameters.
+        return jnp.copy(leaf)
+
+    def focus(kind: str, num_heads: int) -> Array:
+        shape = (num_heads, num_slots)
+        match config.initial_weighting:
+            case "first_slot":
+                return jnp.zeros(shape, dtype).at[:, 0].set(1)
+            case "uniform":
+                return jnp.full(shape, 1 / num_slots, dtype)
+            case "none":
+                return jnp.zeros(shape, dtype)
+            case "learned":
+                return softmax(learned(f"{kind}_focus", "heads N", shape))
+
+    if config.initial_memory == "learned":
+        memory = learned("memory", "N M", (num_slots, m))
+    else:
+        memory = initial_memory(
+            num_slots, config.slot_size, config.initial_memory, dtype
+        )
+    if config.initial_read == "learned":
+        reads = learned("reads", "R M", (r, m))
+    else:
+        reads = jnp.zeros((r, m), dtype)
+    # The carry of a cell depends on its own size, not on that of its input.
+    carry = controllers.initial_carry(config.controller, 1, ())
+    if config.initial_carry == "learned":
+        carry = _learned_carry(initial, carry)
+
+    state = NTMState(
+        memory=memory,
+        read_weights=focus("read", r),
+        write_weights=focus("write", config.num_write_heads),
+        reads=reads,
+        controller=carry,
+    )
+    return jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)),
+        cast(state, dtype),
+    )
+
+
+def _learned(initial: Params, name: str) -> PyTree:
+    """One entry of `params["initial"]`."""
+    if not isinstance(initial, Mapping) or name not in initial:
+        raise ValueError(f"params: got no ['initial'][{name!r}], which config learns")
+    return initial[name]
+
+
+def _learned_carry(initial: Params, own: PyTree) -> PyTree:
+    """The learned carry in the structure and shapes of the controller's own."""
+    # Whatever file they come from may have made a list of the cell's own kind.
+    leaves, wanted = jax.tree.leaves(_learned(initial, "carry")), jax.tree.leaves(own)
+    where = "params['initial']['carry']"
+    if len(leaves) != len(wanted):
+        raise ValueError(
+            f"{where}: got {len(leaves)} arrays, want {len(wanted)}, as many as the "
+            "controller's own carry has"
+        )
+    for leaf, want in zip(leaves, wanted):
+        check_array(where, leaf)
+        check_shape(where, leaf, want.shape, "...")
+        if jnp.issubdtype(want.dtype, jnp.floating):
+            check_float_array(where, leaf)
+    # Copies: who donates the state to a compiled step keeps the parameters.
+    return jax.tree.unflatten(jax.tree.structure(own), map(jnp.copy, leaves))

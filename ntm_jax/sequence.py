@@ -1,0 +1,223 @@
+"""Many steps of the machine: `unroll` for its results, `trace` for all that happens."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ntm_jax import fast, heads
+from ntm_jax.arrays import reset_where, select
+from ntm_jax.checks import check_choice, check_count, check_float_array
+from ntm_jax.config import NTMConfig
+from ntm_jax.fit import check_config, check_fit, check_flags
+from ntm_jax.initial import initial_state
+from ntm_jax.machine import named_step
+from ntm_jax.types import NTMState, Params, PyTree, Trace
+
+Implementation = Literal["auto", "fast", "autodiff"]
+
+
+def unroll(
+    params: Params,
+    xs: Array,
+    *,
+    config: NTMConfig,
+    state: NTMState | None = None,
+    mask: Array | None = None,
+    reset: Array | None = None,
+    save_every: int | None = None,
+    implementation: Implementation = "auto",
+) -> tuple[NTMState, Array]:
+    """A whole sequence: `lax.scan` of `step` over time, the first axis.
+
+    >>> from ntm_jax import init
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> mask = jnp.arange(41)[:, None] < jnp.array([[41, 30]])  # two lengths
+    >>> state, ys = unroll(params, jnp.ones((41, 2, 9)), config=config, mask=mask)
+    >>> ys.shape
+    (41, 2, 8)
+
+    Batch axes of `xs` cost less than `jax.vmap` over sequences.
+
+    Args:
+      params: of `init`.
+      xs: `[T, ..., input_size]`.
+      config: of the machine.
+      state: the state before the first step; the initial state if not given.
+      mask: bool `[T, ...]`, True for steps to make. At a masked step (False) the state
+        stays exactly as it was and the output is zero, whatever the input.
+      reset: bool `[T, ...]`, True where the state is reset before the step: it becomes
+        the initial state of `params`, with as many slots as it had, and gradients reach
+        what is learned of the initial state. So one sequence can hold several episodes:
+        each is computed as if it were unrolled by itself. A masked step is reset too.
+      save_every: K, steps between the states that are saved for the backward pass. The
+        steps between are recomputed, so T / K + K memories are held at once. The
+        default is the square root of T, where that sum is smallest (of G T if a batch
+        is computed in G tiles), and 1 with `"autodiff"`.
+      implementation: how gradients are computed.
+        `"fast"` has a backward pass derived by hand (`ntm_jax.fast`), about twice as
+        fast; trailing steps that the mask leaves out in all sequences cost nothing. It
+        can be differentiated once in reverse, and forwards over that (`jax.hessian`),
+        and needs `order="read_first"`, `previous_weighting="own"` and float32 or
+        float64.
+        `"autodiff"` is a scan that JAX differentiates, slower, in any mode and any
+        number of times: `jax.jvp`, gradients of gradients, gradient penalties, MAML.
+        `"auto"`, the default, is `"fast"` where that applies, else `"autodiff"`.
+
+    Returns:
+      The state after the last step, and the outputs `[T, ..., output_size]`, logits.
+
+    Raises:
+      TypeError, ValueError: for arguments that do not fit the machine or each other,
+        and for `"fast"` where it does not apply.
+      NotImplementedError: when the fast path is differentiated twice in reverse.
+    """
+    check_choice("implementation", implementation, ("auto", "fast", "autodiff"))
+    state = _check_sequence(params, xs, config, state)
+    check_flags(xs, mask=mask, reset=reset)
+    if save_every is not None:
+        check_count("save_every", save_every)
+    initial = _after_reset(params, state, config, reset)
+
+    obstacle = fast.obstacle(config, state)
+    if implementation == "fast" and obstacle:
+        raise ValueError(
+            f"implementation: got 'fast' with {obstacle}; pass "
+            "implementation='auto' or 'autodiff'"
+        )
+    if implementation != "autodiff" and not obstacle and len(xs):
+        # Raises what `step` raises for parameters that do not fit.
+        x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
+        jax.eval_shape(
+            lambda p, s, x: named_step(p, s, x, config, "xs")[:2], params, state, x
+        )
+        return fast.unroll(params, xs, config, state, initial, mask, reset, save_every)
+
+    def masked_step(
+        state: NTMState, inputs: tuple[Array, Array | None, Array | None]
+    ) -> tuple[NTMState, Array]:
+        x, mask, reset = inputs
+        state = reset_where(reset, initial, state)
+        if mask is None:
+            return named_step(params, state, x, config, "xs")[:2]
+        # The input of a masked step must not reach the gradient.
+        x = select(mask, x, 0)
+        new_state, y, _ = named_step(params, state, x, config, "xs")
+        return select(mask, new_state, state), select(mask, y, 0)
+
+    return _scan(masked_step, state, (xs, mask, reset), save_every or 1)
+
+
+def trace(
+    params: Params,
+    xs: Array,
+    *,
+    config: NTMConfig,
+    state: NTMState | None = None,
+    reset: Array | None = None,
+) -> Trace:
+    """Everything that happens in `unroll`, step by step, to look at and to plot.
+
+    >>> from ntm_jax import init
+    >>> config = NTMConfig(output_size=8)
+    >>> params = init(jax.random.key(0), config, input_size=9)
+    >>> traced = trace(params, jnp.ones((41, 9)), config=config)
+    >>> traced.states.write_weights.shape  # the write head's weighting at every step
+    (41, 1, 128)
+
+    Args:
+      params: of `init`.
+      xs: `[T, ..., input_size]`.
+      config: of the machine.
+      state: the state before the first step; the initial state if not given.
+      reset: bool `[T, ...]`, as `unroll` takes it.
+
+    Returns:
+      A `Trace`, whose `states` and `outputs` are those of `unroll`.
+
+    Raises:
+      TypeError, ValueError: for arguments that do not fit the machine or each other.
+    """
+    state = _check_sequence(params, xs, config, state)
+    check_flags(xs, reset=reset)
+    initial = _after_reset(params, state, config, reset)
+
+    def traced_step(state: NTMState, inputs: tuple[Array, Array | None]):
+        x, reset = inputs
+        state = reset_where(reset, initial, state)
+        state, y, interface = named_step(params, state, x, config, "xs")
+        return state, (state, y, interface)
+
+    _, (states, outputs, emitted) = lax.scan(traced_step, state, (xs, reset))
+    m, reach = config.slot_size, config.shift_range
+    kinds = config.key_activation, config.sharpening
+    return Trace(
+        states=states,
+        outputs=outputs,
+        read=heads.addressing(emitted.read, m, reach, *kinds),
+        write=heads.addressing(emitted.write, m, reach, *kinds),
+        writing=heads.writing(emitted.write, m, config.add_activation),
+    )
+
+
+def _after_reset(
+    params: Params, state: NTMState, config: NTMConfig, reset: Array | None
+) -> NTMState | None:
+    """What a reset puts in place of `state`, batch axes of size 1; None without one."""
+    if reset is None:
+        return None
+    return initial_state(
+        params,
+        config,
+        num_slots=state.memory.shape[-2],
+        batch_shape=(1,) * (reset.ndim - 1),
+    )
+
+
+def _scan(
+    body: Callable[[NTMState, PyTree], tuple[NTMState, Array]],
+    state: NTMState,
+    inputs: PyTree,
+    save_every: int,
+) -> tuple[NTMState, Array]:
+    """`lax.scan` that saves every `save_every`-th state and recomputes the others."""
+    body = jax.checkpoint(body, prevent_cse=False)
+    length = len(jax.tree.leaves(inputs)[0])
+    if save_every == 1 or length <= save_every:
+        return lax.scan(body, state, inputs)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def chunk(state: NTMState, inputs: PyTree) -> tuple[NTMState, Array]:
+        return lax.scan(body, state, inputs)
+
+    whole = length // save_every * save_every
+    chunks = jax.tree.map(
+        lambda leaf: leaf[:whole].reshape(-1, save_every, *leaf.shape[1:]), inputs
+    )
+    state, ys = lax.scan(chunk, state, chunks)
+    ys = ys.reshape(whole, *ys.shape[2:])
+    if whole == length:
+        return state, ys
+    state, last = chunk(state, jax.tree.map(lambda leaf: leaf[whole:], inputs))
+    return state, jnp.concatenate([ys, last])
+
+
+def _check_sequence(
+    params: Params, xs: Array, config: NTMConfig, state: NTMState | None
+) -> NTMState:
+    """The state before the first step, once all arguments are known to fit."""
+    check_float_array("xs", xs)
+    if xs.ndim < 2:
+        raise ValueError(
+            f"xs: got shape {list(xs.shape)}, want [T, ..., input_size]: time first"
+        )
+    check_config(config)
+    if state is None:
+        state = initial_state(params, config, batch_shape=xs.shape[1:-1])
+    x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
+    check_fit("xs", params, state, x, config)
+    return state
