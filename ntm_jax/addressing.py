@@ -301,7 +301,3 @@ def _scale_and_inverse_length(vector: Array) -> tuple[Array, Array]:
     scale = lax.stop_gradient(jnp.clip(largest, SMALLEST_LENGTH, _LARGEST_SCALE))
     squares = jnp.sum((vector / scale[..., None]) ** 2, axis=-1)
     return scale, lax.rsqrt(squares + (SMALLEST_LENGTH / scale) ** 2)
-
-
-sum_deficit, log_weights, clip_factor, wrap = lacking, logarithms, bounded, ring
-shifted_windows, weighted_sum, clip_negative = windows, blend, not_negative

@@ -1,6 +1,7 @@
 """The derived backward pass against what JAX derives of a scan of `step`."""
 
 import functools
+import re
 
 import flax.linen as nn
 import jax
@@ -46,7 +47,7 @@ FAST_MACHINES = {
     "with_a_carry_in_a_dtype_of_its_own": {
         "controller": nn.SimpleCell(4, dtype=jnp.float32)
     },
-    "wide_slots": {"slot_size": fast._WIDEST_WRITTEN_OUT + 1},
+    "wide_slots": {"slot_size": fast.xla.WIDEST_UNROLLED + 1},
 }
 # Holes, ends of padding, a sequence without a step, and two steps that none makes.
 MASK = np.array(
@@ -115,7 +116,7 @@ def test_values_and_gradients_are_those_of_a_scan_of_step(name):
     params = random_params(config, dtype=jnp.float64)
     xs = random_inputs(*MASK.shape, dtype=jnp.float64)
     state = random_state(params, config, batch_shape=xs.shape[1:-1])
-    assert fast.applies(config, state)
+    assert fast.obstacle(config, state) is None
 
     tolerance = 1e-5 if "dtype" in name else 1e-8
     assert_close(
@@ -245,8 +246,8 @@ def test_any_machine_on_any_sequences(sequences, in_groups):
     with pytest.MonkeyPatch.context() as patch:
         if in_groups:
             patch.setattr(jax, "local_device_count", lambda: 2)
-            patch.setattr(fast, "_ENOUGH_AT_ONCE", 2)
-            patch.setattr(fast, "_CACHED_NUMBERS", 1)
+            patch.setattr(fast.layout, "LEAST_TILE", 2)
+            patch.setattr(fast.xla, "CACHED_NUMBERS", 1)
         result, expected = (
             values_and_gradients(
                 run,
@@ -300,25 +301,135 @@ def test_memories_kept_decide_how_much_a_gradient_holds():
     assert held(400, 10_000) < held(400, 400) + memory
 
 
-def test_what_it_cannot_be_differentiated_for_is_refused_and_the_rest_is_right():
-    config = make_config()
-    params, xs = random_params(config), random_inputs(3, 1)
-    state = random_state(params, config, batch_shape=(1,))
-    mask = np.ones((3, 1), bool)
+def unrolled_output(implementation=None, **fields):
+    """A function of one number, through `unroll` or the plain scan."""
+    config = make_config(**fields)
+    params, xs = random_params(config), random_inputs(3, 2)
+    state = random_state(params, config, batch_shape=(2,))
+    mask = np.array([[1, 1], [1, 0], [1, 1]], bool)
+    reset = np.array([[0, 0], [0, 1], [0, 1]], bool)
+    run = scan_of_step
+    if implementation is not None:
+        run = functools.partial(ntm_jax.unroll, implementation=implementation)
 
-    def output(x, run=ntm_jax.unroll):
-        ended = run(params, x * xs, config=config, state=state, mask=mask)
-        return jnp.sum(jnp.sin(ended[1]))
+    def output(x):
+        _, ys = run(
+            params,
+            x * xs,
+            config=config,
+            state=state,
+            mask=mask,
+            reset=reset,
+            save_every=2,
+        )
+        return jnp.sum(jnp.sin(ys))
 
+    return output
+
+
+@pytest.mark.usefixtures("quick_compilations")
+def test_fast_has_no_forward_derivative_and_names_what_to_take_for_a_second():
+    output = unrolled_output("fast")
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(output, (1.0,), (1.0,))
-    with pytest.raises(ValueError, match=r"(?i)reverse-mode"):
-        jax.grad(jax.grad(output))(1.0)
+    for twice in (
+        jax.grad(jax.grad(output)),
+        jax.jit(jax.grad(jax.grad(output))),
+        jax.jacrev(jax.jacrev(output)),
+    ):
+        with pytest.raises(NotImplementedError, match='implementation="autodiff"'):
+            twice(1.0)
     np.testing.assert_allclose(
-        jax.hessian(output)(1.0),
-        jax.hessian(functools.partial(output, run=scan_of_step))(1.0),
+        jax.jit(jax.hessian(output))(1.0),
+        jax.jit(jax.hessian(unrolled_output()))(1.0),
         rtol=1e-3,
     )
+
+
+@pytest.mark.usefixtures("x64", "quick_compilations")
+def test_autodiff_has_every_derivative():
+    output, expected = unrolled_output("autodiff"), unrolled_output()
+    for derivative in (
+        lambda f: f,
+        lambda f: lambda x: jax.jvp(f, (x,), (1.0,)),
+        jax.grad,
+        lambda f: jax.grad(jax.grad(f)),
+        jax.hessian,
+        lambda f: jax.grad(lambda x: jax.grad(f)(x) ** 2),  # a gradient penalty
+        lambda f: jax.grad(lambda x: f(x - 0.1 * jax.grad(f)(x))),  # a step of MAML
+    ):
+        assert_close(
+            1e-4,
+            jax.jit(derivative(output))(1.0),
+            jax.jit(derivative(expected))(1.0),
+        )
+
+
+@pytest.mark.usefixtures("quick_compilations")
+def test_implementations_agree_and_auto_is_fast_where_that_applies():
+    gradients = {
+        kind: jax.jit(jax.value_and_grad(unrolled_output(kind)))(1.0)
+        for kind in ("auto", "fast", "autodiff")
+    }
+    assert_close(0, gradients["auto"], gradients["fast"])
+    assert_close(1e-4, gradients["auto"], gradients["autodiff"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"order": "write_first"}, "needs order='read_first'"),
+        ({"previous_weighting": "read"}, "needs previous_weighting='own'"),
+    ],
+)
+def test_fast_where_it_does_not_apply_is_an_error_that_says_why(fields, reason):
+    config = make_config(**fields)
+    params, xs = random_params(config), random_inputs(3, 1)
+    with pytest.raises(ValueError, match=reason) as error:
+        ntm_jax.unroll(params, xs, config=config, implementation="fast")
+    assert "pass implementation='auto' or 'autodiff'" in str(error.value)
+    with pytest.raises(ValueError, match="implementation: got 'quick', want one of"):
+        ntm_jax.unroll(params, xs, config=config, implementation="quick")
+
+
+def lowered(platforms):
+    """The gradient of `unroll`, as text, lowered for those platforms here."""
+    config = ntm_jax.NTMConfig(output_size=8)
+    params = ntm_jax.init(jax.random.key(0), config, 9)
+
+    def loss(params, xs):
+        return jnp.sum(ntm_jax.unroll(params, xs, config=config)[1])
+
+    xs = jax.ShapeDtypeStruct((41, 64, 9), jnp.float32)
+    traced = jax.jit(jax.value_and_grad(loss)).trace(params, xs)
+    text = traced.lower(lowering_platforms=platforms).as_text()
+    return re.sub(r"%[\w#]+", "%ARG", text)
+
+
+# What marks the CPU's forms: calls that are not inlined, sums as products with ones,
+# four tiles of 16, two buffers for the memory's cotangent, padded kernels.
+CPU_FORMS = {
+    "noinline": 'inlineable = "false"',
+    "sum_of_slots": "tensor<16x2x128xf32>, tensor<128xf32>",
+    "tiles": "stablehlo.multiply %ARG, %ARG : tensor<16x20x128xf32>",
+    "buffers": "tensor<2x16x20x128xf32>",
+    "padding": "tensor<400x128xf32>",
+}
+
+
+@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu", "cpu"])
+def test_the_form_is_that_of_the_platform_that_is_lowered_for(platform):
+    text = lowered((platform,))
+    present = {name for name, mark in CPU_FORMS.items() if mark in text}
+    assert present == (set(CPU_FORMS) if platform == "cpu" else set())
+    whole_batch = "stablehlo.multiply %ARG, %ARG : tensor<64x20x128xf32>"
+    assert (whole_batch in text) == (platform != "cpu")
+
+
+def test_one_program_for_several_platforms_holds_both_forms():
+    text = lowered(("cpu", "cuda"))
+    assert all(mark in text for mark in CPU_FORMS.values())
+    assert "stablehlo.multiply %ARG, %ARG : tensor<64x20x128xf32>" in text
 
 
 @pytest.mark.usefixtures("quick_compilations")
@@ -330,7 +441,7 @@ def test_slots_whose_squares_are_beyond_float32_are_found_all_the_same():
     state = state.replace(memory=sizes * state.memory)
     squares = jnp.sum(state.memory**2, axis=-1)
     assert jnp.isinf(squares).any()
-    assert (squares < fast._MANY).any()
+    assert (squares < fast.equations.OVERFLOW).any()
     xs, mask = random_inputs(1, 2), np.ones((1, 2), bool)
 
     def foci(params, state, run):

@@ -18,13 +18,16 @@ def once_in_reverse(function: Callable[..., PyTree], error: str) -> Callable[...
     """
     guarded = jax.custom_jvp(function)
 
+    def guard(tangent):
+        is_float = tangent.dtype != jax.dtypes.float0
+        return _guard.bind(tangent, error=error) if is_float else tangent
+
     @guarded.defjvp
     def jvp(primals, tangents):
         _, tangents_out = jax.jvp(function, primals, tangents)
         # Computed apart, the result does not depend on the tangents. JAX can then
         # transpose up to the guard, which raises the error.
-        guard = jax.tree.map(lambda leaf: _guard.bind(leaf, error=error), tangents_out)
-        return function(*primals), guard
+        return function(*primals), jax.tree.map(guard, tangents_out)
 
     return guarded
 

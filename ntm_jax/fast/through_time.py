@@ -111,7 +111,12 @@ def run(
     return ends, *results
 
 
-def _run_fwd(settings, weights, starts, initial, sequence):
+def _run_fwd(settings, *arguments):
+    return once_in_reverse(functools.partial(_forward, settings), _TWICE)(*arguments)
+
+
+def _forward(settings, weights, starts, initial, sequence):
+    """What `run` returns, and what `_backward` takes beside the cotangents."""
     one_step = functools.partial(step, settings.config, weights)
     number, length = sequence.xs.shape[:2]
 

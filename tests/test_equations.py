@@ -1,0 +1,263 @@
+"""Each reverse `f_vjp` of the fast path against `jax.vjp` of its `f`, in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntm_jax.fast import controller, xla
+from ntm_jax.fast import equations as eq
+from ntm_jax.fast.dense import dense, dense_gradient
+
+pytestmark = pytest.mark.usefixtures("x64", "quick_compilations")
+
+# B, R, W, N, M and R of the shifts.
+SIZES = [(3, 2, 1, 7, 4, 2), (2, 1, 3, 6, 2, 0), (1, 1, 1, 5, 3, 1)]
+sizes = pytest.mark.parametrize("sizes", SIZES, ids=str)
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["cpu", "plain"])
+def form(request):
+    """Each equation in the form for a CPU and in the plain one."""
+    with xla.forms(request.param):
+        yield
+
+
+def compiled(function):
+    """The function as one program: that compiles faster than many small ones."""
+    return lambda *arguments: jax.jit(function)(*arguments)
+
+
+def zeros_like(tree):
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+class Draw:
+    """Random arrays: one generator, so that no two are alike."""
+
+    def __init__(self, sizes):
+        self.rng = np.random.default_rng(sum(sizes))
+
+    def normal(self, *shape):
+        return jnp.asarray(self.rng.normal(size=shape))
+
+    def positive(self, *shape):
+        return jnp.exp(self.normal(*shape))
+
+    def unit(self, *shape):
+        """In (0, 1)."""
+        return jnp.asarray(self.rng.uniform(0.05, 0.95, size=shape))
+
+    def weighting(self, *shape):
+        return jax.nn.softmax(self.normal(*shape), axis=-1)
+
+
+def assert_near(result, expected, tolerance=1e-9):
+    """Within so much of the largest number of each array."""
+    for one, other in zip(result, expected, strict=True):
+        largest = float(np.max(np.abs(other), initial=0))
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * largest)
+
+
+def in_full(memory, products, norm_term=None):
+    """The memory's cotangent, of which an equation returned these parts."""
+    if norm_term is None:
+        norm_term = jnp.zeros_like(memory[:, 0])
+    zeros = jnp.zeros_like(memory)
+    return eq.memory_cotangent(zeros, memory, [], (products,), norm_term)
+
+
+@sizes
+@pytest.mark.parametrize("length", [1.0, 1e25], ids=["usual", "huge"])
+def test_content_weights(sizes, length):
+    b, r, w, n, m, _ = sizes
+    draw = Draw(sizes)
+    # Lengths whose squares would overflow float32 take the other branch.
+    memory, strength = length * draw.normal(b, m, n), draw.positive(b, r + w)
+    key, d_content = draw.normal(b, r + w, m), draw.normal(b, r + w, n)
+
+    def compute(memory, key, strength, d_content):
+        unit_key = eq.HEADROOM * key  # as `addressing.unit_key` scales it
+        (content, residuals), vjp = jax.vjp(
+            eq.content_weights, memory, unit_key, strength
+        )
+        again = eq.content_from_residuals(residuals, strength)
+        products, norm_term, d_unit_key, d_strength = eq.content_weights_vjp(
+            residuals, memory, unit_key, strength, content, d_content
+        )
+        result = in_full(memory, products, norm_term), d_unit_key, d_strength
+        return content, again, result, vjp((d_content, zeros_like(residuals)))
+
+    content, again, result, expected = compiled(compute)(
+        memory, key, strength, d_content
+    )
+    memory, key = np.asarray(memory), np.asarray(key)
+    norms = np.sqrt(np.sum(memory**2, axis=1) + eq.SMALLEST_LENGTH**2)
+    powers = np.einsum("bkm,bmn->bkn", key, memory) / norms[:, None]
+    powers = np.exp(np.asarray(strength)[..., None] * powers)
+    slow = powers / powers.sum(axis=-1, keepdims=True)
+    assert_near((content, again), (slow, slow))
+    assert_near(result, expected)
+
+
+@sizes
+def test_gate_and_shift(sizes):
+    b, r, w, n, _, reach = sizes
+    k, draw = r + w, Draw(sizes)
+    arguments = (
+        draw.weighting(b, k, n),
+        draw.weighting(b, k, n),
+        draw.unit(b, k),
+        draw.weighting(b, k, 2 * reach + 1),
+    )
+
+    def compute(d_shifted, *arguments):
+        (shifted, rolled), vjp = jax.vjp(eq.gate_and_shift, *arguments)
+        result = eq.gate_and_shift_vjp(rolled, *arguments, d_shifted)
+        return shifted, result, vjp((d_shifted, zeros_like(rolled)))
+
+    shifted, result, expected = compiled(compute)(draw.normal(b, k, n), *arguments)
+    content, previous, gate, shift = (np.asarray(array) for array in arguments)
+    gated = gate[..., None] * content + (1 - gate[..., None]) * previous
+    slow = sum(
+        shift[..., j, None] * np.roll(gated, j - reach, axis=-1)
+        for j in range(2 * reach + 1)
+    )
+    assert_near((shifted,), (slow,))
+    assert_near(result, expected)
+
+
+@sizes
+@pytest.mark.parametrize("kind", ["usual", "with_negative", "nearly_empty"])
+def test_sharpen(sizes, kind):
+    b, r, w, n, *_ = sizes
+    draw = Draw(sizes)
+    usual, gamma = draw.weighting(b, r + w, n), 1 + draw.positive(b, r + w)
+    shifted = {
+        "usual": usual,
+        "with_negative": usual - 0.5 / n,
+        "nearly_empty": 1e-12 * usual,
+    }[kind]
+
+    def compute(shifted, gamma, d_weighting):
+        (weighting, residuals), vjp = jax.vjp(eq.sharpen, shifted, gamma)
+        result = eq.sharpen_vjp(residuals, shifted, gamma, weighting, d_weighting)
+        return weighting, result, vjp((d_weighting, zeros_like(residuals)))
+
+    weighting, result, expected = compiled(compute)(
+        shifted, gamma, draw.normal(b, r + w, n)
+    )
+    if kind == "usual":
+        powers = np.asarray(usual) ** np.asarray(gamma)[..., None]
+        assert_near((weighting,), (powers / powers.sum(axis=-1, keepdims=True),))
+    assert_near(result, expected)
+
+
+@sizes
+def test_read(sizes):
+    b, r, _, n, m, _ = sizes
+    draw = Draw(sizes)
+    memory, weighting = draw.normal(b, m, n), draw.weighting(b, r, n)
+
+    def compute(memory, weighting, d_reads):
+        reads, vjp = jax.vjp(eq.read, memory, weighting)
+        products, d_weighting = eq.read_vjp(memory, weighting, d_reads)
+        return reads, (in_full(memory, products), d_weighting), vjp(d_reads)
+
+    reads, result, expected = compiled(compute)(memory, weighting, draw.normal(b, r, m))
+    assert_near((reads,), (np.einsum("bkn,bmn->bkm", weighting, memory),))
+    assert_near(result, expected)
+
+
+@sizes
+def test_write(sizes):
+    b, _, w, n, m, _ = sizes
+    draw = Draw(sizes)
+    memory, weighting = draw.normal(b, m, n), draw.weighting(b, w, n)
+    erase, add = draw.unit(b, w, m), draw.normal(b, w, m)
+
+    def compute(d_written, *arguments):
+        written, vjp = jax.vjp(eq.write, *arguments)
+        return written, eq.write_vjp(*arguments, d_written), vjp(d_written)[1:]
+
+    written, result, expected = compiled(compute)(
+        draw.normal(b, m, n), memory, weighting, erase, add
+    )
+    slow = np.array(memory)
+    for h in range(w):
+        slow *= 1 - np.einsum("bn,bm->bmn", weighting[:, h], erase[:, h])
+    slow += np.einsum("bhn,bhm->bmn", weighting, add)
+    assert_near((written,), (slow,))
+    assert_near(result, expected)
+
+
+@sizes
+def test_memory_cotangent_adds_the_parts_of_all_equations(sizes):
+    b, r, w, n, m, _ = sizes
+    k, draw = r + w, Draw(sizes)
+    memory, key = draw.normal(b, m, n), eq.HEADROOM * draw.normal(b, k, m)
+    strength, reading = draw.positive(b, k), draw.weighting(b, r, n)
+    writing, erase = draw.weighting(b, w, n), draw.unit(b, w, m)
+    add, d_written = draw.normal(b, w, m), draw.normal(b, m, n)
+    d_content, d_reads = draw.normal(b, k, n), draw.normal(b, r, m)
+
+    def compute(memory):
+        def all_of_them(memory):
+            content, residuals = eq.content_weights(memory, key, strength)
+            reads = eq.read(memory, reading)
+            return content, reads, eq.write(memory, writing, erase, add), residuals
+
+        (content, _, _, residuals), vjp = jax.vjp(all_of_them, memory)
+        of_key, norm_term, *_ = eq.content_weights_vjp(
+            residuals, memory, key, strength, content, d_content
+        )
+        of_read, _ = eq.read_vjp(memory, reading, d_reads)
+        factors = eq.kept_by_erase(writing, erase)
+        result = eq.memory_cotangent(
+            d_written, memory, factors, (of_key, of_read), norm_term
+        )
+        expected = vjp((d_content, d_reads, d_written, zeros_like(residuals)))
+        return (result,), expected
+
+    assert_near(*compiled(compute)(memory))
+
+
+@sizes
+def test_lstm_cell(sizes):
+    b, _, _, units, _, _ = sizes
+    draw = Draw(sizes)
+    z, c = draw.normal(b, 4 * units), draw.normal(b, units)
+
+    def compute(z, c, d_carry):
+        carry, vjp = jax.vjp(
+            lambda z, c: controller.lstm_cell(controller.lstm_gates(z), c), z, c
+        )
+        d_c, d_z = controller.lstm_cell_vjp(controller.lstm_gates(z), c, d_carry)
+        return carry, (d_z, d_c), vjp(d_carry)
+
+    carry, result, expected = compiled(compute)(
+        z, c, (draw.normal(b, units), draw.normal(b, units))
+    )
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    i, f, g, o = np.split(np.asarray(z), 4, axis=-1)
+    slow_c = sigmoid(f) * np.asarray(c) + sigmoid(i) * np.tanh(g)
+    assert_near(carry, (slow_c, sigmoid(o) * np.tanh(slow_c)))
+    assert_near(result, expected)
+
+
+def test_dense():
+    draw = Draw((4, 3, 2))
+    inputs = draw.normal(4, 3, 2), draw.normal(4, 3, 5)
+    params = {"kernel": draw.normal(7, 6), "bias": draw.normal(6)}
+
+    def compute(inputs, params, d_outputs):
+        both = jnp.concatenate(inputs, axis=-1)
+        _, vjp = jax.vjp(lambda params: dense(params, both), params)
+        return dense_gradient(inputs, d_outputs), *vjp(d_outputs)
+
+    result, expected = compiled(compute)(inputs, params, draw.normal(4, 3, 6))
+    for entry in params:
+        assert_near((result[entry],), (expected[entry],))
