@@ -453,7 +453,7 @@ WRONG_CALLS = [
     ),
     (1, (3,), "input_shape: got 3, want sizes"),
     (1, ((),), r"input_shape: got \(\), want sizes"),
-    (1, ((2.5, 2),), "input_shape: got 2.5, want a whole number"),
+    (1, ((2.5, 2),), "input_shape: got 2.5, want an integer"),
     (2, ((1,), X), "carry: got tuple, want an NTMState"),
     (2, (STATE, [0.0, 0.0]), "inputs: got list, want an array"),
     (2, (STATE, X[0]), r"inputs: got shape \[\]"),
@@ -469,8 +469,8 @@ WRONG_CELLS = [
         r"got no \['initial'\]",
     ),
     (lambda: NNXCell.from_params([PARAMS], CONFIG), "params: got list, want a dict"),  # type: ignore[arg-type]
-    (lambda: NNXCell(0, CONFIG, **RNGS), "in_features: got 0, want a whole number"),
-    (lambda: NNXCell(2.0, CONFIG, **RNGS), "in_features: got 2.0, want a whole"),  # type: ignore[arg-type]
+    (lambda: NNXCell(0, CONFIG, **RNGS), "in_features: got 0, want an integer"),
+    (lambda: NNXCell(2.0, CONFIG, **RNGS), "in_features: got 2.0, want an integer"),  # type: ignore[arg-type]
     (lambda: NNXCell(2, None, **RNGS), "config: got NoneType, want an NTMConfig"),  # type: ignore[arg-type]
     (lambda: NNXCell(2, CONFIG, rngs=0), "rngs: got int, want an nnx.Rngs"),  # type: ignore[arg-type]
     (

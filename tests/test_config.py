@@ -90,5 +90,5 @@ def test_a_field_by_its_old_name_warns_and_works(old, new, value):
     with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
         config = ntm_jax.NTMConfig(output_size=1, **{old: value})
     assert config == ntm_jax.NTMConfig(output_size=1, **{new: value})
-    with pytest.raises(TypeError, match=f"{old}: got it and {new}"):
+    with pytest.raises(TypeError, match=f"{old}: got both {old} and {new}"):
         ntm_jax.NTMConfig(output_size=1, **{old: value, new: value})
