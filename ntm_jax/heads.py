@@ -113,9 +113,9 @@ def tape_biases(
       slot_size: M.
       shift_range: R.
       num_moving: how many heads move.
-      strength: bias of the key strength β of the heads that stay. These heads may later
-        have to move by content. With a larger bias they depend on content from the
-        first update.
+      strength: bias of the key strength β of the heads that stay. These heads may have
+        to learn to move by content. With a larger bias, content influences them from
+        the start.
 
     Returns:
       The parameters with these biases.
@@ -135,10 +135,9 @@ def content_biases(
     β = softplus(`strength`).
 
     A key is a function of what the controller has seen. If the initial slots differ, an
-    untrained machine therefore uses another slot for each context, like a hash table.
-    Training then only has to learn which contexts should share a slot. If all initial
-    slots are equal, content cannot tell them apart, and this initialisation does not
-    help.
+    untrained machine therefore uses a different slot for each context, like a hash
+    table. Training then only has to learn which contexts should share a slot. If all
+    initial slots are equal, every write changes them all equally, and they stay equal.
 
     Args:
       params: the heads' parameters.

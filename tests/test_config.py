@@ -1,4 +1,4 @@
-"""The choices that make a machine."""
+"""`NTMConfig`: its fields, their checks and their old names."""
 
 import dataclasses
 
@@ -59,7 +59,7 @@ def test_the_shifts_may_reach_every_slot_once():
     assert config.shift_range == 2
 
 
-def test_each_write_head_wants_a_read_head_to_go_on_from():
+def test_previous_weighting_read_requires_a_read_head_for_each_write_head():
     for heads in ((1, 1), (3, 2)):
         reads, writes = heads
         ntm_jax.NTMConfig(
