@@ -243,7 +243,7 @@ def _stack(
     check_count("units", units)
     check_count("num_layers", num_layers)
     check_positive("input_scale", input_scale)
-    # Inside a Flax module, `parent=None` prevents that it registers the cells.
+    # Without `parent=None`, a surrounding Flax module would register the cells.
     cells = tuple(
         cell(units, kernel_init=_scaled(input_scale), parent=None)
         for _ in range(num_layers)
