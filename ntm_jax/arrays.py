@@ -1,4 +1,4 @@
-"""What is done to arrays whatever they mean: choosing by a mask, flattening."""
+"""Operations on arrays that do not depend on their meaning: select, reset, flatten."""
 
 from typing import Any
 
@@ -9,32 +9,36 @@ from jax import Array
 PyTree = Any
 
 
-def select(keep: Array, new: PyTree, old: PyTree) -> PyTree:
-    """`new` where `keep` is True, else `old`.
+def select(mask: Array, new: PyTree, old: PyTree) -> PyTree:
+    """`new` where the mask is True, `old` elsewhere.
 
     >>> select(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2))).tolist()
     [[1.0, 1.0], [0.0, 0.0]]
 
     Args:
-      keep: bool `[...]`, which lacks the last axes of the leaves.
-      new: of leaves `[..., *]`, or of some that broadcast to it.
-      old: the same.
+      mask: bool `[...]`, the leading axes of the leaves.
+      new: a tree. Its leaves are `[..., *]` or broadcast to it.
+      old: a tree of the same structure. Its leaves too are `[..., *]` or broadcast.
     """
 
     def select_leaf(new: Array, old: Array) -> Array:
-        missing = max(jnp.ndim(new), jnp.ndim(old)) - keep.ndim
-        return jnp.where(keep.reshape(*keep.shape, *(1,) * missing), new, old)
+        missing = max(jnp.ndim(new), jnp.ndim(old)) - mask.ndim
+        return jnp.where(mask.reshape(*mask.shape, *(1,) * missing), new, old)
 
     return jax.tree.map(select_leaf, new, old)
 
 
 def reset_where(reset: Array | None, initial: PyTree | None, state: PyTree) -> PyTree:
-    """`initial` where `reset` is True, else `state`.
+    """The initial state where `reset` is True, the given state elsewhere.
+
+    >>> reset_where(jnp.array([True, False]), jnp.zeros((1, 2)), jnp.ones((2, 2)))
+    Array([[0., 0.],
+           [1., 1.]], dtype=float32)
 
     Args:
-      reset: bool `[...]`, or None for nowhere.
-      initial: like `state`, with batch axes of size 1, or None for nowhere.
-      state: leaves `[..., *]`, a state or a part of one.
+      reset: bool `[...]`, or None to reset nothing.
+      initial: the initial state, with batch axes of size 1, or None to reset nothing.
+      state: the state or a part of it, with leaves `[..., *]`.
     """
     if reset is None or initial is None:
         return state
@@ -42,15 +46,15 @@ def reset_where(reset: Array | None, initial: PyTree | None, state: PyTree) -> P
 
 
 def flat(array: Array) -> Array:
-    """The last two axes as one."""
+    """The array with its last two axes merged into one."""
     return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
 
 
 def cast(tree: PyTree, dtype: jax.typing.DTypeLike) -> PyTree:
-    """The tree with its floating leaves of that dtype."""
+    """The tree, with its floating leaves cast to that dtype."""
 
     def cast_leaf(leaf: Any) -> Any:
-        # Anything that is no array is left to the checks, which name it.
+        # A leaf that is no array is left to the checks, which name it.
         floating = jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.floating)
         return leaf.astype(dtype) if floating else leaf
 

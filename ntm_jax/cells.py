@@ -20,21 +20,21 @@ def cell_step(
     config: NTMConfig,
     dtype: jax.typing.DTypeLike,
 ) -> tuple[NTMState, Array]:
-    """`step` for a cell of Flax: computed in `dtype`, errors by the cell's names."""
+    """`step` for a Flax cell: computes in `dtype`, with the cell's names in errors."""
     check_cell_call(carry, inputs)
     params, inputs = cast(params, dtype), jnp.asarray(inputs, dtype)
     return named_step(params, carry, inputs, config, "inputs", "carry")[:2]
 
 
 def check_cell_call(carry: NTMState, inputs: Array) -> None:
-    """Raises unless these are, by their kinds, what a cell is called with."""
+    """Raises unless these are of the kinds that a cell is called with."""
     if not isinstance(carry, NTMState):
         raise TypeError(
             f"carry: got {type(carry).__name__}, want an NTMState, such as that of "
             "initialize_carry"
         )
     check_array("inputs", inputs)
-    # They are cast; but whole numbers, such as tokens, are no vectors.
+    # Floats are cast. Integers, such as tokens, are no vectors.
     if not jnp.issubdtype(inputs.dtype, jnp.floating):
         raise TypeError(f"inputs: got dtype {inputs.dtype}, want floats")
     if inputs.ndim < 1:
@@ -42,10 +42,10 @@ def check_cell_call(carry: NTMState, inputs: Array) -> None:
 
 
 def cell_batch_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
-    """The batch axes in what a cell's `initialize_carry` is given.
+    """The batch axes of the shape that a cell's `initialize_carry` gets.
 
     Raises:
-      TypeError, ValueError: for something else than `(*batch, input_size)`.
+      TypeError, ValueError: unless the shape is `(*batch, input_size)`.
     """
     if not isinstance(input_shape, Sequence) or len(input_shape) == 0:
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Checks at the public door: a wrong argument is named, with what it got and wants."""
+"""Checks of public arguments. An error has the form "name: got X, want Y"."""
 
 import dataclasses
 import numbers
@@ -10,27 +10,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# float16 is not among them: the smallest weights that matter are zero there.
+# Without float16, in which small weights that matter would be zero.
 FLOATS = ("float32", "bfloat16", "float64")
-# Beyond these, a number is zero or infinite in float32, or next to it.
+# Numbers out of this range are zero or infinite in float32, or nearly so.
 _SMALLEST, _LARGEST = 1e-37, 1e38
 
 
 def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
-    """Checks ranks, sizes and floating dtypes of the arrays of one call together.
+    """Checks the ranks, sizes and dtypes of all arrays of one call.
 
-    Each argument is a pair of the array and its axes, such as `"... N M"`: a letter
-    stands for one size, the same wherever it appears in the call, and `...` for leading
-    batch axes, which all arguments share. The first argument to name a size decides it.
+    Args:
+      arguments: for each name, the array and its axes, for example `"... N M"`. A
+        letter stands for one size, which is the same wherever the letter occurs. `...`
+        stands for the leading batch axes, which are the same for all arguments. The
+        first array with a letter determines its size.
 
     Returns:
       The size of each letter.
 
     Raises:
-      TypeError: if an argument is not an array of floats, or not of the dtype of the
-        first.
-      ValueError: if an argument has another shape than its axes say, or no slots (N)
-        or slots of no width (M).
+      TypeError: if an argument is not an array of floats, or its dtype is not that of
+        the first argument.
+      ValueError: if a shape does not fit the axes, or N or M is 0.
     """
     sizes: dict[str, int] = {}
     leading: tuple[int, ...] | None = None
@@ -54,7 +55,7 @@ def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
         check_shape(name, value, wanted, axes)
         if 0 in (sizes.get(letter) for letter in letters if letter in "NM"):
             raise ValueError(
-                f"{name}: got shape {list(value.shape)}, want slots of some width"
+                f"{name}: got shape {list(value.shape)}, want N >= 1 and M >= 1"
             )
     return sizes
 
@@ -74,7 +75,7 @@ def check_float_array(name: str, value: Any) -> None:
 def check_dtype(name: str, dtype: Any) -> None:
     """Raises a `TypeError` unless `dtype` is one of `FLOATS`."""
     try:
-        # Not what has a dtype: NumPy and JAX no longer take it for one.
+        # An object that only has a dtype is refused, as newer NumPy and JAX do.
         named = isinstance(dtype, str | type | np.dtype)
         known = named and str(jnp.dtype(dtype)) in FLOATS
     except TypeError:
@@ -84,7 +85,14 @@ def check_dtype(name: str, dtype: Any) -> None:
 
 
 def check_shape(name: str, value: Any, wanted: Sequence[Any], axes: str) -> None:
-    """Raises a `ValueError` unless `value` has the `wanted` shape (None: any size)."""
+    """Raises a `ValueError` unless `value` has the `wanted` shape.
+
+    Args:
+      name: name of the argument.
+      value: an array or tracer.
+      wanted: sizes. None stands for any size, `...` for any axes.
+      axes: the names of the axes, for the message.
+    """
     try:
         chex.assert_shape(value, tuple(wanted))
     except AssertionError:
@@ -98,17 +106,23 @@ def check_shape(name: str, value: Any, wanted: Sequence[Any], axes: str) -> None
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> None:
-    """Raises unless `value` is a whole number of at least `minimum`."""
+    """Raises unless `value` is an integer from `minimum` to 2**31 - 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {value!r}, want a whole number >= {minimum}")
+        raise TypeError(f"{name}: got {value!r}, want an integer >= {minimum}")
     if value < minimum:
-        raise ValueError(f"{name}: got {value}, want a whole number >= {minimum}")
+        raise ValueError(f"{name}: got {value}, want an integer >= {minimum}")
     if int(value) >= 2**31:
         raise ValueError(f"{name}: got {value}, want less than 2**31")
 
 
 def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
-    """Raises unless `value` is a positive number (or zero too), in float32's reach."""
+    """Raises unless `value` is a positive number that float32 can represent.
+
+    Args:
+      name: name of the argument.
+      value: what to check.
+      zero_too: whether zero is allowed.
+    """
     wanted = f"a positive number from {_SMALLEST:g} to {_LARGEST:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: got {value!r}, want {wanted}")
@@ -117,10 +131,14 @@ def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
 
 
 def check_fields(config: Any, zero_too: Sequence[str] = ()) -> None:
-    """Raises unless each field of a dataclass is what its annotation says.
+    """Raises unless the fields of a dataclass fit their annotations.
 
-    Choices are among theirs; numbers are positive, or zero too where named. Fields of
-    other kinds are not looked at.
+    A `Literal` field has one of its choices, and a number is positive. Fields with
+    other annotations are not checked.
+
+    Args:
+      config: the dataclass.
+      zero_too: names of the fields that may also be zero.
     """
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
@@ -141,15 +159,16 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 
 
 def check_key(name: str, key: Any) -> None:
-    """Raises unless `key` is one PRNG key, of `jax.random.key` or `PRNGKey`."""
+    """Raises unless `key` is one key, made by `jax.random.key` or `PRNGKey`."""
     is_array = _is_array(key)
     typed = is_array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     legacy = is_array and key.dtype == jnp.uint32 and key.shape == (2,)
     if not (typed and key.shape == ()) and not legacy:
         got = f"{key.dtype}{list(key.shape)}" if is_array else type(key).__name__
-        raise TypeError(f"{name}: got {got}, want one key of jax.random.key(seed)")
+        raise TypeError(f"{name}: got {got}, want one key: use jax.random.key(seed)")
 
 
 def _is_array(value: Any) -> bool:
-    """Whether this is one, or a tracer; their types have a shape and dtype too."""
+    """Whether the value is an array or a tracer."""
+    # Their classes too have a `shape`, but there it is a property, not a tuple.
     return isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")

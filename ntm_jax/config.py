@@ -1,4 +1,4 @@
-"""The choices that make a machine, checked as they are made."""
+"""`NTMConfig`: the choices that define a machine. It checks them on construction."""
 
 import dataclasses
 from typing import Literal
@@ -23,54 +23,63 @@ InitialHeads = Literal["tape", "stack", "content", "neutral"]
 @renamed_fields(initial_focus="initial_weighting", previous_focus="previous_weighting")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NTMConfig:
-    """What a machine is made of. Frozen and hashable: a static argument under `jit`.
+    """Every choice that defines a machine.
+
+    A config is frozen and hashable, so it can be a static argument under `jit`.
 
     >>> config = NTMConfig(output_size=8, num_read_heads=2)
     >>> dataclasses.replace(config, num_slots=64).num_slots
     64
 
     Attributes:
-      output_size: width of the output, which is logits.
-      num_slots: N, slots of the memory; `initial_state` may override it.
-      slot_size: M, width of a slot.
-      num_read_heads: R, of one machine.
-      num_write_heads: W.
-      shift_range: how far one step may shift a focus, each way.
-      controller: an LSTM of 100 units unless given: `lstm`, `gru`, `feed_forward`, or
-        any `flax.linen` cell or stateless module.
-      order: `"read_first"`, all heads address the old memory, reads come before writes
-        (the paper's order); `"write_first"`, the read heads address and read the memory
-        just written; `"interleaved"`, read head 1, write head 1, read head 2, ..., each
-        on the memory as the ones before left it.
-      key_activation: `"tanh"`, `"identity"` or `"sigmoid"`, of the key k.
-      add_activation: the same, of the add vector a.
-      sharpening: `"learned"`, or `"none"`, which leaves every γ at 1. A focus that is
-        sharpened and goes by content may jump from slot to slot for a small difference
-        in the key, and a machine of many such steps is chaotic: its gradient explodes.
-      head_clip: bound on the absolute values that heads emit, before they are brought
-        into range (Collier and Beel 2018 use 20); None for no bound.
-      previous_weighting: which weighting of one step ago a head goes on from (eq. 7):
-        `"own"`, its own; or `"read"`, write head i goes on from that of read head i,
-        as read heads do, so that what it wrote last says nothing of where it writes.
-      initial_memory: `"constant"` (1e-6), `"random"` (fixed) or `"learned"`.
-      initial_weighting: where every head looks before the first step: `"first_slot"`,
-        `"uniform"`, `"learned"`, or `"none"`, all-zero weightings, so that the first
-        focus comes from content alone.
-      initial_read: what was read before the first step: `"zeros"` or `"learned"`.
-      initial_carry: of the controller: `"cell"`, the cell's own, or `"learned"`.
-      initial_heads: how `init` makes heads move that have learned nothing yet:
-        `"tape"`, the first write head to the next slot at every step while all others
-        stay, with little regard to content; `"stack"`, the same, but the first read
-        head goes with it, to be where the last input was written; `"content"`, to the
-        slots most like their keys, which wants slots that differ (an `initial_memory`
-        other than constant) and an `initial_strength` of some size, such as 8; or
-        `"neutral"`, without a preference.
-      initial_strength: bias of the strength of those heads that stay as on a tape, so
-        that they notice content early, or of all that go by content.
-      head_scale: of the heads' kernels that `init` makes, times Glorot-uniform.
+      output_size: width of the output, which consists of logits.
+      num_slots: N, the number of memory slots. `initial_state` can override it.
+      slot_size: M, the width of a slot.
+      num_read_heads: R, the number of read heads.
+      num_write_heads: W, the number of write heads.
+      shift_range: the largest shift of a weighting in one step, in either direction.
+      controller: `ntm_jax.lstm`, `gru`, `feed_forward`, or any `flax.linen` cell or
+        stateless module. The default is an LSTM with 100 units.
+      order: the order in which the heads act in one step. `"read_first"` (as in the
+        paper): all heads address the old memory, and reads come before writes.
+        `"write_first"`: the write heads act first, and the read heads address and read
+        the new memory. `"interleaved"`: read head 1, write head 1, read head 2, ...,
+        each with the memory that the heads before it left.
+      key_activation: activation of the key k: `"tanh"`, `"identity"` or `"sigmoid"`.
+      add_activation: activation of the add vector a: the same choices.
+      sharpening: `"learned"`: each head emits its γ (eq. 9). `"none"`: γ is always 1.
+        Sharpening can make a content-based weighting jump to another slot after a small
+        change of the key. Over many such steps a machine can become chaotic, so that
+        its gradient explodes. `"none"` prevents this.
+      head_clip: bound on the absolute values that heads emit, before their activations.
+        Collier and Beel 2018 use 20. None sets no bound.
+      previous_weighting: the previous weighting w_{t-1} of a head in eq. 7. `"own"`:
+        the head's own. `"read"`: read heads use their own, and write head i uses that
+        of read head i. Where a head wrote last then has no effect on where it writes.
+      initial_memory: content of the memory before the first step. `"constant"`: 1e-6 in
+        every entry. `"random"`: fixed random numbers. `"learned"`: a parameter.
+      initial_weighting: weighting of every head before the first step. `"first_slot"`:
+        1 at slot 0. `"uniform"`: 1/N at every slot. `"learned"`: a parameter.
+        `"none"`: 0 at every slot, so the first weighting depends on content alone.
+      initial_read: read vectors before the first step. `"zeros"` or `"learned"`, a
+        parameter.
+      initial_carry: carry of the controller before the first step. `"cell"`: the carry
+        that the cell itself provides. `"learned"`: a parameter.
+      initial_heads: how untrained heads move. `"tape"`: the first write head moves to
+        the next slot at every step, all other heads stay at their slot, and content has
+        little influence. `"stack"`: the same, but the first read head moves too and so
+        stays with the first write head. `"content"`: heads go to the slots most similar
+        to their keys. This requires slots that differ (an `initial_memory` other than
+        `"constant"`) and a larger `initial_strength`, such as 8. `"neutral"`: heads
+        have no preference.
+      initial_strength: initial bias of the key strength β. With `"tape"` and `"stack"`
+        it applies to the heads that stay and lets content influence them from the
+        start. With `"content"` it applies to all heads.
+      head_scale: multiplies the Glorot-uniform initialisation of the heads' kernels.
 
     Raises:
-      TypeError, ValueError: for a field that is not of this kind, by its name.
+      TypeError: if a field has the wrong type. The message names the field.
+      ValueError: if a field has an invalid value, or two fields do not fit each other.
     """
 
     output_size: int
@@ -101,28 +110,30 @@ class NTMConfig:
         if self.previous_weighting == "read" and writes > reads:
             raise ValueError(
                 "previous_weighting, num_read_heads, num_write_heads: got 'read', "
-                f"{reads} and {writes}, want a read head for every write head"
+                f"{reads} and {writes}, want a read head for every write head: set "
+                f"num_read_heads={writes} or previous_weighting='own'"
             )
         if not isinstance(self.controller, nn.Module):
             raise TypeError(
-                f"controller: got {self.controller!r}, want a flax.linen module, such "
-                "as ntm_jax.lstm(100)"
+                f"controller: got {self.controller!r}, want a flax.linen module, for "
+                "example ntm_jax.lstm(100)"
             )
         if self.controller.parent is not None:
-            # Made within a module of Flax, which has made it a part of itself.
-            free = self.controller.clone(parent=None, name=None, _deep_clone=True)
-            object.__setattr__(self, "controller", free)
+            # The controller was made inside a Flax module, which registered it as a
+            # submodule. The copy belongs to no module.
+            unbound = self.controller.clone(parent=None, name=None, _deep_clone=True)
+            object.__setattr__(self, "controller", unbound)
         try:
             hash(self.controller)
         except TypeError:
             raise TypeError(
-                f"controller: got {self.controller!r}, want a module that can be "
-                "hashed: tuples, not lists, in its fields"
+                f"controller: got {self.controller!r}, want a hashable module: use "
+                "tuples instead of lists in its fields"
             ) from None
 
 
 def check_shift_range(shift_range: int, num_slots: int) -> None:
-    """Raises a `ValueError` if two of the shifts would lead to the same slot."""
+    """Raises a `ValueError` if two different shifts would lead to the same slot."""
     if 2 * shift_range + 1 > num_slots:
         raise ValueError(
             f"shift_range, num_slots: got {shift_range} and {num_slots}, want "

@@ -1,4 +1,4 @@
-"""What may sit in the middle: the network that reads the input and moves the heads.
+"""Controllers: the network that reads the input and drives the heads.
 
 A controller is a `flax.linen` module of one of two kinds:
 
@@ -7,9 +7,9 @@ A controller is a `flax.linen` module of one of two kinds:
 
 The shape of a carry must not depend on the width of the input.
 
-`lstm`, `gru` and `feed_forward` build the common ones; any other cell or module of Flax
-or of your own goes into `NTMConfig(controller=...)` as it is. All have leading batch
-axes. Two modules that compare equal share one compilation.
+`lstm`, `gru` and `feed_forward` build the common controllers. Any other Flax cell or
+module, including your own, goes into `NTMConfig(controller=...)` as it is. All of them
+accept leading batch axes. Two modules that compare equal share one compilation.
 """
 
 import functools
@@ -31,22 +31,24 @@ PyTree = Any
 def lstm(
     units: int = 100, num_layers: int = 1, *, input_scale: float = 4.0
 ) -> nn.RNNCellBase:
-    """LSTM; its output is that of the top layer.
+    """LSTM controller. Its output is the hidden state of the top layer.
 
-    A cell that has just seen its first input puts out little else than zeros, from
-    which heads cannot tell one step from another; wide input kernels make it as loud as
-    a dense layer is.
+    With LeCun-normal input kernels, the output of an LSTM after its first input is
+    close to zero, and the heads cannot distinguish one step from another. Larger input
+    kernels (`input_scale`) give outputs as large as those of a dense layer.
 
     >>> lstm(64).features
     64
 
     Args:
-      units: cells in each layer.
-      num_layers: of them.
-      input_scale: of the initial input kernels of every layer, times LeCun-normal.
+      units: number of units in each layer.
+      num_layers: number of layers.
+      input_scale: multiplies the LeCun-normal initialisation of the input kernels in
+        every layer.
 
     Raises:
-      TypeError, ValueError: for arguments that are not positive, by their names.
+      TypeError, ValueError: if an argument is not a positive number. The message names
+        the argument.
     """
     return _stack(nn.OptimizedLSTMCell, units, num_layers, input_scale)
 
@@ -54,18 +56,20 @@ def lstm(
 def gru(
     units: int = 100, num_layers: int = 1, *, input_scale: float = 4.0
 ) -> nn.RNNCellBase:
-    """GRU; its output is that of the top layer.
+    """GRU controller. Its output is the hidden state of the top layer.
 
     >>> len(gru(64, num_layers=2).cells)
     2
 
     Args:
-      units: cells in each layer.
-      num_layers: of them.
-      input_scale: of the initial input kernels of every layer, times LeCun-normal.
+      units: number of units in each layer.
+      num_layers: number of layers.
+      input_scale: multiplies the LeCun-normal initialisation of the input kernels in
+        every layer.
 
     Raises:
-      TypeError, ValueError: for arguments that are not positive, by their names.
+      TypeError, ValueError: if an argument is not a positive number. The message names
+        the argument.
     """
     return _stack(nn.GRUCell, units, num_layers, input_scale)
 
@@ -77,20 +81,20 @@ def feed_forward(
     *,
     input_scale: float = 2.0,
 ) -> nn.Module:
-    """Dense layers, each followed by the activation.
+    """Feed-forward controller: dense layers, each followed by the activation.
 
     >>> feed_forward(64, num_layers=2, activation=nn.relu).units
     (64, 64)
 
     Args:
-      units: in each layer.
-      num_layers: of them.
-      activation: function of arrays, elementwise.
-      input_scale: of the initial kernels, times LeCun-normal.
+      units: number of units in each layer.
+      num_layers: number of layers.
+      activation: elementwise function of an array.
+      input_scale: multiplies the LeCun-normal initialisation of the kernels.
 
     Raises:
-      TypeError, ValueError: for numbers that are not positive, or an activation that is
-        no function, by their names.
+      TypeError, ValueError: if a number is not positive or the activation is not a
+        function. The message names the argument.
     """
     check_count("units", units)
     check_count("num_layers", num_layers)
@@ -101,12 +105,12 @@ def feed_forward(
 
 
 class Stack(nn.RNNCellBase):
-    """Recurrent cells on top of each other; the carry is the tuple of their carries."""
+    """Recurrent cells in layers. The carry is the tuple of the cells' carries."""
 
     cells: Sequence[nn.RNNCellBase]
 
     def __call__(self, carry: PyTree, inputs: Array) -> tuple[PyTree, Array]:
-        """One step: each cell's output is the next one's input."""
+        """One step. Each cell's output is the next cell's input."""
         new_carry = []
         for cell, cell_carry in zip(self.cells, carry, strict=True):
             cell_carry, inputs = cell(cell_carry, inputs)
@@ -115,7 +119,7 @@ class Stack(nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> PyTree:
-        """The cells' own initial carries."""
+        """The tuple of the cells' own initial carries."""
         rngs = jax.random.split(rng, len(self.cells))
         return tuple(
             cell.initialize_carry(rng, input_shape)
@@ -124,12 +128,18 @@ class Stack(nn.RNNCellBase):
 
     @property
     def num_feature_axes(self) -> int:
-        """One: vectors in, vectors out."""
+        """One: an input is a vector."""
         return 1
 
 
 class FeedForward(nn.Module):
-    """Dense layers of the given numbers of units, each followed by the activation."""
+    """Dense layers, each followed by the activation.
+
+    Attributes:
+      units: number of units of each layer.
+      activation: elementwise function of an array.
+      input_scale: multiplies the LeCun-normal initialisation of the kernels.
+    """
 
     units: Sequence[int]
     activation: Callable[[Array], Array]
@@ -137,7 +147,7 @@ class FeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
-        """`[..., I]` to `[..., units[-1]]`."""
+        """Maps `[..., I]` to `[..., units[-1]]`."""
         for units in self.units:
             dense = nn.Dense(units, kernel_init=_scaled(self.input_scale))
             inputs = self.activation(dense(inputs))
@@ -145,7 +155,7 @@ class FeedForward(nn.Module):
 
 
 def is_recurrent(controller: nn.Module) -> bool:
-    """Whether the controller keeps a carry of its own from step to step."""
+    """Whether the controller passes a carry from step to step."""
     return isinstance(controller, nn.RNNCellBase)
 
 
@@ -153,8 +163,8 @@ def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]
     """The controller's parameters and the width H of its output.
 
     Raises:
-      ValueError: if the module keeps other variables than parameters, such as batch
-        statistics, or its output is not one vector.
+      ValueError: if the module has variables that are not parameters, for example batch
+        statistics, or if its output is not one vector.
     """
     inputs = jnp.zeros((input_size,), jnp.float32)
 
@@ -168,7 +178,7 @@ def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]
     if set(variables) - {"params"}:
         raise ValueError(
             f"controller: got a module with the variables {sorted(variables)}, "
-            "want one with nothing but params"
+            "want one that has only params"
         )
     if not isinstance(output, Array) or output.ndim != 1:
         kind, shape = type(output).__name__, list(getattr(output, "shape", ()))
@@ -182,20 +192,20 @@ def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]
 def initial_carry(
     controller: nn.Module, input_size: int, batch_shape: tuple[int, ...]
 ) -> PyTree:
-    """The carry that the cell itself starts from; `()` for a stateless module."""
+    """The initial carry that the cell provides, or `()` for a stateless module."""
     if not isinstance(controller, nn.RNNCellBase):
         return ()
-    # Cells of Flax start from zeros; one that draws its carry draws the same always.
+    # Flax's cells return zeros. A cell that draws its carry always gets the same key.
     return controller.initialize_carry(jax.random.key(0), (*batch_shape, input_size))
 
 
 def apply(
     controller: nn.Module, params: dict, carry: PyTree, inputs: Array
 ) -> tuple[PyTree, Array]:
-    """One step of the controller: the new carry and its output `[..., H]`.
+    """One step of the controller: the new carry and the output `[..., H]`.
 
-    They have the dtypes of the inputs and of the carry, whatever dtype the module
-    computes in.
+    The new carry has the dtypes of the old one, and the output has the dtype of the
+    inputs. The dtype in which the module computes does not matter.
     """
     arguments = (carry, inputs) if is_recurrent(controller) else (inputs,)
     result: Any = controller.apply({"params": params}, *arguments)
@@ -207,9 +217,9 @@ def apply(
 def fitting_input_size(
     controller: nn.Module, params: dict, carry: PyTree, inputs: Array
 ) -> int | None:
-    """The input width that `params` were made for, if `inputs` do not fit them.
+    """The input width for which `params` were made, or None if no width fits.
 
-    Found by trying the sizes that occur in `params`, as a module does not tell.
+    A module does not report this width, so the function tries all sizes in `params`.
     """
     sizes = {size for leaf in jax.tree.leaves(params) for size in leaf.shape}
     for size in sorted(sizes - {0}):
@@ -233,7 +243,7 @@ def _stack(
     check_count("units", units)
     check_count("num_layers", num_layers)
     check_positive("input_scale", input_scale)
-    # Where this is called within a module of Flax, they are not to be parts of it.
+    # Without `parent=None`, a surrounding Flax module would register the cells.
     cells = tuple(
         cell(units, kernel_init=_scaled(input_scale), parent=None)
         for _ in range(num_layers)
@@ -243,7 +253,11 @@ def _stack(
 
 @functools.cache
 def _scaled(scale: float) -> Callable[..., Array]:
-    """LeCun-normal, `scale` times as wide; one function for one scale, to be hashed."""
+    """LeCun-normal initialiser times `scale`.
+
+    The cache returns the same function for the same scale, so that modules with equal
+    arguments compare and hash as equal.
+    """
     lecun_normal = initializers.lecun_normal()
 
     def init(*arguments: Any, **named: Any) -> Array:

@@ -23,7 +23,7 @@ def check_config(config: NTMConfig) -> None:
 
 
 def check_params(params: Params, config: NTMConfig) -> None:
-    """Raises unless `params` are, by their shapes, of a machine of this config."""
+    """Raises unless the shapes of `params` are those of a machine of this config."""
     if not isinstance(params, Mapping):
         raise TypeError(f"params: got {type(params).__name__}, want a dict of init")
     m, reach = config.slot_size, config.shift_range
@@ -49,7 +49,7 @@ def check_params(params: Params, config: NTMConfig) -> None:
             _check_same_dtype(where, params[name][entry], params)
     for leaf in jax.tree.leaves(params["controller"]):
         check_array("params['controller']", leaf)
-        # A module may keep whole numbers, such as a quantized kernel.
+        # A module may keep integers, such as a quantized kernel.
         if not jnp.issubdtype(leaf.dtype, jnp.integer):
             _check_same_dtype("params['controller']", leaf, params)
     shapes = {name: list(params[name]["kernel"].shape) for name in kernels}
@@ -128,7 +128,7 @@ def misfit(
     x_name: str,
     error: Exception,
 ) -> Exception:
-    """What to raise instead of the controller's error: is x wrong, or are params?"""
+    """The error to raise instead of the controller's: are x or params wrong?"""
     size = controllers.fitting_input_size(
         config.controller, params["controller"], state.controller, inputs
     )
@@ -145,7 +145,7 @@ def misfit(
 
 
 def check_flags(xs: Array, **flags: Array | None) -> None:
-    """Raises unless each is None or says yes or no for every step of `xs`."""
+    """Raises unless each is None or has a bool for every step of `xs`."""
     for name, value in flags.items():
         if value is None:
             continue

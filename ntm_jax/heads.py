@@ -1,11 +1,12 @@
-"""From the controller's output to what each head does: k, β, g, s, γ and e, a.
+"""Heads: how the controller's output becomes k, β, g, s, γ and the vectors e and a.
 
-Section 3.3 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). A head is one affine
-map of the controller's output, cut into pieces, each brought into its range. Letters as
-in `ntm_jax.addressing`; P is the number of values that a head emits.
+Section 3.3 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). A head applies one
+affine map to the controller's output and splits the result into pieces. An activation
+then brings each piece into its range. Shapes use the letters of `ntm_jax.addressing`,
+and P for the number of values that a head emits.
 
-Every piece is in its range, with a finite gradient, for emitted values up to 1e36; and
-`emit` is finite for parameters and outputs of the controller up to 1e18.
+For emitted values up to 1e36, every piece is in its range and its gradient is finite.
+`emit` is finite for parameters and controller outputs up to 1e18.
 """
 
 import itertools
@@ -24,20 +25,21 @@ ACTIVATIONS = {
     "tanh": jnp.tanh,
 }
 
-# Biases, in logits, of heads that have not learned: for content, or against it; to stay
-# where they are, or to move on.
-_GATE, _STAY, _MOVE = 2.0, 2.0, 4.0
+# Initial biases, in logits.
+_GATE = 2.0  # of the gate: +2 prefers the content weighting, -2 the previous one
+_STAY = 2.0  # of the shift by 0
+_MOVE = 4.0  # of the shift by +1
 
 
 class Addressing(NamedTuple):
-    """What the heads emit to `ntm_jax.address`, in the order of its arguments.
+    """The addressing parameters of each head, as `ntm_jax.address` takes them.
 
     Attributes:
-      key: `[..., H, M]`, k.
-      strength: `[..., H]`, β >= 0.
-      gate: `[..., H]`, g in (0, 1).
-      shift: `[..., H, S]`, s, summing to 1 over the shifts -R to R.
-      gamma: `[..., H]`, γ >= 1.
+      key: `[..., H, M]`, the key k.
+      strength: `[..., H]`, the key strength β >= 0.
+      gate: `[..., H]`, the gate g in (0, 1).
+      shift: `[..., H, S]`, the shift weighting s. It sums to 1 over the shifts -R to R.
+      gamma: `[..., H]`, the exponent γ >= 1.
     """
 
     key: Array
@@ -48,11 +50,11 @@ class Addressing(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """What the write heads emit to `ntm_jax.write`, in the order of its arguments.
+    """The erase and add vectors of each write head, as `ntm_jax.write` takes them.
 
     Attributes:
-      erase: `[..., H, M]`, e in (0, 1).
-      add: `[..., H, M]`, a.
+      erase: `[..., H, M]`, the erase vector e with entries in (0, 1).
+      add: `[..., H, M]`, the add vector a.
     """
 
     erase: Array
@@ -60,12 +62,12 @@ class Writing(NamedTuple):
 
 
 def addressing_size(slot_size: int, shift_range: int) -> int:
-    """Values that a read head emits: k, β, g, s and γ."""
+    """Number of values that a read head emits: k, β, g, s and γ."""
     return sum(_addressing_sizes(slot_size, shift_range))
 
 
 def writing_size(slot_size: int, shift_range: int) -> int:
-    """Values that a write head emits: those of a read head, e and a."""
+    """Number of values that a write head emits: those of a read head, e and a."""
     return addressing_size(slot_size, shift_range) + 2 * slot_size
 
 
@@ -74,7 +76,7 @@ def init(
 ) -> dict[str, Array]:
     """Parameters of `num_heads` heads: kernel `[input_size, H, P]`, bias `[H, P]`.
 
-    Each head starts as a dense layer of its own would, `scale` times Glorot-uniform.
+    Each head has the Glorot-uniform kernel of a separate dense layer, times `scale`.
     """
     glorot = initializers.glorot_uniform(in_axis=0, out_axis=2, batch_axis=1)
     return {
@@ -83,7 +85,7 @@ def init(
     }
 
 
-def like_a_tape(
+def tape_biases(
     params: dict[str, Array],
     slot_size: int,
     shift_range: int,
@@ -91,46 +93,66 @@ def like_a_tape(
     num_moving: int,
     strength: float = 0.0,
 ) -> dict[str, Array]:
-    """The parameters, with biases by which heads at first move as on a tape.
+    """Adds biases with which untrained heads move over the memory as over a tape.
 
-    With little regard to content, the first `num_moving` go to the next slot at every
-    step and the others stay: where a write head moves and read heads stay, an untrained
-    machine writes slot after slot and keeps in sight where it began; where a read head
-    moves too, it stays with what was written last, as on a stack. It has but to unlearn
-    what a task does not want, while heads without a preference have to find, all at
-    once, where to write, how to move and how to come back.
+    The gate prefers the previous weighting to content. The first `num_moving` heads
+    shift by +1 at every step, and the others stay at their slot.
 
-    Moving is the stronger preference. A sequence of one vector can be learned by
-    writing where the read heads wait as well as by moving these, and only the second
-    carries over to longer ones.
+    If a write head moves and the read heads stay, an untrained machine writes one slot
+    after another, and its read heads stay at the first slot written. If a read head
+    moves too, it is always at the slot written last, as on a stack. Training then only
+    has to change what does not suit the task. Heads without a preference would have to
+    learn three things at once: where to write, how to move and how to return.
 
-    Heads that stay are those that a task may send elsewhere by content; with the bias
-    `strength` they notice any from the beginning.
+    The bias for moving is larger than the bias for staying. A machine can learn
+    sequences of one vector in two ways: it writes to the slot where the read heads
+    stay, or it moves the read heads. Only the second way extends to longer sequences.
+
+    Args:
+      params: the heads' parameters.
+      slot_size: M.
+      shift_range: R.
+      num_moving: how many heads move.
+      strength: bias of the key strength β of the heads that stay. These heads may have
+        to learn to move by content. With a larger bias, content influences them from
+        the start.
+
+    Returns:
+      The parameters with these biases.
     """
     is_moving = jnp.arange(len(params["bias"])) < num_moving
-    stays = _inclined(slot_size, shift_range, gate=-_GATE, strength=strength)
-    moves = _inclined(slot_size, shift_range, gate=-_GATE, moves=True)
-    return _biased(params, jnp.where(is_moving[:, None], moves, stays))
+    stays = _addressing_biases(slot_size, shift_range, gate=-_GATE, strength=strength)
+    moves = _addressing_biases(slot_size, shift_range, gate=-_GATE, moves=True)
+    return _add_biases(params, jnp.where(is_moving[:, None], moves, stays))
 
 
-def by_content(
+def content_biases(
     params: dict[str, Array], slot_size: int, shift_range: int, *, strength: float
 ) -> dict[str, Array]:
-    """The parameters, with biases by which heads at first look for content.
+    """Adds biases with which untrained heads address by content.
 
-    With little regard to where they looked before, they go to the slots that are most
-    like their keys, with β = softplus(`strength`), and stay there. A key is a function
-    of what the controller has seen; so where the slots differ from the beginning, an
-    untrained machine writes and reads in another place for every context, as in a hash
-    table. It has but to learn which contexts are to share a place. Slots that are all
-    alike it would make more alike still.
+    The gate prefers content to the previous weighting, the heads do not shift, and
+    β = softplus(`strength`).
+
+    A key is a function of what the controller has seen. If the initial slots differ, an
+    untrained machine therefore uses a different slot for each context, like a hash
+    table. Training then only has to learn which contexts should share a slot. If all
+    initial slots are equal, every write changes them all equally, and they stay equal.
+
+    Args:
+      params: the heads' parameters.
+      slot_size: M.
+      shift_range: R.
+      strength: bias of the key strength β.
+
+    Returns:
+      The parameters with these biases.
     """
-    return _biased(
-        params, _inclined(slot_size, shift_range, gate=_GATE, strength=strength)
-    )
+    biases = _addressing_biases(slot_size, shift_range, gate=_GATE, strength=strength)
+    return _add_biases(params, biases)
 
 
-def _inclined(
+def _addressing_biases(
     slot_size: int,
     shift_range: int,
     *,
@@ -138,7 +160,15 @@ def _inclined(
     strength: float = 0.0,
     moves: bool = False,
 ) -> Array:
-    """What a head is to emit for its addressing before it has learned."""
+    """Biases `[P]` of k, β, g, s and γ of one head.
+
+    Args:
+      slot_size: M.
+      shift_range: R.
+      gate: bias of g.
+      strength: bias of β.
+      moves: whether the head prefers the shift by +1 or the shift by 0.
+    """
     sizes = _addressing_sizes(slot_size, shift_range)
     key, beta, _, shift, gamma = (jnp.zeros(size) for size in sizes)
     if moves:
@@ -148,16 +178,20 @@ def _inclined(
     return jnp.concatenate([key, beta + strength, jnp.array([gate]), shift, gamma])
 
 
-def _biased(params: dict[str, Array], addressing: Array) -> dict[str, Array]:
-    """The parameters, with that `[P]`, or `[H, P]`, added to what the heads emit."""
+def _add_biases(params: dict[str, Array], biases: Array) -> dict[str, Array]:
+    """The parameters with `biases`, `[P]` or `[H, P]`, added to the first P values."""
     bias = params["bias"]
-    return {**params, "bias": bias.at[:, : addressing.shape[-1]].add(addressing)}
+    return {**params, "bias": bias.at[:, : biases.shape[-1]].add(biases)}
 
 
 def emit(params: dict[str, Array], hidden: Array, clip: float | None = None) -> Array:
-    """What the heads emit, `[..., H, P]`, for the controller's output `[..., units]`.
+    """The values `[..., H, P]` that the heads emit.
 
-    Values beyond ±`clip` are clipped, as Collier and Beel 2018 (arXiv:1807.08518) do.
+    Args:
+      params: the heads' parameters.
+      hidden: `[..., units]`, the controller's output.
+      clip: bound on the absolute values, as in Collier and Beel 2018
+        (arXiv:1807.08518). None for no bound.
     """
     emitted = jnp.einsum("...i,ihp->...hp", hidden, params["kernel"])
     bias = params["bias"]
@@ -172,7 +206,10 @@ def addressing(
     key_activation: str = "tanh",
     sharpening: str = "learned",
 ) -> Addressing:
-    """The first part of what a head emits, each piece brought into its range."""
+    """Splits the first values that a head emits into k, β, g, s and γ.
+
+    An activation brings each into its range. With `sharpening="none"`, γ is 1.
+    """
     ends = list(itertools.accumulate(_addressing_sizes(slot_size, shift_range)))
     key, strength, gate, shift, gamma, _ = jnp.split(emitted, ends, axis=-1)
     learned = 1 if sharpening == "learned" else 0
@@ -186,11 +223,14 @@ def addressing(
 
 
 def writing(emitted: Array, slot_size: int, add_activation: str = "tanh") -> Writing:
-    """The last part of what a write head emits, each piece brought into its range."""
+    """Splits the last values that a write head emits into e and a.
+
+    An activation brings each into its range.
+    """
     erase, add = jnp.split(emitted[..., -2 * slot_size :], 2, axis=-1)
     return Writing(erase=jax.nn.sigmoid(erase), add=ACTIVATIONS[add_activation](add))
 
 
 def _addressing_sizes(slot_size: int, shift_range: int) -> tuple[int, ...]:
-    """Values of k, β, g, s and γ: in this order they stand in what a head emits."""
+    """Number of values of k, β, g, s and γ each, in the order in which they stand."""
     return slot_size, 1, 1, 2 * shift_range + 1, 1

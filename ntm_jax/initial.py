@@ -30,7 +30,7 @@ def init(
     input_size: int,
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Params:
-    """Fresh parameters: a nested dict of arrays under Flax's names.
+    """New parameters: a nested dict of arrays under Flax's names.
 
     >>> config = NTMConfig(output_size=8)
     >>> params = init(jax.random.key(0), config, input_size=9)
@@ -41,16 +41,16 @@ def init(
       key: of `jax.random.key`.
       config: of the machine.
       input_size: width of an input vector.
-      dtype: of the parameters, and so of all that is computed with them.
+      dtype: of the parameters, and so of everything computed with them.
 
     Returns:
       `controller` (the module's own), `read_heads` and `write_heads` (kernel
       `[H, heads, P]`, bias `[heads, P]`), `output` (kernel `[H + R M, output_size]`,
-      bias) and, for what the config has learned, `initial`. H is the width of the
-      controller's output and P what a head emits.
+      bias) and, if the config learns a part of the initial state, `initial`. H is the
+      width of the controller's output and P the number of values that a head emits.
 
     Raises:
-      TypeError, ValueError: for arguments that are not of this kind.
+      TypeError, ValueError: if an argument is invalid. The message names it.
     """
     check_key("key", key)
     check_config(config)
@@ -79,7 +79,7 @@ def init(
     for name, num_moving in (("read_heads", reads_moving), ("write_heads", 1)):
         match config.initial_heads:
             case "tape" | "stack":
-                params[name] = heads.like_a_tape(
+                params[name] = heads.tape_biases(
                     params[name],
                     m,
                     config.shift_range,
@@ -87,7 +87,7 @@ def init(
                     strength=strength,
                 )
             case "content":
-                params[name] = heads.by_content(
+                params[name] = heads.content_biases(
                     params[name], m, config.shift_range, strength=strength
                 )
     initial = init_initial(next(keys), config)
@@ -97,7 +97,7 @@ def init(
 
 
 def learns_initial_state(config: NTMConfig) -> bool:
-    """Whether anything of the state before the first step is learned."""
+    """Whether a part of the initial state is learned."""
     return "learned" in (
         config.initial_memory,
         config.initial_weighting,
@@ -109,7 +109,7 @@ def learns_initial_state(config: NTMConfig) -> bool:
 def init_initial(
     key: Array, config: NTMConfig, dtype: jax.typing.DTypeLike = jnp.float32
 ) -> Params:
-    """What a machine of this config learns of its state before the first step."""
+    """The learned parts of the initial state: `params["initial"]`."""
     n, m, r, w = (
         config.num_slots,
         config.slot_size,
@@ -126,7 +126,7 @@ def init_initial(
     if config.initial_read == "learned":
         initial["reads"] = jnp.zeros((r, m))
     if config.initial_carry == "learned":
-        # That of a cell depends on its own size, not on that of its input.
+        # The shape of a carry does not depend on the input size, so any size will do.
         initial["carry"] = controllers.initial_carry(config.controller, 1, ())
     return cast(initial, dtype)
 
@@ -148,16 +148,16 @@ def initial_state(
     Args:
       params: of `init`.
       config: of the machine.
-      num_slots: N, instead of the config's; a machine runs with any number of slots,
-        unless it learned its initial memory or focus slot by slot.
+      num_slots: N, instead of the config's. A machine runs with any number of slots,
+        unless it learned its initial memory or weightings, which have one entry a slot.
       batch_shape: the batch axes `...` of the state.
 
     Returns:
       An `NTMState` of the dtype of `params`.
 
     Raises:
-      TypeError, ValueError: for a `num_slots` that the machine cannot have, or
-        arguments that do not fit each other.
+      TypeError, ValueError: if the machine cannot have `num_slots` slots, or the
+        arguments do not fit each other.
     """
     check_config(config)
     check_params(params, config)
@@ -172,7 +172,7 @@ def initial_state(
         if getattr(config, field) == "learned" and n != config.num_slots:
             raise ValueError(
                 f"num_slots: got {n}, want {config.num_slots}: with {field}='learned' "
-                "the parameters hold one entry per slot"
+                "the parameters have one entry per slot"
             )
     return start(
         params.get("initial", {}),
@@ -191,7 +191,7 @@ def start(
     batch_shape: tuple[int, ...],
     dtype: jax.typing.DTypeLike,
 ) -> NTMState:
-    """`initial_state` of what is learned of it, for arguments that fit."""
+    """`initial_state`, from `params["initial"]`, for arguments that fit."""
     r, m = config.num_read_heads, config.slot_size
 
     def learned(name: str, axes: str, shape: tuple[int, int]) -> Array:
@@ -199,10 +199,10 @@ def start(
         leaf = _learned(initial, name)
         check_float_array(where, leaf)
         check_shape(where, leaf, shape, axes)
-        # Who donates the state to a compiled step keeps the parameters.
+        # A copy: a caller may donate the state to a compiled step.
         return jnp.copy(leaf)
 
-    def focus(kind: str, num_heads: int) -> Array:
+    def weighting(kind: str, num_heads: int) -> Array:
         shape = (num_heads, num_slots)
         match config.initial_weighting:
             case "first_slot":
@@ -224,15 +224,15 @@ def start(
         reads = learned("reads", "R M", (r, m))
     else:
         reads = jnp.zeros((r, m), dtype)
-    # The carry of a cell depends on its own size, not on that of its input.
+    # The shape of a carry does not depend on the input size, so any size will do.
     carry = controllers.initial_carry(config.controller, 1, ())
     if config.initial_carry == "learned":
         carry = _learned_carry(initial, carry)
 
     state = NTMState(
         memory=memory,
-        read_weights=focus("read", r),
-        write_weights=focus("write", config.num_write_heads),
+        read_weights=weighting("read", r),
+        write_weights=weighting("write", config.num_write_heads),
         reads=reads,
         controller=carry,
     )
@@ -245,13 +245,15 @@ def start(
 def _learned(initial: Params, name: str) -> PyTree:
     """One entry of `params["initial"]`."""
     if not isinstance(initial, Mapping) or name not in initial:
-        raise ValueError(f"params: got no ['initial'][{name!r}], which config learns")
+        raise ValueError(
+            f"params: got no ['initial'][{name!r}], want it: the config learns it"
+        )
     return initial[name]
 
 
 def _learned_carry(initial: Params, own: PyTree) -> PyTree:
     """The learned carry in the structure and shapes of the controller's own."""
-    # Whatever file they come from may have made a list of the cell's own kind.
+    # A file may have turned the cell's own kind of carry into a list.
     leaves, wanted = jax.tree.leaves(_learned(initial, "carry")), jax.tree.leaves(own)
     where = "params['initial']['carry']"
     if len(leaves) != len(wanted):
@@ -264,5 +266,5 @@ def _learned_carry(initial: Params, own: PyTree) -> PyTree:
         check_shape(where, leaf, want.shape, "...")
         if jnp.issubdtype(want.dtype, jnp.floating):
             check_float_array(where, leaf)
-    # Copies: who donates the state to a compiled step keeps the parameters.
+    # Copies: a caller may donate the state to a compiled step.
     return jax.tree.unflatten(jax.tree.structure(own), map(jnp.copy, leaves))

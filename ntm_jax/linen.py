@@ -10,20 +10,29 @@
 >>> layer.apply(variables, xs).shape
 (4, 20, 8)
 
-The parameters of a cell are those of `ntm_jax.init`, under the same names: what is at
-`variables["params"]` of a cell alone, and at `["cell"]` of it in `nn.RNN`, goes to
-`ntm_jax.step` and `ntm_jax.unroll` as it is, and the other way.
+The parameters of a cell have the same names and shapes as those of `ntm_jax.init`. They
+are at `variables["params"]` for a cell alone and at `variables["params"]["cell"]` for a
+cell in `nn.RNN`. `ntm_jax.step` and `ntm_jax.unroll` accept them as they are, and the
+cell accepts those of `ntm_jax.init`.
 
-For long sequences, or such of several lengths, `ntm_jax.unroll` with a mask is the
-better choice, also in a Linen module (`self.param("memory", ntm_jax.init, config,
-xs.shape[-1])` are parameters for it). With `seq_lengths` and `return_carry=True`,
-`nn.RNN` keeps the state after every step. At 1,000 steps of 16 sequences on 128 slots
-of 20 that is 186 MiB forwards and 1,465 with the gradient of outputs and state (998 of
-the outputs alone), where `unroll` takes 15 and 153; of
-`nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))` they are 186 and 655 (187).
+Use `ntm_jax.unroll` with a mask for long sequences and for sequences of different
+lengths. It also works inside a Linen module, with the parameters
+`self.param("memory", ntm_jax.init, config, xs.shape[-1])`. It needs less memory: with
+`seq_lengths` and `return_carry=True`, `nn.RNN` stores the state after every step. For
+1,000 steps of 16 sequences, with 128 slots of width 20, the layers need (in MiB):
 
-For a sequence of no steps at all, length 0, `nn.RNN` returns the state that padding led
-to, as it does with Flax's own cells; `unroll` returns the initial one.
+======================================================  =======  =========  =========
+layer                                                   forward  gradient,  gradient,
+                                                                 outputs    outputs
+                                                                 and state  alone
+======================================================  =======  =========  =========
+`unroll`                                                     15        153
+`nn.RNN(NTMCell(config))`                                   186      1,465        998
+`nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))`      186        655        187
+======================================================  =======  =========  =========
+
+For a sequence of length 0, `nn.RNN` returns the state after all padding, as it does
+with Flax's own cells. `unroll` returns the initial state.
 """
 
 import functools
@@ -43,16 +52,16 @@ PyTree = Any
 
 
 class NTMCell(nn.RNNCellBase):
-    """A Neural Turing Machine that obeys the contract of Flax's recurrent cells.
+    """A Neural Turing Machine with the interface of Flax's recurrent cells.
 
-    The carry is an `ntm_jax.NTMState`; the outputs `[..., output_size]` are logits.
-    Inputs may have any number of batch axes.
+    The carry is an `ntm_jax.NTMState`. The outputs `[..., output_size]` are logits.
+    Inputs can have any number of batch axes.
 
     Attributes:
-      config: of the machine.
-      dtype: of what is computed, and so of the carry and the outputs, whatever that of
-        the inputs; `param_dtype` if not given.
-      param_dtype: of the parameters.
+      config: the machine's `ntm_jax.NTMConfig`.
+      dtype: dtype of the computation, the carry and the outputs. It does not depend on
+        the dtype of the inputs. The default is `param_dtype`.
+      param_dtype: dtype of the parameters.
     """
 
     config: NTMConfig
@@ -60,7 +69,7 @@ class NTMCell(nn.RNNCellBase):
     param_dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """What is learned of the first carry: that is asked for before any step."""
+        """Makes the parameters of the initial state, which precedes any step."""
         self._check()
         if learns_initial_state(self.config):
             self.initial = self.param(
@@ -68,17 +77,21 @@ class NTMCell(nn.RNNCellBase):
             )
 
     def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> NTMState:
-        """The state before the first step, for inputs of that shape.
+        """The state before the first step.
 
-        Nothing of it is drawn, so `rng`, which other cells need, may be anything.
+        If the config learns a part of the initial state, the cell must be bound to its
+        parameters, as it is in `nn.RNN`. For a cell alone, call
+        `cell.apply(variables, key, input_shape, method="initialize_carry")`, or
+        `cell.init_with_output(key, key, input_shape, method="initialize_carry")` if
+        there are no parameters yet.
 
-        A cell that learns of it has to be bound to its parameters, as in `nn.RNN`.
-        Alone it is asked by `cell.init_with_output(key, key, input_shape,
-        method="initialize_carry")`, and by `cell.apply` likewise.
+        Args:
+          rng: ignored, because the initial state is not random.
+          input_shape: `(..., input_size)`, the shape of one step's inputs.
 
         Raises:
-          TypeError, ValueError: for another kind of shape than this, or a cell that
-            learns of it and is not bound.
+          TypeError: if `input_shape` is not a sequence of integers.
+          ValueError: if a size is negative, or the cell has to be bound and is not.
         """
         del rng
         self._check()
@@ -87,8 +100,9 @@ class NTMCell(nn.RNNCellBase):
         if learns_initial_state(self.config):
             if self.scope is None:
                 raise ValueError(
-                    "initialize_carry: got a cell without parameters whose config "
-                    "learns the initial state, want it called through cell.apply(..., "
+                    "initialize_carry: got a cell without parameters, want a bound "
+                    "cell, because the config learns the initial state: call "
+                    "cell.apply(variables, key, input_shape, "
                     "method='initialize_carry')"
                 )
             learned = self.initial
@@ -109,13 +123,21 @@ class NTMCell(nn.RNNCellBase):
 
     @nn.compact
     def __call__(self, carry: NTMState, inputs: Array) -> tuple[NTMState, Array]:
-        """One step: the new carry, and the output `[..., output_size]`, logits.
+        """One step of the machine.
+
+        Args:
+          carry: the state before the step.
+          inputs: `[..., input_size]`.
+
+        Returns:
+          The state after the step, and the output `[..., output_size]`, which consists
+          of logits.
 
         Raises:
-          TypeError, ValueError: for a carry or inputs that do not fit the machine.
+          TypeError, ValueError: if the carry or the inputs do not fit the machine.
         """
         cells.check_cell_call(carry, inputs)
-        # Made once, for all four of them, and only where there are none.
+        # One call of `init` makes all four parameters, and only if they are missing.
         made = functools.cache(
             lambda: init(
                 self.make_rng("params"),

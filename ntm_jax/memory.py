@@ -1,10 +1,10 @@
-"""The memory itself: how it starts, how it is read, how it is written.
+"""The memory: reading, writing and the initial content.
 
-Equations 2-4 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). Shapes use the
-letters of `ntm_jax.addressing`: N slots, each M wide, and H heads at one memory.
+Equations 2 to 4 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). Shapes use the
+letters of `ntm_jax.addressing`: N slots of width M, and H heads at one memory.
 
-`read` and `write` are finite, with a finite gradient, for weightings, erases in [0, 1]
-and a memory and adds with entries up to 1e18.
+Values and gradients of `read` and `write` are finite if weights and erase vectors are
+in [0, 1] and the entries of the memory and the add vectors are at most 1e18 in size.
 """
 
 import jax
@@ -15,25 +15,26 @@ from ntm_jax.addressing import head_axis
 from ntm_jax.checks import check_arrays, check_choice, check_count, check_dtype
 
 FIXED_MEMORIES = ("constant", "random")
-# Small and alike everywhere (Collier and Beel 2018, arXiv:1807.08518).
+# The constant initialisation of Collier and Beel 2018 (arXiv:1807.08518).
 _CONSTANT = 1e-6
 
 
 def read(memory: Array, weights: Array) -> Array:
-    """What a head sees (eq. 2): r = Σ_i w(i) M(i).
+    """The read vector (eq. 2): r = Σ_i w(i) M(i).
 
     >>> read(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([0.5, 0.5]))
     Array([2., 3.], dtype=float32)
 
     Args:
-      memory: `[..., N, M]`, M.
-      weights: `[..., N]` or `[..., H, N]`, w.
+      memory: `[..., N, M]`, the memory M.
+      weights: `[..., N]` or `[..., H, N]`, the weighting w.
 
     Returns:
-      `[..., M]` or `[..., H, M]`, r.
+      `[..., M]` or `[..., H, M]`, the read vector r.
 
     Raises:
-      TypeError, ValueError: for other dtypes and shapes than these.
+      TypeError: if an argument is not an array of floats, or the dtypes differ.
+      ValueError: if the shapes do not fit each other.
     """
     head = head_axis(memory=memory, weights=weights)
     check_arrays(memory=(memory, "... N M"), weights=(weights, f"... {head}N"))
@@ -45,8 +46,8 @@ def read(memory: Array, weights: Array) -> Array:
 def write(memory: Array, weights: Array, erase: Array, add: Array) -> Array:
     """The memory after a write (eqs. 3 and 4): M(i) <- M(i) (1 - w(i) e) + w(i) a.
 
-    With several heads all erases come before all adds, so their order does not matter:
-    M(i) <- M(i) Π_h (1 - w_h(i) e_h) + Σ_h w_h(i) a_h.
+    With several heads, all heads erase before any head adds. The order of the heads
+    therefore does not matter: M(i) <- M(i) Π_h (1 - w_h(i) e_h) + Σ_h w_h(i) a_h.
 
     >>> memory, ones = jnp.ones((2, 2)), jnp.ones(2)
     >>> write(memory, jnp.array([0.0, 1.0]), erase=ones, add=5 * ones)
@@ -54,16 +55,17 @@ def write(memory: Array, weights: Array, erase: Array, add: Array) -> Array:
            [5., 5.]], dtype=float32)
 
     Args:
-      memory: `[..., N, M]`, M.
-      weights: `[..., N]` or `[..., H, N]`, w.
-      erase: `[..., M]` or `[..., H, M]`, e in [0, 1].
-      add: `[..., M]` or `[..., H, M]`, a.
+      memory: `[..., N, M]`, the memory M.
+      weights: `[..., N]` or `[..., H, N]`, the weighting w.
+      erase: `[..., M]` or `[..., H, M]`, the erase vector e with entries in [0, 1].
+      add: `[..., M]` or `[..., H, M]`, the add vector a.
 
     Returns:
-      `[..., N, M]`.
+      `[..., N, M]`, the new memory.
 
     Raises:
-      TypeError, ValueError: for other dtypes and shapes than these.
+      TypeError: if an argument is not an array of floats, or the dtypes differ.
+      ValueError: if the shapes do not fit each other.
     """
     head = head_axis(memory=memory, weights=weights)
     check_arrays(
@@ -88,23 +90,25 @@ def initial_memory(
     kind: str = "constant",
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Array:
-    """A memory nothing was written to yet.
+    """The content of a memory before the first write.
 
     >>> initial_memory(128, 20).shape
     (128, 20)
 
     Args:
-      num_slots: N.
-      slot_size: M.
-      kind: `"constant"`, 1e-6 everywhere (Collier and Beel 2018), or `"random"`,
-        uniform in ±1/sqrt(M), the same numbers at every call, slot by slot.
-      dtype: of the memory.
+      num_slots: N, the number of slots.
+      slot_size: M, the width of a slot.
+      kind: `"constant"`: every entry is 1e-6, as in Collier and Beel 2018. `"random"`:
+        the entries are uniform in ±1/sqrt(M). Every call returns the same numbers. They
+        depend on the slot but not on N, so a larger memory begins with the same slots.
+      dtype: dtype of the memory.
 
     Returns:
       `[N, M]`.
 
     Raises:
-      TypeError, ValueError: for sizes that are not whole and positive, or another kind.
+      TypeError: if a size is not an integer or the dtype is not supported.
+      ValueError: if a size is not positive or the kind is unknown.
     """
     check_count("num_slots", num_slots)
     check_count("slot_size", slot_size)

@@ -12,10 +12,10 @@
 ...     cell.params, jax.numpy.ones((20, 4, 9)), config=cell.config
 ... )
 
-`NTMCell.params` are those of `ntm_jax.init`, under the same names, and
-`NTMCell.from_params` makes a cell of them. So `unroll` serves in an NNX model too, and
-its masks and resets with it: for long sequences it is the better choice, as
-`ntm_jax.linen` tells with numbers.
+`NTMCell.params` has the same names and shapes as the result of `ntm_jax.init`, and
+`NTMCell.from_params` makes a cell from such parameters. An NNX model can therefore call
+`unroll`, with its masks and resets. Use it for long sequences: the documentation of
+`ntm_jax.linen` compares the memory that the two need.
 """
 
 from typing import Any
@@ -36,15 +36,15 @@ PyTree = Any
 
 
 class NTMCell(nnx.RNNCellBase):
-    """A Neural Turing Machine that obeys the contract of NNX's recurrent cells.
+    """A Neural Turing Machine with the interface of NNX's recurrent cells.
 
-    The carry is an `ntm_jax.NTMState`; the outputs `[..., output_size]` are logits.
-    Inputs may have any number of batch axes.
+    The carry is an `ntm_jax.NTMState`. The outputs `[..., output_size]` are logits.
+    Inputs can have any number of batch axes.
 
     Attributes:
-      config: of the machine.
-      dtype: of what is computed, and so of the carry and the outputs, whatever that of
-        the inputs; that of the parameters if not given.
+      config: the machine's `ntm_jax.NTMConfig`.
+      dtype: dtype of the computation, the carry and the outputs. It does not depend on
+        the dtype of the inputs. None means the dtype of the parameters.
     """
 
     def __init__(
@@ -56,10 +56,17 @@ class NTMCell(nnx.RNNCellBase):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        """A cell with fresh parameters, for inputs `[..., in_features]`.
+        """A cell with new parameters.
+
+        Args:
+          in_features: width of an input vector.
+          config: the machine's `ntm_jax.NTMConfig`.
+          dtype: dtype of the computation. The default is `param_dtype`.
+          param_dtype: dtype of the parameters.
+          rngs: source of the key for the parameters.
 
         Raises:
-          TypeError, ValueError: for arguments that are not of this kind.
+          TypeError, ValueError: if an argument is invalid. The message names it.
         """
         check_count("in_features", in_features)
         fit.check_config(config)
@@ -76,14 +83,19 @@ class NTMCell(nnx.RNNCellBase):
     def from_params(
         cls, params: Params, config: NTMConfig, *, dtype: Any = None
     ) -> "NTMCell":
-        """A cell of the parameters of `ntm_jax.init`, or of a Linen cell.
+        """A cell with given parameters.
+
+        Args:
+          params: parameters from `ntm_jax.init`, or those of a Linen cell.
+          config: the config for which they were made.
+          dtype: dtype of the computation. The default is that of the parameters.
 
         Raises:
-          TypeError, ValueError: for parameters that are not of this config, but for
-            those of its controller, which are found out at the first step.
+          TypeError, ValueError: if the parameters do not fit the config. The parameters
+            of the controller are only checked at the first step.
         """
         initial_state(params, config)
-        # Whatever is made here first is replaced.
+        # The next line replaces the parameters that this one makes.
         cell = cls(1, config, dtype=dtype, rngs=nnx.Rngs(0))
         cell._hold(params)
         return cell
@@ -93,7 +105,7 @@ class NTMCell(nnx.RNNCellBase):
 
     @property
     def params(self) -> Params:
-        """The parameters as `ntm_jax.step` and `ntm_jax.unroll` take them."""
+        """The parameters in the form that `ntm_jax.step` and `ntm_jax.unroll` take."""
         return jax.tree.map(
             lambda variable: variable[...],
             self.weights,
@@ -103,19 +115,23 @@ class NTMCell(nnx.RNNCellBase):
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
     ) -> NTMState:
-        """The state before the first step, for inputs of that shape.
+        """The state before the first step.
 
-        Nothing of it is drawn, so `rngs`, which other cells need, may be anything. What
-        it begins with is said by the config, not by a `carry_init`.
+        Args:
+          input_shape: `(..., input_size)`, the shape of one step's inputs.
+          rngs: ignored, because the initial state is not random.
+          carry_init: must be None, because the config determines the initial state.
 
         Raises:
-          TypeError, ValueError: for another kind of shape than this, or a `carry_init`.
+          TypeError: if `input_shape` is not a sequence of integers, or `carry_init` is
+            not None.
+          ValueError: if a size is negative.
         """
         del rngs
         if carry_init is not None:
             raise TypeError(
-                f"carry_init: got {carry_init!r}, want None: the config says what a "
-                "state begins with"
+                f"carry_init: got {carry_init!r}, want None: set initial_memory, "
+                "initial_weighting, initial_read and initial_carry in the config"
             )
         return initial_state(
             cast(self.params, self._computed_in()),
@@ -124,10 +140,18 @@ class NTMCell(nnx.RNNCellBase):
         )
 
     def __call__(self, carry: NTMState, inputs: Array) -> tuple[NTMState, Array]:
-        """One step: the new carry, and the output `[..., output_size]`, logits.
+        """One step of the machine.
+
+        Args:
+          carry: the state before the step.
+          inputs: `[..., input_size]`.
+
+        Returns:
+          The state after the step, and the output `[..., output_size]`, which consists
+          of logits.
 
         Raises:
-          TypeError, ValueError: for a carry or inputs that do not fit the machine.
+          TypeError, ValueError: if the carry or the inputs do not fit the machine.
         """
         return cells.cell_step(
             self.params, carry, inputs, self.config, self._computed_in()

@@ -1,4 +1,4 @@
-"""Names that changed between releases: the old one still works, with a warning."""
+"""Renamed config fields: the old name still works and causes a warning."""
 
 import functools
 import warnings
@@ -9,7 +9,7 @@ ClassT = TypeVar("ClassT")
 
 
 def renamed_fields(**old_names: str) -> Callable[[type[ClassT]], type[ClassT]]:
-    """Class decorator: a dataclass that also takes fields by their `old=new` names.
+    """Class decorator for a dataclass that also accepts its fields' old names.
 
     >>> import dataclasses
     >>> @renamed_fields(colour="color")
@@ -20,6 +20,13 @@ def renamed_fields(**old_names: str) -> Callable[[type[ClassT]], type[ClassT]]:
     ...     warnings.simplefilter("ignore")
     ...     Ball(colour="blue").color
     'blue'
+
+    Args:
+      old_names: the new name of a field for each old one, as `old="new"`.
+
+    Returns:
+      The decorator. It makes the class raise a `TypeError` if it is called with the old
+      and the new name of a field.
     """
 
     def decorate(cls: type[ClassT]) -> type[ClassT]:
@@ -31,9 +38,9 @@ def renamed_fields(**old_names: str) -> Callable[[type[ClassT]], type[ClassT]]:
                 if old not in fields:
                     continue
                 if new in fields:
-                    raise TypeError(f"{old}: got it and {new}, want only {new}")
+                    raise TypeError(f"{old}: got both {old} and {new}, want only {new}")
                 warnings.warn(
-                    f"{old} is now called {new}; the old name will go in 0.3",
+                    f"{old} is now called {new}; 0.3 removes the old name",
                     DeprecationWarning,
                     stacklevel=2,
                 )

@@ -13,14 +13,14 @@ Params = dict[str, Any]
 
 
 class NTMState(struct.PyTreeNode):
-    """All that a machine carries from one step to the next: a frozen pytree.
+    """Everything that a machine carries from one step to the next: a frozen pytree.
 
     Attributes:
       memory: `[..., N, M]`.
       read_weights: `[..., R, N]`, the read heads' last weightings.
       write_weights: `[..., W, N]`, the write heads' last weightings.
       reads: `[..., R, M]`, what the read heads last read.
-      controller: whatever the controller carries; `()` for a stateless one.
+      controller: the controller's own carry; `()` if it is stateless.
     """
 
     memory: Array
@@ -31,7 +31,7 @@ class NTMState(struct.PyTreeNode):
 
 
 class Trace(struct.PyTreeNode):
-    """What a machine did at every step of a sequence: time is the first axis of all.
+    """What a machine did at every step of a sequence. The first axis of all is time.
 
     Attributes:
       states: after each step.

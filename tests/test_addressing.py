@@ -16,7 +16,7 @@ SIZES = [(1, 1, 0), (3, 1, 1), (5, 4, 2), (8, 3, 1)]  # N, M, R
 
 
 def make_arguments(num_slots, slot_size, shift_range, leading=(), seed=0):
-    """Random arguments of `address` by their names; `jit` makes them JAX arrays."""
+    """Random NumPy arguments of `address`, by name."""
     rng = np.random.default_rng(seed)
 
     def simplex(size):
@@ -34,7 +34,7 @@ def make_arguments(num_slots, slot_size, shift_range, leading=(), seed=0):
 
 
 def primitive_calls(arguments):
-    """Every addressing primitive with arguments that suit it."""
+    """The arguments of each addressing primitive."""
     a = arguments
     weights = a["previous"]
     return {
@@ -98,7 +98,7 @@ class TestLiterals:
             ([1], [0, 0, 1, 0, 0]),
         ],
     )
-    def test_a_shift_moves_the_focus_on_slot_2_of_5(self, shift, expected):
+    def test_a_shift_moves_the_weight_of_slot_2_of_5(self, shift, expected):
         weights = circular_shift(floats(0, 0, 1, 0, 0), floats(*shift))
         np.testing.assert_array_equal(weights, expected)
 
@@ -111,11 +111,11 @@ class TestLiterals:
             (1, [1, 0, 0, 0, 0], [0, 0, 0, 0, 1]),
         ],
     )
-    def test_a_shift_beyond_the_last_slot_comes_round(self, slot, shift, expected):
+    def test_a_shift_beyond_the_last_slot_wraps_around(self, slot, shift, expected):
         weights = circular_shift(one_hot(slot, 5), floats(*shift))
         np.testing.assert_array_equal(weights, expected)
 
-    def test_shifts_further_than_half_the_slots_meet_on_the_ring(self):
+    def test_shifts_by_more_than_half_the_slots_overlap(self):
         weights = circular_shift(floats(1, 0), floats(0.125, 0.25, 0.0, 0.5, 0.125))
         np.testing.assert_array_equal(weights, [0.25, 0.75])
 
@@ -250,7 +250,7 @@ COTANGENT = floats(0.5, -1.0, 2.0, 0.25, -0.75)
 
 @functools.cache
 def gradients(name):
-    """Of the weights' product with COTANGENT, in every argument; compiled once."""
+    """Gradient of the dot product of the result with COTANGENT, compiled once."""
     function = getattr(ntm_jax, name)
 
     def loss(arguments):
@@ -260,14 +260,14 @@ def gradients(name):
 
 
 class TestLimits:
-    """Where the equations read 0/0, and at the ends of every range, in float32."""
+    """Inputs where an equation is 0 / 0, and the ends of every range, in float32."""
 
     MEMORY = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     KEY = floats(1.0, -2.0, 0.5)
     ONE_HOT = floats(0, 0, 1, 0, 0)
     UNIFORM = np.full(5, 0.2, np.float32)
 
-    def test_a_zero_key_looks_everywhere_alike(self):
+    def test_a_zero_key_weighs_all_slots_the_same(self):
         call = (self.MEMORY, np.zeros(3), np.float32(5.0))
         np.testing.assert_array_equal(content_weights(*call), self.UNIFORM)
         to_memory, to_key, to_strength = gradients("content_weights")(call)
@@ -275,7 +275,7 @@ class TestLimits:
         assert np.isfinite(to_key).all()
         assert to_strength == 0
 
-    def test_a_zero_memory_is_alike_everywhere(self):
+    def test_a_zero_memory_weighs_all_slots_the_same(self):
         call = (np.zeros((5, 3)), self.KEY, np.float32(5.0))
         np.testing.assert_array_equal(content_weights(*call), self.UNIFORM)
         to_memory, to_key, to_strength = gradients("content_weights")(call)
@@ -293,7 +293,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("memory_size", [1e-4, 1e18, 1e37])
     @pytest.mark.parametrize("key_size", [1e-4, 1e18, 1e37])
-    def test_the_cosine_forgets_how_large_its_vectors_are(self, memory_size, key_size):
+    def test_the_cosine_does_not_depend_on_the_lengths(self, memory_size, key_size):
         expected = content_weights(self.MEMORY, self.KEY, np.float32(2.0))
         memory = np.float32(memory_size) * self.MEMORY
         call = (memory, np.float32(key_size) * self.KEY, np.float32(2.0))
@@ -311,7 +311,7 @@ class TestLimits:
                 for gradient in gradients("content_weights")(call):
                     assert np.isfinite(gradient).all()
 
-    def test_strength_0_looks_everywhere_alike(self):
+    def test_strength_0_weighs_all_slots_the_same(self):
         call = (self.MEMORY, self.KEY, np.float32(0.0))
         np.testing.assert_array_equal(content_weights(*call), self.UNIFORM)
         to_memory, to_key, to_strength = gradients("content_weights")(call)
@@ -322,13 +322,13 @@ class TestLimits:
         expected = np.sum(np.asarray(COTANGENT) * (cosine - cosine.mean())) / 5
         np.testing.assert_allclose(to_strength, expected, rtol=1e-5)
 
-    def test_strength_1e4_picks_the_likest_slot(self):
+    def test_strength_1e4_picks_the_most_similar_slot(self):
         call = (self.MEMORY, self.MEMORY[2], np.float32(1e4))
         np.testing.assert_array_equal(content_weights(*call), self.ONE_HOT)
         for gradient in gradients("content_weights")(call):
             np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 
-    def test_strength_1e4_shares_between_equal_slots(self):
+    def test_strength_1e4_splits_between_equal_slots(self):
         memory = np.tile(self.KEY, (5, 1))
         call = (memory, self.KEY, np.float32(1e4))
         np.testing.assert_allclose(content_weights(*call), self.UNIFORM, rtol=1e-6)
@@ -354,12 +354,12 @@ class TestLimits:
 
     @pytest.mark.parametrize("gamma", [1.0, 21.0, 1e3])
     @pytest.mark.parametrize("num_slots", [5, 128, 4096])
-    def test_sharpening_a_uniform_focus_keeps_it(self, gamma, num_slots):
+    def test_sharpening_a_uniform_weighting_keeps_it(self, gamma, num_slots):
         uniform = np.full(num_slots, 1 / num_slots)
         weights = sharpen(uniform, np.float32(gamma))
         np.testing.assert_allclose(weights, uniform, rtol=1e-5)
 
-    def test_gamma_1e3_at_a_uniform_focus_multiplies_the_gradient(self):
+    def test_gamma_1e3_at_a_uniform_weighting_multiplies_the_gradient(self):
         to_weights, to_gamma = gradients("sharpen")((self.UNIFORM, np.float32(1e3)))
         expected = 1e3 * (COTANGENT - COTANGENT.mean())
         np.testing.assert_allclose(to_weights, expected, rtol=1e-5)
@@ -369,13 +369,13 @@ class TestLimits:
         weights = sharpen(floats(0.2, 0.1, 0.3, 0.2, 0.2), np.float32(1e3))
         np.testing.assert_array_equal(weights, self.ONE_HOT)
 
-    def test_no_weight_anywhere_is_weight_everywhere(self):
+    def test_zero_weights_give_the_uniform_weighting(self):
         call = (np.zeros(5), np.float32(2.0))
         np.testing.assert_allclose(sharpen(*call), self.UNIFORM, rtol=1e-6)
         for gradient in gradients("sharpen")(call):
             assert np.isfinite(gradient).all()
 
-    def test_a_negative_weight_counts_as_none(self):
+    def test_a_negative_weight_counts_as_zero(self):
         call = (floats(-3e38, 0.25, 0.75, -1e-30, 0.0), np.float32(2.0))
         expected = floats(0, 0.1, 0.9, 0, 0)
         np.testing.assert_allclose(sharpen(*call), expected, rtol=1e-6, atol=1e-29)
@@ -384,13 +384,13 @@ class TestLimits:
         assert np.isfinite(to_weights).all()
         assert np.isfinite(to_gamma)
 
-    def test_weights_of_next_to_no_sum_are_next_to_uniform(self, x64):
-        lacking = 2.0**-32
-        call = (lacking * np.array([0.25, 0.25, 0.0]), np.array(2.0))
+    def test_weights_of_a_tiny_sum_are_nearly_uniform(self, x64):
+        smallest_sum = 2.0**-32
+        call = (smallest_sum * np.array([0.25, 0.25, 0.0]), np.array(2.0))
         np.testing.assert_allclose(sharpen(*call), [9 / 22, 9 / 22, 4 / 22], rtol=1e-9)
-        # Times the sum that is lacking: steps that finite differences can take.
+        # In units of the smallest sum, so that finite differences can resolve a step.
         check_grads(
-            lambda weights: sharpen(lacking * weights, call[1]),
+            lambda weights: sharpen(smallest_sum * weights, call[1]),
             (np.array([0.25, 0.25, 0.125]),),
             order=1,
             modes=["rev"],
@@ -426,7 +426,7 @@ class TestLimits:
 
 
 class TestProperties:
-    def test_a_shut_gate_keeps_the_old_focus_exactly(self):
+    def test_a_shut_gate_keeps_the_previous_weighting_exactly(self):
         arguments = make_arguments(6, 3, 1)
         previous = floats(*arguments["previous"])
         content = content_weights(

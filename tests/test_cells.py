@@ -1,4 +1,4 @@
-"""The cells for Flax: its layers, Linen's and NNX's, give what `unroll` gives."""
+"""The cells: layers of Flax Linen and NNX return what `unroll` returns."""
 
 import functools
 from typing import Any
@@ -29,7 +29,7 @@ LENGTHS = np.array([5, 2, 1])
 
 
 def params_of(config, dtype=jnp.float32):
-    """Another number in every place."""
+    """Random parameters of the shapes that `init` makes."""
     shapes = jax.eval_shape(
         lambda key: ntm_jax.init(key, config, INPUT_SIZE), jax.random.key(0)
     )
@@ -37,7 +37,7 @@ def params_of(config, dtype=jnp.float32):
 
 
 def expected(config, xs, **options):
-    """What the pure machine makes of `[T, ..., I]`."""
+    """The result of `unroll` on `[T, ..., I]`."""
     run = jax.jit(functools.partial(ntm_jax.unroll, config=config))
     return run(params_of(config), xs, **options)
 
@@ -100,7 +100,7 @@ def test_backwards_in_time(layer):
 
 @LAYERS
 def test_backwards_in_sequences_of_other_lengths(layer):
-    """Each by itself: the padding stays at the end."""
+    """Each sequence is reversed separately, and the padding stays at the end."""
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     mask = np.arange(T)[:, None] < LENGTHS
 
@@ -195,7 +195,7 @@ def test_scanned_and_rematerialised_in_nnx(lift):
     assert_same(run(cell, start, xs), expected(config, xs))
 
 
-def test_a_layer_of_a_rematerialised_cell_that_learns_its_start():
+def test_a_layer_of_a_rematerialised_cell_with_a_learned_initial_state():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     cell = nn.remat(NTMCell, prevent_cse=False)(config)
     layer = nn.RNN(cell, time_major=True, return_carry=True)
@@ -241,7 +241,7 @@ def test_in_both_directions():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_fresh_parameters_have_the_machine_s_names_and_shapes(name):
+def test_new_parameters_have_the_machine_s_names_and_shapes(name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     wanted = jax.tree.map(jnp.shape, params_of(config))
     made = nn.RNN(NTMCell(config)).init(jax.random.key(0), xs)["params"]["cell"]
@@ -260,7 +260,7 @@ def test_under_vmap():
 
 
 def two_of(config):
-    """Two machines: parameters with another axis in front."""
+    """The parameters of two machines, with a leading axis."""
     return jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf]), params_of(config))
 
 
@@ -398,7 +398,7 @@ def test_gradients_are_those_of_unroll():
     ],
 )
 @pytest.mark.parametrize("name", ["plain", "learned"])
-def test_dtypes_are_those_asked_for(options, held, computed, name):
+def test_dtypes_are_as_given(options, held, computed, name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     layer = nn.RNN(NTMCell(config, **options), return_carry=True, time_major=True)
     variables = layer.init(jax.random.key(0), xs)
@@ -453,7 +453,7 @@ WRONG_CALLS = [
     ),
     (1, (3,), "input_shape: got 3, want sizes"),
     (1, ((),), r"input_shape: got \(\), want sizes"),
-    (1, ((2.5, 2),), "input_shape: got 2.5, want a whole number"),
+    (1, ((2.5, 2),), "input_shape: got 2.5, want an integer"),
     (2, ((1,), X), "carry: got tuple, want an NTMState"),
     (2, (STATE, [0.0, 0.0]), "inputs: got list, want an array"),
     (2, (STATE, X[0]), r"inputs: got shape \[\]"),
@@ -469,8 +469,8 @@ WRONG_CELLS = [
         r"got no \['initial'\]",
     ),
     (lambda: NNXCell.from_params([PARAMS], CONFIG), "params: got list, want a dict"),  # type: ignore[arg-type]
-    (lambda: NNXCell(0, CONFIG, **RNGS), "in_features: got 0, want a whole number"),
-    (lambda: NNXCell(2.0, CONFIG, **RNGS), "in_features: got 2.0, want a whole"),  # type: ignore[arg-type]
+    (lambda: NNXCell(0, CONFIG, **RNGS), "in_features: got 0, want an integer"),
+    (lambda: NNXCell(2.0, CONFIG, **RNGS), "in_features: got 2.0, want an integer"),  # type: ignore[arg-type]
     (lambda: NNXCell(2, None, **RNGS), "config: got NoneType, want an NTMConfig"),  # type: ignore[arg-type]
     (lambda: NNXCell(2, CONFIG, rngs=0), "rngs: got int, want an nnx.Rngs"),  # type: ignore[arg-type]
     (
@@ -509,7 +509,7 @@ def test_a_call_that_does_not_fit_is_named(kind, which, arguments, message):
 
 
 @pytest.mark.parametrize(("make", "message"), WRONG_CELLS)
-def test_a_cell_that_cannot_be_is_named(make, message):
+def test_an_invalid_cell_is_named(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
 
@@ -520,7 +520,7 @@ def test_a_layer_names_the_width_it_wants():
             layer(CONFIG, jnp.zeros((T, B, INPUT_SIZE + 1)))
 
 
-def test_the_first_carry_of_a_cell_alone():
+def test_the_initial_carry_of_a_cell_alone():
     config, key = CONFIGS["learned"], jax.random.key(0)
     cell, shape = NTMCell(config), (B, INPUT_SIZE)
     with pytest.raises(ValueError, match="initialize_carry: got a cell without param"):

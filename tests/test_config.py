@@ -1,4 +1,4 @@
-"""The choices that make a machine."""
+"""`NTMConfig`: its fields, their checks and their old names."""
 
 import dataclasses
 
@@ -59,7 +59,7 @@ def test_the_shifts_may_reach_every_slot_once():
     assert config.shift_range == 2
 
 
-def test_each_write_head_wants_a_read_head_to_go_on_from():
+def test_previous_weighting_read_requires_a_read_head_for_each_write_head():
     for heads in ((1, 1), (3, 2)):
         reads, writes = heads
         ntm_jax.NTMConfig(
@@ -90,5 +90,5 @@ def test_a_field_by_its_old_name_warns_and_works(old, new, value):
     with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
         config = ntm_jax.NTMConfig(output_size=1, **{old: value})
     assert config == ntm_jax.NTMConfig(output_size=1, **{new: value})
-    with pytest.raises(TypeError, match=f"{old}: got it and {new}"):
+    with pytest.raises(TypeError, match=f"{old}: got both {old} and {new}"):
         ntm_jax.NTMConfig(output_size=1, **{old: value, new: value})

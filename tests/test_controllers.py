@@ -1,4 +1,4 @@
-"""What may sit in the middle: the library's controllers, Flax's, and one's own."""
+"""Controllers: those of the library, those of Flax, and custom modules."""
 
 import functools
 
@@ -149,7 +149,7 @@ def test_a_module_that_does_not_fit_is_refused(module, got):
     ],
 )
 @pytest.mark.parametrize("scale", [1.0, 4.0])
-def test_input_kernels_are_as_wide_as_asked(build, kernels, scale):
+def test_input_kernels_have_the_given_scale(build, kernels, scale):
     inputs = 40
     controller = build(200, input_scale=scale)
     params, _ = controllers.init(jax.random.key(0), controller, inputs)

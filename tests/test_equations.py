@@ -1,5 +1,7 @@
 """Each reverse `f_vjp` of the fast path against `jax.vjp` of its `f`, in float64."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +28,11 @@ def form(request):
 def compiled(function):
     """The function as one program: that compiles faster than many small ones."""
     return lambda *arguments: jax.jit(function)(*arguments)
+
+
+def vjp_of(function, *primals) -> Any:
+    """`jax.vjp`."""
+    return jax.vjp(function, *primals)
 
 
 def zeros_like(tree):
@@ -78,7 +85,7 @@ def test_content_weights(sizes, length):
 
     def compute(memory, key, strength, d_content):
         unit_key = eq.HEADROOM * key  # as `addressing.unit_key` scales it
-        (content, residuals), vjp = jax.vjp(
+        (content, residuals), vjp = vjp_of(
             eq.content_weights, memory, unit_key, strength
         )
         again = eq.content_from_residuals(residuals, strength)
@@ -112,8 +119,8 @@ def test_gate_and_shift(sizes):
     )
 
     def compute(d_shifted, *arguments):
-        (shifted, rolled), vjp = jax.vjp(eq.gate_and_shift, *arguments)
-        result = eq.gate_and_shift_vjp(rolled, *arguments, d_shifted)
+        (shifted, rolled), vjp = vjp_of(eq.gate_and_shift, *arguments)
+        result = eq.gate_and_shift_vjp(rolled, *arguments, d_shifted=d_shifted)
         return shifted, result, vjp((d_shifted, zeros_like(rolled)))
 
     shifted, result, expected = compiled(compute)(draw.normal(b, k, n), *arguments)
@@ -140,7 +147,7 @@ def test_sharpen(sizes, kind):
     }[kind]
 
     def compute(shifted, gamma, d_weighting):
-        (weighting, residuals), vjp = jax.vjp(eq.sharpen, shifted, gamma)
+        (weighting, residuals), vjp = vjp_of(eq.sharpen, shifted, gamma)
         result = eq.sharpen_vjp(residuals, shifted, gamma, weighting, d_weighting)
         return weighting, result, vjp((d_weighting, zeros_like(residuals)))
 
@@ -160,7 +167,7 @@ def test_read(sizes):
     memory, weighting = draw.normal(b, m, n), draw.weighting(b, r, n)
 
     def compute(memory, weighting, d_reads):
-        reads, vjp = jax.vjp(eq.read, memory, weighting)
+        reads, vjp = vjp_of(eq.read, memory, weighting)
         products, d_weighting = eq.read_vjp(memory, weighting, d_reads)
         return reads, (in_full(memory, products), d_weighting), vjp(d_reads)
 
@@ -177,8 +184,8 @@ def test_write(sizes):
     erase, add = draw.unit(b, w, m), draw.normal(b, w, m)
 
     def compute(d_written, *arguments):
-        written, vjp = jax.vjp(eq.write, *arguments)
-        return written, eq.write_vjp(*arguments, d_written), vjp(d_written)[1:]
+        written, vjp = vjp_of(eq.write, *arguments)
+        return written, eq.write_vjp(*arguments, d_memory=d_written), vjp(d_written)[1:]
 
     written, result, expected = compiled(compute)(
         draw.normal(b, m, n), memory, weighting, erase, add
@@ -207,7 +214,7 @@ def test_memory_cotangent_adds_the_parts_of_all_equations(sizes):
             reads = eq.read(memory, reading)
             return content, reads, eq.write(memory, writing, erase, add), residuals
 
-        (content, _, _, residuals), vjp = jax.vjp(all_of_them, memory)
+        (content, _, _, residuals), vjp = vjp_of(all_of_them, memory)
         of_key, norm_term, *_ = eq.content_weights_vjp(
             residuals, memory, key, strength, content, d_content
         )
@@ -229,7 +236,7 @@ def test_lstm_cell(sizes):
     z, c = draw.normal(b, 4 * units), draw.normal(b, units)
 
     def compute(z, c, d_carry):
-        carry, vjp = jax.vjp(
+        carry, vjp = vjp_of(
             lambda z, c: controller.lstm_cell(controller.lstm_gates(z), c), z, c
         )
         d_c, d_z = controller.lstm_cell_vjp(controller.lstm_gates(z), c, d_carry)
@@ -255,7 +262,7 @@ def test_dense():
 
     def compute(inputs, params, d_outputs):
         both = jnp.concatenate(inputs, axis=-1)
-        _, vjp = jax.vjp(lambda params: dense(params, both), params)
+        _, vjp = vjp_of(lambda params: dense(params, both), params)
         return dense_gradient(inputs, d_outputs), *vjp(d_outputs)
 
     result, expected = compiled(compute)(inputs, params, draw.normal(4, 3, 6))

@@ -1,4 +1,4 @@
-"""From the controller's output to what each head does."""
+"""Heads: from the controller's output to k, β, g, s, γ, e and a."""
 
 import math
 
@@ -127,7 +127,7 @@ def test_each_head_starts_glorot_uniform_as_a_layer_of_its_own():
 
 @pytest.mark.parametrize("shift_range", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["tape", "stack"])
-def test_heads_like_a_tape_move_before_they_learn(kind, shift_range):
+def test_tape_heads_move_before_training(kind, shift_range):
     num_slots, steps = 12, 3
     config = ntm_jax.NTMConfig(
         output_size=2,
@@ -141,15 +141,15 @@ def test_heads_like_a_tape_move_before_they_learn(kind, shift_range):
     params = ntm_jax.init(jax.random.key(0), config, input_size=3)
     xs = jnp.zeros((steps, 3))  # no input: the controller's output is near zero
     trace = ntm_jax.trace(params, xs, config=config)
-    focused = [
+    slots = [
         np.asarray(weights).argmax(-1)
         for weights in (trace.states.read_weights, trace.states.write_weights)
     ]
     moved = np.arange(1, steps + 1) if shift_range else np.zeros(steps)
     stayed = np.zeros(steps)
     first = moved if kind == "stack" else stayed
-    np.testing.assert_array_equal(focused[0], np.stack([first, stayed], axis=1))
-    np.testing.assert_array_equal(focused[1], np.stack([moved, stayed], axis=1))
+    np.testing.assert_array_equal(slots[0], np.stack([first, stayed], axis=1))
+    np.testing.assert_array_equal(slots[1], np.stack([moved, stayed], axis=1))
     num_moving = int(kind == "stack")
     staying = (
         jax.tree.map(lambda leaf: leaf[:, num_moving:], trace.read),
@@ -173,7 +173,7 @@ def test_heads_like_a_tape_move_before_they_learn(kind, shift_range):
 
 
 @pytest.mark.parametrize("shift_range", [0, 1, 2])
-def test_heads_by_content_find_what_is_like_their_keys(shift_range):
+def test_content_heads_find_the_slot_most_similar_to_their_key(shift_range):
     config = ntm_jax.NTMConfig(
         output_size=2,
         shift_range=shift_range,
@@ -188,18 +188,20 @@ def test_heads_by_content_find_what_is_like_their_keys(shift_range):
     state = ntm_jax.initial_state(params, config)
     xs = jax.random.normal(jax.random.key(1), (1, 3))
     trace = ntm_jax.trace(params, xs, config=config, state=state)
-    for told, weights in (
+    for addressing, weights in (
         (trace.read, trace.states.read_weights),
         (trace.write, trace.states.write_weights),
     ):
-        np.testing.assert_allclose(told.strength, 50.0, atol=0.5)
-        np.testing.assert_allclose(told.gate, 1 / (1 + math.exp(-2)), atol=0.05)
+        np.testing.assert_allclose(addressing.strength, 50.0, atol=0.5)
+        np.testing.assert_allclose(addressing.gate, 1 / (1 + math.exp(-2)), atol=0.05)
         np.testing.assert_allclose(
-            told.shift[..., shift_range],
+            addressing.shift[..., shift_range],
             math.exp(2) / (math.exp(2) + 2 * shift_range),
             atol=0.1,
         )
-        content = ntm_jax.content_weights(state.memory, told.key[0], told.strength[0])
+        content = ntm_jax.content_weights(
+            state.memory, addressing.key[0], addressing.strength[0]
+        )
         np.testing.assert_array_equal(
             np.asarray(weights)[0].argmax(-1), np.asarray(content).argmax(-1)
         )
@@ -208,12 +210,12 @@ def test_heads_by_content_find_what_is_like_their_keys(shift_range):
 @pytest.mark.parametrize("sharpening", ["learned", "none"])
 def test_without_sharpening_gamma_is_1(sharpening):
     emitted = jax.random.normal(jax.random.key(0), (4, heads.addressing_size(3, 1)))
-    told = heads.addressing(emitted, 3, 1, sharpening=sharpening)
+    addressing = heads.addressing(emitted, 3, 1, sharpening=sharpening)
     other = heads.addressing(emitted, 3, 1)
     if sharpening == "none":
-        np.testing.assert_array_equal(told.gamma, np.ones(4))
-        told = told._replace(gamma=other.gamma)
-    jax.tree.map(np.testing.assert_array_equal, told, other)
+        np.testing.assert_array_equal(addressing.gamma, np.ones(4))
+        addressing = addressing._replace(gamma=other.gamma)
+    jax.tree.map(np.testing.assert_array_equal, addressing, other)
 
 
 def test_neutral_heads_prefer_nothing():

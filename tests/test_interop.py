@@ -1,4 +1,4 @@
-"""Machines of two PyTorch codes against both written anew in NumPy."""
+"""Converted machines of two PyTorch codes against NumPy versions of both codes."""
 
 import functools
 import re
@@ -56,7 +56,7 @@ def lstm(w, name, x, h, c):
 
 
 def address(memory, previous, key, strength, gate, shift, gamma):
-    """From what a head emits, each `[B, size]`, to its weighting, as both do."""
+    """The weighting from what a head emits, `[B, size]` each, as in both codes."""
     rows, key = memory + 1e-16, key[:, None] + 1e-16
     lengths = [np.maximum(np.linalg.norm(v, axis=-1), 1e-8) for v in (rows, key)]
     cosine = (rows * key).sum(axis=-1) / (lengths[0] * lengths[1])
@@ -70,20 +70,20 @@ def address(memory, previous, key, strength, gate, shift, gamma):
     return sharp / (sharp.sum(axis=1, keepdims=True) + 1e-16)
 
 
-def write(memory, focus, erase, add):
-    memory = memory * (1 - focus[:, :, None] * sigmoid(erase)[:, None])
-    return memory + focus[:, :, None] * add[:, None]
+def write(memory, weights, erase, add):
+    memory = memory * (1 - weights[:, :, None] * sigmoid(erase)[:, None])
+    return memory + weights[:, :, None] * add[:, None]
 
 
 def pytorch_ntm(w, xs, kinds):
-    """The outputs, and the memory in the end."""
+    """The outputs and the final memory."""
     batch = xs.shape[1]
     memory = np.repeat(w["ntm.memory.mem_bias"][None], batch, axis=0)
     h, c = (
         np.repeat(w[f"ntm.controller.lstm_{which}_bias"], batch, axis=1)
         for which in "hc"
     )
-    foci = [np.zeros((batch, len(memory[0])))] * len(kinds)
+    weightings = [np.zeros((batch, len(memory[0])))] * len(kinds)
     reads = [
         np.repeat(w[f"ntm.read{i}_bias"], batch, axis=0)
         for i in range(kinds.count("read"))
@@ -92,28 +92,28 @@ def pytorch_ntm(w, xs, kinds):
     for x in xs:
         x = np.concatenate([x, *reads], axis=1)
         hidden, h, c = lstm(w, "ntm.controller.lstm", x, h, c)
-        old, foci, reads = foci, [], []
+        old, weightings, reads = weightings, [], []
         for i, kind in enumerate(kinds):
             emitted = linear(w, f"ntm.heads.{i}.fc_{kind}", hidden)
             m = memory.shape[-1]
             ends = np.cumsum([m, 1, 1, 3, 1, m])
             *addressing, erase, add = np.split(emitted, ends, axis=1)
             if kind == "read":
-                foci.append(address(memory, old[i], *addressing))
-                reads.append((foci[i][:, :, None] * memory).sum(axis=1))
+                weightings.append(address(memory, old[i], *addressing))
+                reads.append((weightings[i][:, :, None] * memory).sum(axis=1))
             else:
-                foci.append(address(memory, old[i], *addressing))
-                memory = write(memory, foci[i], erase, add)
+                weightings.append(address(memory, old[i], *addressing))
+                memory = write(memory, weightings[i], erase, add)
         ys.append(linear(w, "ntm.fc", np.concatenate([hidden, *reads], axis=1)))
     return np.array(ys), memory
 
 
 def clemkoa(w, xs, revision):
-    """The outputs, and the memory in the end."""
+    """The outputs and the final memory."""
     batch = xs.shape[1]
     memory = np.repeat(w["memory.initial_state"][None], batch, axis=0)
     read = np.repeat(w["memory.initial_read"], batch, axis=0)
-    foci = {
+    weightings = {
         head: np.repeat(softmax(w[f"{head}._initial_state"]), batch, axis=0)
         for head in ("read_head", "write_head")
     }
@@ -122,7 +122,7 @@ def clemkoa(w, xs, revision):
         for which in "hc"
     )
 
-    def focus(head, hidden, previous):
+    def weighting(head, hidden, previous):
         parts = ("k", "beta", "g", "s", "gamma")
         emitted = [linear(w, f"{head}.{part}_layer", hidden) for part in parts]
         return address(memory, previous, *emitted)
@@ -131,25 +131,25 @@ def clemkoa(w, xs, revision):
     for x in xs:
         x = np.concatenate([x, read], axis=1)
         hidden, h, c = lstm(w, "controller._controller.layer", x, h, c)
-        before = foci["write_head" if revision == "723d4eb" else "read_head"]
-        foci = {
-            "read_head": focus("read_head", hidden, foci["read_head"]),
-            "write_head": focus("write_head", hidden, before),
+        before = weightings["write_head" if revision == "723d4eb" else "read_head"]
+        weightings = {
+            "read_head": weighting("read_head", hidden, weightings["read_head"]),
+            "write_head": weighting("write_head", hidden, before),
         }
-        read = (foci["read_head"][:, :, None] * memory).sum(axis=1)
+        read = (weightings["read_head"][:, :, None] * memory).sum(axis=1)
         erase, add = (linear(w, f"write_head.{part}_layer", hidden) for part in "ea")
-        memory = write(memory, foci["write_head"], erase, add)
+        memory = write(memory, weightings["write_head"], erase, add)
         ys.append(linear(w, "fc", np.concatenate([hidden, read], axis=1)))
     return np.array(ys), memory
 
 
 XS = np.random.default_rng(9).normal(size=(6, 2, INPUTS))
-# Another weight for every output, so that none makes up for another.
+# A different weight for each output, so that errors cannot cancel.
 SEEN = np.cos(np.arange(6 * 2 * OUTPUTS)).reshape(6, 2, OUTPUTS)
 
 
 def assert_same_values(w, convert, theirs):
-    """Both give the same outputs and end with the same memory."""
+    """Both give the same outputs and the same final memory."""
     config, params = convert(w)
     state, ys = jax.jit(functools.partial(ntm_jax.unroll, config=config))(
         params, jnp.asarray(XS)
@@ -176,7 +176,7 @@ def assert_same_derivative(w, direction, convert, theirs):
         moved = {name: w[name] + step * direction[name] for name in w}
         return np.sum(theirs(moved, XS)[0] * SEEN)
 
-    # What becomes of the entries is linear in them.
+    # The conversion is linear in the entries.
     products = jax.tree.map(
         jnp.vdot, jax.jit(jax.grad(loss))(params), convert(direction)[1]
     )
@@ -222,7 +222,7 @@ def test_a_machine_of_clemkoa(revision):
     assert_same_derivative(clemkoa_dict(), clemkoa_dict(seed=1), convert, theirs)
 
 
-def test_clemkoa_s_own_first_memory():
+def test_the_initial_memory_of_clemkoa():
     w = clemkoa_dict()
     w |= {name: np.full((N, M), 1e-6) for name in w if name.endswith("y.initial_state")}
     config, params = interop.from_clemkoa(w)
@@ -239,7 +239,7 @@ def test_clemkoa_s_own_first_memory():
     ],
 )
 class TestEntries:
-    def test_are_float32_unless_asked_for_in_another_dtype(self, convert, make):
+    def test_are_float32_by_default(self, convert, make):
         for options, dtype in (({}, "float32"), ({"dtype": "bfloat16"}, "bfloat16")):
             _, params = convert(make(), **options)
             assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {
@@ -248,7 +248,7 @@ class TestEntries:
 
     def test_may_be_of_any_library(self, convert, make):
         class Tensor:
-            """All that NumPy asks of one of PyTorch's."""
+            """What NumPy needs of a PyTorch tensor."""
 
             def __init__(self, array):
                 self.shape = array.shape
@@ -276,7 +276,7 @@ class TestEntries:
         for name, value in make().items():
             if "memory." not in name:
                 for changed in (value[:-1], value[None], value[..., None, :]):
-                    # Beside those that say how large it should be, at the least.
+                    # The message may name it among those that determine the sizes.
                     message = rf"{re.escape(name)}.*{re.escape(str([*changed.shape]))}"
                     with pytest.raises(ValueError, match=message):
                         convert(make() | {name: changed})
@@ -295,7 +295,7 @@ class TestEntries:
             (lambda x: x + 1e300, ValueError, "got numbers that are not finite"),
         ],
     )
-    def test_that_are_no_numbers_for_us_are_named(
+    def test_that_are_not_finite_floats_are_named(
         self, convert, make, change, error, message
     ):
         for name, value in make().items():
@@ -304,7 +304,7 @@ class TestEntries:
                     convert(make() | {name: change(value)})
                 assert str(caught.value).startswith(f"{name}: ")
 
-    def test_that_numpy_cannot_have_are_named(self, convert, make):
+    def test_that_numpy_cannot_convert_are_named(self, convert, make):
         class OnDevice:
             shape = (OUTPUTS, H + M)
 
@@ -320,7 +320,7 @@ class TestEntries:
         with pytest.raises(ValueError, match=r"got an unknown entry 'fc2\.weight'"):
             convert(make() | {"fc2.weight": np.zeros(2)})
 
-    def test_are_those_of_a_mapping(self, convert, make):
+    def test_must_be_in_a_mapping(self, convert, make):
         with pytest.raises(TypeError, match="state_dict: got list, want a mapping"):
             convert(list(make().items()))
         with pytest.raises(TypeError, match="dtype: got dtype int32"):
@@ -365,11 +365,11 @@ def test_one_name_of_what_heads_share_is_enough(convert, make, names):
 @pytest.mark.parametrize(
     "kinds", [("read",), ("write", "write"), ("read", "read", "write", "write")]
 )
-def test_a_list_of_heads_that_we_have_no_order_for(kinds):
+def test_an_unsupported_order_of_heads(kinds):
     with pytest.raises(ValueError, match=f"got the heads {', '.join(kinds)}, want"):
         interop.from_pytorch_ntm(pytorch_ntm_dict(kinds))
 
 
-def test_a_revision_that_there_is_not():
+def test_an_unknown_revision():
     with pytest.raises(ValueError, match="revision: got 'main', want one of f6da298"):
         interop.from_clemkoa(clemkoa_dict(), revision="main")  # type: ignore[arg-type]

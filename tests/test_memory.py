@@ -1,4 +1,4 @@
-"""Equations 2 to 4 and the memory that a machine starts from."""
+"""Equations 2 to 4, and the initial memory."""
 
 import jax
 import jax.numpy as jnp
@@ -139,7 +139,7 @@ class TestProperties:
         result = write(memory, weights, nothing, nothing)
         np.testing.assert_array_equal(result, memory)
 
-    def test_a_focus_nowhere_leaves_the_memory_untouched(self):
+    def test_zero_weights_leave_the_memory_untouched(self):
         memory, _, erase, add = (floats(x) for x in make_arguments(5, 3, 2))
         result = write(memory, np.zeros((2, 5), np.float32), erase, add)
         np.testing.assert_array_equal(result, memory)
@@ -182,7 +182,7 @@ class TestInitialMemory:
 
     @pytest.mark.parametrize("kind", ["constant", "random"])
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
-    def test_is_of_the_dtype_asked_for(self, kind, dtype, x64):
+    def test_has_the_given_dtype(self, kind, dtype, x64):
         memory = ntm_jax.initial_memory(2, 3, kind, dtype)
         assert memory.dtype == dtype
         assert memory.shape == (2, 3)

@@ -243,15 +243,15 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
     [
         ("--task=reverse", "task: got 'reverse', want one of copy"),
         ("--preset=magic", "preset: got 'magic', want one of"),
-        ("--num_slots=0", "num_slots: got 0, want a whole number >= 1"),
-        ("--batch_size=-1", "batch_size: got -1, want a whole number >= 1"),
+        ("--num_slots=0", "num_slots: got 0, want an integer >= 1"),
+        ("--batch_size=-1", "batch_size: got -1, want an integer >= 1"),
         ("--steps=1.5", "--steps"),
         ("--shift_range=64", "shift_range, num_slots: got 64 and 128, want 2 *"),
         ("--learning_rate=nan", "learning_rate: got nan, want a positive number"),
         ("--learning_rate=0", "learning_rate: got 0.0, want a positive number"),
         ("--update_clip=0", "update_clip: got 0.0, want a positive number"),
         ("--momentum=1", "momentum: got 1.0, want less than 1"),
-        ("--seed=-1", "seed: got -1, want a whole number >= 0"),
+        ("--seed=-1", "seed: got -1, want an integer >= 0"),
         ("--seed=4294967296", "seed: got 4294967296, want less than 2**31"),
         ("--preset", "--preset"),
         ("--polish_steps=7", "polish_steps: got 7, want a multiple of steps_per_call"),
@@ -348,14 +348,14 @@ def test_evaluate_prints_one_json_object_last(finished, capsys):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--length=0", "length: got 0, want a whole number >= 1"),
-        ("--num_slots=-4", "num_slots: got -4, want a whole number >= 1"),
+        ("--length=0", "length: got 0, want an integer >= 1"),
+        ("--num_slots=-4", "num_slots: got -4, want an integer >= 1"),
         (
             "--num_slots=2",
             "shift_range, num_slots: got 1 and 2, want 2 * shift_range + 1",
         ),
-        ("--num_sequences=0", "num_sequences: got 0, want a whole number >= 1"),
-        ("--seed=-1", "seed: got -1, want a whole number >= 0"),
+        ("--num_sequences=0", "num_sequences: got 0, want an integer >= 1"),
+        ("--seed=-1", "seed: got -1, want an integer >= 0"),
         ("--seed=4294967296", "seed: got 4294967296, want less than 2**31"),
     ],
 )

@@ -139,7 +139,7 @@ def _unroll(config, save_every, for_cpu, params, xs, state, initial, mask, reset
         starts,
         None if initial is None else from_state(initial, len(batch)),
         Sequence(inputs, mask, reset, num_steps),
-    )
+    )  # type: ignore[misc]
     ys = dense(params["output"], jnp.concatenate([hidden, flat(reads)], axis=-1))
     if mask is not None:
         ys = jnp.where(mask[..., None], ys, 0)

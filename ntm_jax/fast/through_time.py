@@ -148,8 +148,7 @@ def _forward(settings, weights, starts, initial, sequence):
 
     with xla.forms(settings.for_cpu):
         memories = xla.buffers_like(
-            (number, Chunks(settings.save_every, length).number),
-            xla.row(0, starts.memory),
+            (number, -(-length // settings.save_every)), xla.row(0, starts.memory)
         )
         # Rows of steps that are not computed keep the first state: a cell may fail on
         # zeros, and what a masked step gets may be anything.

@@ -96,7 +96,8 @@ def sum_of_squares(memory: Array, scale: float = 1.0) -> Array:
     """`jnp.sum((scale * memory) ** 2, axis=1)`; for a CPU unrolled, in one pass."""
     if not for_cpu() or memory.shape[1] > WIDEST_UNROLLED:
         return jnp.sum((scale * memory) ** 2, axis=1)
-    return sum((scale * memory[:, m]) ** 2 for m in range(memory.shape[1]))
+    squares = [(scale * memory[:, m]) ** 2 for m in range(memory.shape[1])]
+    return sum(squares[1:], start=squares[0])
 
 
 def weighted_slots(weights: Array, slots: Array) -> Array:
