@@ -8,9 +8,9 @@ Both train on copy of 8 bits and lengths 1 to 20, as often of each: a memory of 
 slots of 20, an LSTM of 100, one head of each kind, RMSProp with the same rates,
 gradients clipped at 10. Both make their sequences and count their wrong bits, as both
 do when they train. A turn of theirs is an update for each length, by their own
-`train_batch`; a turn of ours is a call of `train.loop.train`, with `sort_updates` so
-that the sequences of a batch are about as long as each other, where theirs are all as
-long.
+`train_batch`; a turn of ours is a call of `train` in train/training/loop.py, with
+`sort_updates`, so that the sequences of a batch have about the same length; theirs all
+have the same.
 
 Sequences per second are medians over the turns, by the clock and by the time that all
 cores spent on them, which others on the same machine disturb less. Torch takes as many
@@ -38,9 +38,9 @@ from benchmarks import pytorch_ntm
 from benchmarks.step import table
 from ntm_jax.checks import check_count
 from train import cli
-from train.config import TrainConfig
-from train.devices import use_all_cores
-from train.loop import init_states, train
+from train.runs.config import TrainConfig
+from train.training.devices import use_all_cores
+from train.training.loop import init_states, train
 
 _FILES = ("train.py", "tasks/copytask.py", "ntm/aio.py")
 _PACKAGES = "torch, numpy, attrs and argcomplete"

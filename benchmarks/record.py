@@ -18,15 +18,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.records import EACH, FOLDER, Record, config_of, read
 from train import cli
-from train.config import TrainConfig
 from train.evaluate import open_machines
-from train.measure import evaluate, evaluation_key
-from train.presets import command
-from train.pretrained import load_run
-from train.records import EACH, FOLDER, Record, config_of, learner, read
-from train.run import RunFolder, open_complete, write_whole
+from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder, open_complete, write_whole
+from train.runs.presets import command
+from train.runs.pretrained import load_run
 from train.ship import versions
+from train.show.learners import learner_name
+from train.training.measure import evaluate, evaluation_key
 
 PyTree = Any
 # Difficulties, each one number or the [lowest, highest] of those that sequences draw,
@@ -175,7 +176,7 @@ def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> Record:
     config = run.config
     return {
         "task": config.task,
-        "learner": learner(config),
+        "learner": learner_name(config),
         "config": dataclasses.asdict(config),
         "steps_before": run.steps_before(),
         "command": run.command(),
@@ -192,7 +193,7 @@ def of_pretrained(name: str) -> Record:
     solved_at = made["evaluation"][0]["solved_at"]
     return {
         "task": config.task,
-        "learner": f"{learner(config)}, as shipped (seed {made['seed']})",
+        "learner": f"{learner_name(config)}, as shipped (seed {made['seed']})",
         "config": dataclasses.asdict(config),
         "command": made["command"],
         "evaluation": made["evaluation"],

@@ -20,21 +20,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
-from train import cli
-from train.config import task_in_words
-from train.figures import compared_curves, error_axes, leave_room
-from train.figures.style import STYLE, colour
-from train.outcome import readable
-from train.presets import preset
-from train.records import (
+from benchmarks.records import (
     Record,
     config_of,
     load,
     of_task,
-    shows_learning,
-    validations,
 )
-from train.run import write_whole
+from train import cli
+from train.runs.config import task_in_words
+from train.runs.folder import write_whole
+from train.runs.outcome import readable
+from train.runs.presets import preset
+from train.show.figures import compared_curves, error_axes, leave_room
+from train.show.figures.style import STYLE, colour
+from train.show.learners import has_curves, validation_curves
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -91,7 +90,7 @@ def drawn(records: Sequence[Record]) -> dict[str, Figure]:
     figures = {}
     for task in tasks.names():
         own = of_task(records, task)
-        if trained := list(filter(shows_learning, own)):
+        if trained := list(filter(has_curves, own)):
             figures[f"learning_{task}.png"] = learning_curves(task, trained)
         if own:
             draw = accuracy_by_length if is_of_strings(task) else generalization
@@ -151,7 +150,7 @@ def section(task: str, records: Sequence[Record]) -> Iterator[str]:
     if not records:
         yield "Nothing is recorded yet.\n"
         return
-    trained = list(filter(shows_learning, records))
+    trained = list(filter(has_curves, records))
     yield "```sh"
     yield from dict.fromkeys(record["command"] for record in records)
     yield "```"
@@ -314,7 +313,7 @@ def short(error: float) -> str:
 
 def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     """Errors in validation against sequences: seeds thin, their median thick."""
-    learners = [(record["learner"], validations(record)) for record in records]
+    learners = [(record["learner"], validation_curves(record)) for record in records]
     return compared_curves(
         f"Learning {task_in_words(task)}: validations of each seed",
         tasks.get(task).error_name,

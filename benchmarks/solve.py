@@ -25,7 +25,7 @@ from rich.table import Table
 
 from ntm_jax.checks import check_count
 from train import cli
-from train.run import open_complete
+from train.runs.folder import open_complete
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,10 @@ import pytest
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
-from train import loop, main, measure
-from train.devices import (
+from train import main
+from train.runs.folder import RunFolder
+from train.training import loop, measure
+from train.training.devices import (
     SEEDS,
     all_parts,
     mean_of_parts,
@@ -26,9 +28,8 @@ from train.devices import (
     own_part,
     spread,
 )
-from train.loop import init_states, train
-from train.population import for_each_seed
-from train.run import RunFolder
+from train.training.loop import init_states, train
+from train.training.population import for_each_seed
 
 # One machine, with two sequences for each of four devices.
 ONE = dataclasses.replace(TINY, batch_size=8, curriculum="uniform")
@@ -206,7 +207,7 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path, devices, monkeyp
 )
 def test_devices_that_were_asked_for_are_used(name, value):
     asked = (
-        "import jax; from train.devices import mesh_for, use_all_cores; "
+        "import jax; from train.training.devices import mesh_for, use_all_cores; "
         "use_all_cores(1, 6); print(mesh_for(1, 6).devices.shape)"
     )
     environment = {**os.environ, name: value}
@@ -218,7 +219,7 @@ def test_devices_that_were_asked_for_are_used(name, value):
 
 def test_cores_are_devices_as_far_as_there_is_work_for_each():
     asked = (
-        "import os, sys, jax; from train.devices import use_all_cores; "
+        "import os, sys, jax; from train.training.devices import use_all_cores; "
         "os.cpu_count = lambda: 8; use_all_cores(*map(int, sys.argv[1:])); "
         "print(jax.local_device_count())"
     )

@@ -13,9 +13,9 @@ from PIL import Image
 
 import ntm_jax
 import tasks
-from train import figures
-from train.figures import films, locations, ring, style
-from train.phases import Phase, phases
+from train.show import figures
+from train.show.figures import films, locations, ring, style
+from train.show.phases import Phase, phases
 
 STEPS = 7
 PHASES = [Phase("input", 0, 3), Phase("delimiter", 3, 4), Phase("answer", 4, STEPS)]

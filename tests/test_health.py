@@ -11,11 +11,11 @@ from tiny import TINY
 
 import ntm_jax
 import tasks
-from train import loop
-from train.health import entropy_bits, watch
-from train.loop import init_states
-from train.optimizer import clipped_fraction, none_if_overflowed
-from train.population import member
+from train.training import loop
+from train.training.health import entropy_bits, watch
+from train.training.loop import init_states
+from train.training.optimizer import clipped_fraction, none_if_overflowed
+from train.training.population import member
 
 
 @pytest.fixture(scope="module")

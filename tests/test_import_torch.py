@@ -12,7 +12,8 @@ from state_dicts import PAIR, clemkoa_dict, pytorch_ntm_dict
 from tiny import listing, short_of_time  # noqa: F401 (a fixture)
 
 from ntm_jax import interop
-from train import evaluate, import_torch, pretrained
+from train import evaluate, import_torch
+from train.runs import pretrained
 
 # Of the copy task.
 WIDTHS = {"inputs": 9, "outputs": 8}

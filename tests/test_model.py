@@ -11,10 +11,12 @@ import pytest
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
-from train import cli, main, pretrained, records
-from train.config import TrainConfig, task_in_words
-from train.model import LSTM
-from train.presets import PRESETS, command, preset
+from benchmarks import records
+from train import cli, main
+from train.runs import pretrained
+from train.runs.config import TrainConfig, task_in_words
+from train.runs.presets import PRESETS, command, preset
+from train.training.model import LSTM
 
 ALONE = dataclasses.replace(
     TINY, model="lstm", controller_layers=2, steps=4, validate_every=4

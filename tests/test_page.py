@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from train import pretrained, visualize
-from train.page import pack, page
-from train.recording import Recording, record
+from train import visualize
+from train.runs import pretrained
+from train.show.page import pack, page
+from train.show.recording import Recording, record
 
 CHROMIUM = shutil.which("chromium")
 LENGTHS = (5, 9)
@@ -247,7 +248,7 @@ def test_packing_keeps_thousandths():
 
 
 def test_a_page_too_large_is_refused(recordings, monkeypatch):
-    monkeypatch.setattr("train.page._MOST_BYTES", 10_000)
+    monkeypatch.setattr("train.show.page._MOST_BYTES", 10_000)
     with pytest.raises(ValueError, match=r"html: got a page of 0.0 MB, want at"):
         page([("copy", recordings[0])])
 

@@ -10,9 +10,10 @@ import pytest
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
-from benchmarks import record, results
-from train import evaluate, main, pretrained, records
-from train.presets import preset
+from benchmarks import record, records, results
+from train import evaluate, main
+from train.runs import pretrained
+from train.runs.presets import preset
 
 RECORD = {
     "task": "copy",

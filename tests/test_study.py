@@ -10,8 +10,8 @@ import pytest
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 from train import study
-from train.config import TrainConfig
-from train.outcome import in_words, outcome
+from train.runs.config import TrainConfig
+from train.runs.outcome import in_words, outcome
 
 SMALL = dataclasses.replace(TINY, steps=4, validate_every=4, num_seeds=2)
 CHOICES = ["preset", "initial_weighting=uniform", "num_slots=9,order=write_first"]

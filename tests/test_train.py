@@ -26,11 +26,17 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 import ntm_jax
 import tasks
 from ntm_jax import NTMConfig
-from train import cli, evaluate, main, measure, presets, recording
-from train.checkpoint import Checkpoints
-from train.config import TrainConfig
-from train.curriculum import curriculum
-from train.loop import (
+from train import cli, evaluate, main
+from train.runs import presets
+from train.runs.checkpoint import Checkpoints
+from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder
+from train.runs.presets import PRESETS, preset
+from train.show import recording
+from train.show.progress import Progress
+from train.training import measure
+from train.training.curriculum import curriculum
+from train.training.loop import (
     NEVER,
     _batch,
     init_states,
@@ -40,11 +46,8 @@ from train.loop import (
     purpose_key,
     train,
 )
-from train.optimizer import make_optimizer
-from train.population import member
-from train.presets import PRESETS, preset
-from train.progress import Progress
-from train.run import RunFolder
+from train.training.optimizer import make_optimizer
+from train.training.population import member
 
 
 @pytest.fixture
@@ -299,7 +302,7 @@ def test_help_tells_every_flag(capsys):
 def test_overflow_in_every_update_is_told(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4)
     monkeypatch.setattr(
-        "train.loop.none_if_overflowed",
+        "train.training.loop.none_if_overflowed",
         lambda gradient: (
             jax.tree.map(jnp.zeros_like, gradient),
             jnp.zeros(()),

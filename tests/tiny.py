@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from train import learn
-from train.config import TrainConfig
+from train.runs.config import TrainConfig
 
 TINY = TrainConfig(
     steps=60,

@@ -14,7 +14,7 @@ import jax
 import tyro
 from rich.console import Console
 
-from train.presets import preset
+from train.runs.presets import preset
 
 FlagsT = TypeVar("FlagsT")
 

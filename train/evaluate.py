@@ -19,11 +19,11 @@ import numpy as np
 import tasks
 from ntm_jax.checks import check_count
 from train import cli
-from train.config import TrainConfig
-from train.devices import use_all_cores
-from train.measure import evaluate, evaluation_key, slots_of
-from train.pretrained import load_run
-from train.run import RunFolder
+from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder
+from train.runs.pretrained import load_run
+from train.training.devices import use_all_cores
+from train.training.measure import evaluate, evaluation_key, slots_of
 
 PyTree = Any
 # The flags that are difficulties of some task.

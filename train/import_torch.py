@@ -23,10 +23,11 @@ import safetensors
 from safetensors.numpy import load_file
 
 from ntm_jax import NTMConfig, interop
-from train import cli, pretrained
-from train.config import TrainConfig
-from train.measure import evaluate, evaluation_key
+from train import cli
+from train.runs import pretrained
+from train.runs.config import TrainConfig
 from train.ship import versions
+from train.training.measure import evaluate, evaluation_key
 
 # Sequences that tell whether the machine knows the task as it is here.
 _CHECKED = 20

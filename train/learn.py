@@ -10,9 +10,13 @@ import numpy as np
 from jax import Array
 from rich.console import Console
 
-from train.draw import draw_run
-from train.health import Health
-from train.loop import (
+from train.runs.folder import RunFolder
+from train.show.draw import draw_run
+from train.show.progress import Progress
+from train.show.recording import record
+from train.show.snapshot import show_figures, show_machines
+from train.training.health import Health
+from train.training.loop import (
     NEVER,
     Metrics,
     TrainState,
@@ -22,12 +26,8 @@ from train.loop import (
     purpose_key,
     train,
 )
-from train.measure import evaluate, evaluation_key
-from train.population import member
-from train.progress import Progress
-from train.recording import record
-from train.run import RunFolder
-from train.snapshot import show_figures, show_machines
+from train.training.measure import evaluate, evaluation_key
+from train.training.population import member
 
 FINAL_SEQUENCES = 1000
 

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from train import cli
-from train.config import TrainConfig
-from train.devices import use_all_cores
 from train.learn import DivergedError, run_to_the_end
-from train.outcome import in_words, outcome
-from train.run import RunFolder
+from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder
+from train.runs.outcome import in_words, outcome
+from train.training.devices import use_all_cores
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,11 @@ from typing import Any
 
 import jax
 
-from train import cli, pretrained
-from train.measure import evaluate, evaluation_key
-from train.population import member
-from train.run import RunFolder, open_complete
+from train import cli
+from train.runs import pretrained
+from train.runs.folder import RunFolder, open_complete
+from train.training.measure import evaluate, evaluation_key
+from train.training.population import member
 
 # Sequences whose result is kept to check, quickly, that a machine still does the same.
 _CHECKED = 20

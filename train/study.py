@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from train import cli
-from train.config import TrainConfig, task_in_words
-from train.devices import use_all_cores
-from train.figures.style import STYLE
 from train.learn import DivergedError, run_to_the_end
-from train.outcome import Outcome, outcome, readable, tried_on, within
-from train.run import RunFolder, check_free, write_whole
+from train.runs.config import TrainConfig, task_in_words
+from train.runs.folder import RunFolder, check_free, write_whole
+from train.runs.outcome import Outcome, outcome, readable, tried_on, within
+from train.show.figures.style import STYLE
+from train.training.devices import use_all_cores
 
 PRESET = "preset"
 # What is compared is compared on these; and another model has another preset.

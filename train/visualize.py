@@ -13,16 +13,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-import tasks
-from train import cli, draw, figures
-from train.config import TrainConfig, task_in_words
+from train import cli
 from train.evaluate import Sizes, check_fits, open_machines
-from train.figures.curves import Curve
-from train.page import page
-from train.population import member
-from train.recording import Recording, record
-from train.records import learner, load, of_task, shows_learning, validations
-from train.run import RunFolder, write_whole
+from train.runs.config import TrainConfig, task_in_words
+from train.runs.folder import RunFolder, write_whole
+from train.show import draw, figures
+from train.show.learners import Learner, learner_of_run, recorded_learners
+from train.show.page import page
+from train.show.recording import Recording, record
+from train.training.population import member
 
 PyTree = Any
 _FORMATS = ("png", "svg")
@@ -45,8 +44,10 @@ class Flags(Sizes):
     pretrained: tuple[str, ...] = ()
     """Instead of a run, the names of trained machines, or .safetensors files."""
     beside: tuple[Path, ...] = ()
-    """Folders of other runs of the task, for the learning curves. Those of an LSTM are
-    there as they are recorded in benchmarks/records."""
+    """Folders of other runs of the task, to draw their learning curves too."""
+    records: Path = Path("benchmarks/records")
+    """Folder of recorded runs (python -m benchmarks.record). The learning curves of the
+    task's LSTM alone are drawn from it; for --pretrained, those of all its learners."""
     seed: int = 0
     """Of the sequences, as in train.evaluate."""
     html: bool = False
@@ -188,7 +189,7 @@ def write_figures(
         for difficulty, _ in shown(machine, flags)
     ]
     others = [RunFolder.open(path.expanduser(), "beside") for path in flags.beside]
-    compared = [learning(machine, others) for machine in machines]
+    compared = [learning(machine, others, flags.records) for machine in machines]
     paths = []
     for machine, recording, learned in zip(machines, recordings, compared):
         own = folder if len(machines) == 1 else folder / machine.name
@@ -219,44 +220,46 @@ def recorded(
     )
 
 
-def learning(machine: Machine, others: Sequence[RunFolder]) -> dict[str, Figure]:
+def learning(
+    machine: Machine, others: Sequence[RunFolder], records: Path
+) -> dict[str, Figure]:
     """Learning curves: of the machine's run, and of it beside other learners."""
     config, drawn = machine.config, {}
-    learners: list[tuple[str, list[Curve]]] = []
+    learners: list[Learner] = []
     if machine.run is not None:
         metrics = machine.run.metrics()
         if any(entry["kind"] == "validation" for entry in metrics):
             drawn["learning_curve"] = figures.learning_curve(metrics, config)
-            learners.append((learner(config), errors_of(machine.run)))
-    for run in others:
-        if run.config.task != config.task:
-            raise ValueError(
-                f"beside: got a run of {run.config.task} in {run.path}, want one of "
-                f"{config.task}"
-            )
-        curves = errors_of(run)
-        if not curves:
-            raise ValueError(f"beside: got {run.path}, which has no validation yet")
-        learners.append((f"{learner(run.config)}, {run.path.name}", curves))
-    recorded = filter(shows_learning, of_task(load(), config.task))
+            learners.append(learner_of_run(machine.run))
+    learners += [other_learner(run, config.task) for run in others]
     learners += [
-        (record["learner"], validations(record))
-        for record in recorded
-        if machine.run is None or record["learner"].startswith("LSTM")
+        learner
+        for learner in recorded_learners(records, config.task)
+        if machine.run is None or learner.name.startswith("LSTM")
     ]
     if len(learners) > 1 or others:
         drawn["learning_compared"] = figures.compared_curves(
             f"Learning {task_in_words(config.task)}: validations of each seed",
-            tasks.get(config.task).error_name,
+            config.make_task().error_name,
             learners,
         )
     return drawn
 
 
-def errors_of(run: RunFolder) -> list[Curve]:
-    """Of every seed that was validated yet."""
-    curves = figures.curves_of(run.metrics(), run.config, "validation", "error")
-    return [curve for curve in curves if len(curve[0])]
+def other_learner(run: RunFolder, task: str) -> Learner:
+    """The curves of a run to compare with, named by its folder too.
+
+    Raises:
+      ValueError: if it is of another task, or has no validation yet.
+    """
+    if run.config.task != task:
+        raise ValueError(
+            f"beside: got a run of {run.config.task} in {run.path}, want one of {task}"
+        )
+    own = learner_of_run(run)
+    if not own.curves:
+        raise ValueError(f"beside: got {run.path}, which has no validation yet")
+    return own._replace(name=f"{own.name}, {run.path.name}")
 
 
 if __name__ == "__main__":

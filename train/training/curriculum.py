@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import tasks
-from train.config import TrainConfig
+from train.runs.config import TrainConfig
 
 # Part of the sequences that are as hard as they get so far, with a look back.
 _HARDEST = 0.9

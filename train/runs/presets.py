@@ -6,7 +6,7 @@ from typing import Any
 
 import tasks
 from ntm_jax.checks import check_choice
-from train.config import TrainConfig
+from train.runs.config import TrainConfig
 
 PRESETS = ("default", "paper")
 

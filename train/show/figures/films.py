@@ -9,9 +9,9 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
 from ntm_jax import Trace
-from train.figures.machine import heads, of_one_sequence, outputs_of
-from train.figures.ring import visited
-from train.figures.style import (
+from train.show.figures.machine import heads, of_one_sequence, outputs_of
+from train.show.figures.ring import visited
+from train.show.figures.style import (
     BITS,
     STYLE,
     WEIGHTS,
@@ -22,7 +22,7 @@ from train.figures.style import (
     scale_of_inputs,
     signed,
 )
-from train.phases import Phase
+from train.show.phases import Phase
 
 _DPI = 75
 _MOST_FRAMES = 80

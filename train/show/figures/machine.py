@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ntm_jax import Trace
-from train.figures.ring import visited
-from train.figures.style import (
+from train.show.figures.ring import visited
+from train.show.figures.style import (
     BITS,
     COLOURS,
     STYLE,
@@ -31,7 +31,7 @@ from train.figures.style import (
     signed,
     time_axes,
 )
-from train.phases import Phase
+from train.show.phases import Phase
 
 _LINES = ("-", "--", ":", "-.")
 

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
-from train import figures
-from train.config import TrainConfig
-from train.figures.style import STYLE
-from train.phases import phases
-from train.recording import Recording, first_sequence, record, trace_fits
+from train.runs.config import TrainConfig
+from train.show import figures
+from train.show.figures.style import STYLE
+from train.show.phases import phases
+from train.show.recording import Recording, first_sequence, record, trace_fits
 
 PyTree = Any
 

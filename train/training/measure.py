@@ -12,10 +12,10 @@ from jax.sharding import Mesh
 
 import tasks
 from ntm_jax.checks import check_count
-from train.config import TrainConfig
-from train.devices import all_parts, mesh_for, own_part, spread
-from train.loop import purpose_key
-from train.population import for_each_seed
+from train.runs.config import TrainConfig
+from train.training.devices import all_parts, mesh_for, own_part, spread
+from train.training.loop import purpose_key
+from train.training.population import for_each_seed
 
 PyTree = Any
 # Numbers in the memories of the sequences that a device evaluates together.

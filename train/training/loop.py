@@ -11,13 +11,17 @@ from jax import Array, lax
 from jax.sharding import Mesh
 
 import tasks
-from train.config import TrainConfig
-from train.curriculum import curriculum
-from train.devices import mean_of_parts, mesh_for, own_part, spread
-from train.health import Health
-from train.noise import noisy_batch, noisy_model
-from train.optimizer import clipped_fraction, make_optimizer, none_if_overflowed
-from train.population import for_each_seed
+from train.runs.config import TrainConfig
+from train.training.curriculum import curriculum
+from train.training.devices import mean_of_parts, mesh_for, own_part, spread
+from train.training.health import Health
+from train.training.noise import noisy_batch, noisy_model
+from train.training.optimizer import (
+    clipped_fraction,
+    make_optimizer,
+    none_if_overflowed,
+)
+from train.training.population import for_each_seed
 
 PyTree = Any
 NEVER = -1

@@ -14,10 +14,10 @@ import ntm_jax
 import tasks
 from ntm_jax import Trace
 from ntm_jax.checks import check_count
-from train.config import TrainConfig
-from train.measure import evaluation_key, sample_each
-from train.model import NTM
-from train.phases import Phase, phases
+from train.runs.config import TrainConfig
+from train.show.phases import Phase, phases
+from train.training.measure import evaluation_key, sample_each
+from train.training.model import NTM
 
 PyTree = Any
 _MOST_GIGABYTES = 2

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from train.config import TrainConfig
+from train.runs.config import TrainConfig
 
 PyTree = Any
 

@@ -14,7 +14,7 @@ from jax import Array
 import ntm_jax
 import tasks
 from ntm_jax import NTMConfig
-from train.health import Health, watch
+from train.training.health import Health, watch
 
 PyTree = Any
 
@@ -71,7 +71,7 @@ class NTM(Model):
         )[1]
 
     def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
-        """What `train.health` tells."""
+        """What `train.training.health` tells."""
         return watch(params, batch, self.config)
 
 

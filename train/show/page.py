@@ -15,8 +15,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from train.figures.style import BITS, WEIGHTS, signed
-from train.recording import Recording
+from train.show.figures.style import BITS, WEIGHTS, signed
+from train.show.recording import Recording
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _DIGITS = 3

@@ -5,13 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from train.config import TrainConfig, read_json
-from train.figures.curves import Curve
+from train.runs.config import TrainConfig, read_json
+from train.show.learners import memory_first
 
 Record = dict[str, Any]
-FOLDER = Path(__file__).parent.parent / "benchmarks" / "records"
+FOLDER = Path(__file__).parent / "records"
 # What a trial has of each machine.
 EACH = ("errors", "perfect_fractions", "loss_bits")
 _WANTED_OF_A_MACHINE = {
@@ -55,12 +53,7 @@ def _are_dicts(values: Any, wanted: set[str]) -> bool:
 def of_task(records: Iterable[Record], task: str) -> list[Record]:
     """Those of a task: machines with a memory first."""
     own = [record for record in records if record["task"] == task]
-    kinds = ("NTM, LSTM", "NTM")
-    return sorted(
-        own,
-        key=lambda record: [record["learner"].startswith(kind) for kind in kinds],
-        reverse=True,
-    )
+    return sorted(own, key=lambda record: memory_first(record["learner"]))
 
 
 def config_of(record: Record) -> TrainConfig:
@@ -70,28 +63,3 @@ def config_of(record: Record) -> TrainConfig:
       ValueError: if the record does not hold one.
     """
     return TrainConfig.from_text(json.dumps(record["config"]))
-
-
-def learner(config: TrainConfig) -> str:
-    """What learned, in a few words."""
-    if config.model == "lstm":
-        return f"LSTM, {config.controller_layers} × {config.controller_units}"
-    name = {"lstm": "LSTM", "gru": "GRU", "feed_forward": "feed-forward"}
-    code = "" if config.repeat_code == "scalar" else f", {config.repeat_code}"
-    return f"NTM, {name[config.controller]}{code}"
-
-
-def shows_learning(record: Record) -> bool:
-    """Whether it is of a run; of a machine that ships nothing is kept but itself."""
-    return any(machine["validated_after"] for machine in record["machines"])
-
-
-def validations(record: Record) -> list[Curve]:
-    """Of each seed: sequences seen, in thousands, and the error then."""
-    return [
-        (
-            np.asarray(machine["validated_after"]) / 1000,
-            np.asarray(machine["errors"]),
-        )
-        for machine in record["machines"]
-    ]

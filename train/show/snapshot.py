@@ -9,11 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from train import figures
-from train.loop import TrainState
-from train.population import member
-from train.recording import record, trace_fits
-from train.run import RunFolder
+from train.runs.folder import RunFolder
+from train.show import figures
+from train.show.recording import record, trace_fits
+from train.training.loop import TrainState
+from train.training.population import member
 
 
 def show_machines(run: RunFolder, states: TrainState, step: int) -> None:

@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from tasks import Task
-from train.config import TrainConfig
+from train.runs.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

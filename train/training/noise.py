@@ -17,8 +17,8 @@ from jax import Array
 
 import tasks
 from ntm_jax import controllers
-from train.config import TrainConfig
-from train.model import NTM, Model
+from train.runs.config import TrainConfig
+from train.training.model import NTM, Model
 
 
 class NoisyCell(nn.RNNCellBase):

@@ -23,7 +23,7 @@ from ntm_jax.config import (
     Sharpening,
 )
 from tasks.repeat_copy import RepeatCode, RepeatCopy
-from train.model import LSTM, NTM, LSTMStack, Model
+from train.training.model import LSTM, NTM, LSTMStack, Model
 
 _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
     "lstm": lstm,

@@ -21,11 +21,11 @@ import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from train.checkpoint import Checkpoints
-from train.config import TrainConfig, read_json
-from train.devices import spread
-from train.loop import TrainState, init_states, mesh_of
-from train.presets import command
+from train.runs.checkpoint import Checkpoints
+from train.runs.config import TrainConfig, read_json
+from train.training.devices import spread
+from train.training.loop import TrainState, init_states, mesh_of
+from train.runs.presets import command
 
 # What a run that was killed as it started may have left.
 _UNFINISHED = {"config.json.tmp"}
