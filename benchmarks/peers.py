@@ -40,7 +40,8 @@ from ntm_jax.checks import check_count
 from train import cli
 from train.runs.config import TrainConfig
 from train.training.devices import use_all_cores
-from train.training.loop import init_states, train
+from train.training.loop import train
+from train.training.state import init_states
 
 _FILES = ("train.py", "tasks/copytask.py", "ntm/aio.py")
 _PACKAGES = "torch, numpy, attrs and argcomplete"
@@ -182,7 +183,7 @@ def our_turn(batch_size: int) -> Turn:
         clip_at=10.0,
         update_clip=None,
         steps=2**30,
-        falling=0.0,
+        lr_decay_fraction=0.0,
     )
     num_steps = _GROUPS * config.sort_updates
     states = init_states(config)

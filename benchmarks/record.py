@@ -22,7 +22,8 @@ from benchmarks.records import EACH, FOLDER, Record, config_of, read
 from train import cli
 from train.evaluate import open_machines
 from train.runs.config import TrainConfig
-from train.runs.folder import RunFolder, open_complete, write_whole
+from train.runs.files import write_whole
+from train.runs.folder import RunFolder, open_complete
 from train.runs.presets import command
 from train.runs.pretrained import load_run
 from train.ship import versions

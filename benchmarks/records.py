@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from train.runs.config import TrainConfig, read_json
+from train.runs.config import TrainConfig
+from train.runs.files import read_json
 from train.show.learners import memory_first
 
 Record = dict[str, Any]

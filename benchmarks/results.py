@@ -26,9 +26,9 @@ from benchmarks.records import (
     load,
     of_task,
 )
+from tasks.registry import name_in_words
 from train import cli
-from train.runs.config import task_in_words
-from train.runs.folder import write_whole
+from train.runs.files import write_whole
 from train.runs.outcome import readable
 from train.runs.presets import preset
 from train.show.figures import compared_curves, error_axes, leave_room
@@ -315,7 +315,7 @@ def learning_curves(task: str, records: Sequence[Record]) -> Figure:
     """Errors in validation against sequences: seeds thin, their median thick."""
     learners = [(record["learner"], validation_curves(record)) for record in records]
     return compared_curves(
-        f"Learning {task_in_words(task)}: validations of each seed",
+        f"Learning {name_in_words(task)}: validations of each seed",
         tasks.get(task).error_name,
         learners,
     )
@@ -340,7 +340,7 @@ def generalization(task: str, records: Sequence[Record]) -> Figure:
     axes.set_xlabel(" × ".join(tasks.get(task).difficulty))
     axes.set_ylabel(f"{tasks.get(task).error_name} per sequence")
     axes.set_title(
-        f"{task_in_words(task).capitalize()} at and beyond the training size: "
+        f"{name_in_words(task).capitalize()} at and beyond the training size: "
         "seeds (dashes), their median"
     )
     axes.legend()
@@ -372,7 +372,7 @@ def accuracy_by_length(task: str, records: Sequence[Record]) -> Figure:
     axes.set_ylim(0.4, 1.05)
     axes.set_xlabel("length of the string")
     axes.set_ylabel("accuracy (part of the symbols)")
-    axes.set_title(f"{task_in_words(task).capitalize()}: accuracy by length")
+    axes.set_title(f"{name_in_words(task).capitalize()}: accuracy by length")
     axes.grid(alpha=0.3)
     axes.legend(loc="center right")
     return figure

@@ -20,6 +20,7 @@ import tasks
 from train import main
 from train.runs.folder import RunFolder
 from train.training import loop, measure
+from train.training.batches import batch_of
 from train.training.devices import (
     SEEDS,
     all_parts,
@@ -28,8 +29,10 @@ from train.training.devices import (
     own_part,
     spread,
 )
-from train.training.loop import init_states, train
+from train.training.loop import train
 from train.training.population import for_each_seed
+from train.training.schedule import judge
+from train.training.state import init_states, seed_array
 
 # One machine, with two sequences for each of four devices.
 ONE = dataclasses.replace(TINY, batch_size=8, curriculum="uniform")
@@ -86,7 +89,7 @@ def test_parts_of_a_batch_make_the_batch():
 def test_four_devices_have_the_gradient_of_one(sort_updates):
     config = dataclasses.replace(ONE, sort_updates=sort_updates)
     params = init_states(config).params
-    batch = jax.jit(loop._batch, static_argnums=0)(config, 0, 0)
+    batch = jax.jit(batch_of, static_argnums=0)(config, 0, 0)
     loss = functools.partial(loop._loss, config=config)
 
     def of_parts(params):
@@ -126,7 +129,7 @@ def test_four_devices_learn_what_one_learns(changes, devices):
 
 def test_devices_talk_once_in_an_update_and_the_old_states_make_room():
     mesh = mesh_for(1, ONE.batch_size)
-    states, seeds = init_states(ONE), spread(loop._seeds(ONE), mesh)
+    states, seeds = init_states(ONE), spread(seed_array(ONE), mesh)
     function: Any = loop._train
     compiled: Any = function.lower(
         states, seeds, config=ONE, num_steps=2, mesh=mesh
@@ -150,7 +153,7 @@ def test_devices_talk_once_in_an_update_and_the_old_states_make_room():
         states, _, _ = train(states, config=ONE, num_steps=2)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
         # As after a validation: an array that was made elsewhere.
-        states = loop.judge(states, jnp.ones(1), jnp.ones(1, bool), tolerance=0.0)
+        states = judge(states, jnp.ones(1), jnp.ones(1, bool), tolerance=0.0)
     assert function._cache_size() == programs + 1
 
 

@@ -13,8 +13,10 @@ from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 from train import evaluate, main
 from train.runs.folder import RunFolder
 from train.training.devices import mesh_for, spread
-from train.training.loop import NEVER, init_states, is_learning, mesh_of, train
+from train.training.loop import train
 from train.training.population import for_each_seed, member
+from train.training.schedule import is_learning
+from train.training.state import NEVER, init_states, mesh_of
 
 THREE = dataclasses.replace(TINY, num_seeds=3, steps=20)
 # Two on each of three devices.

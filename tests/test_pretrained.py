@@ -17,8 +17,8 @@ import tasks
 from train import evaluate, main, ship
 from train.runs import pretrained
 from train.training import measure
-from train.training.loop import init_states
 from train.training.population import member
+from train.training.state import init_states
 
 MADE = {
     **dict.fromkeys(pretrained.PROVENANCE, "told"),

@@ -10,7 +10,7 @@ from train.runs.config import TrainConfig
 
 TINY = TrainConfig(
     steps=60,
-    falling=0.0,
+    lr_decay_fraction=0.0,
     batch_size=2,
     steps_per_call=2,
     validate_every=20,

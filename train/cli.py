@@ -1,56 +1,17 @@
-"""What the commands share: flags from a dataclass, and errors a person can read."""
+"""What the commands share: their flags, readable errors, the console, compilations."""
 
-import argparse
 import contextlib
-import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import jax
-import tyro
 from rich.console import Console
 
-from train.runs.presets import preset
-
-FlagsT = TypeVar("FlagsT")
-
-
-def parse(
-    flags: type[FlagsT],
-    arguments: Sequence[str] | None,
-    *,
-    prog: str,
-    default: FlagsT | None = None,
-) -> FlagsT:
-    """The flags given on the command line; a wrong one ends the program with 2."""
-    given: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(flags, prog=prog, args=arguments, use_underscores=True, **given)
-
-
-def parse_from_preset(
-    flags: type[FlagsT], arguments: Sequence[str] | None, *, prog: str, **changed: Any
-) -> FlagsT:
-    """The flags of a class with a `preset` and a `config`.
-
-    What is not given comes from the preset for the task, the model, the controller and
-    the code of repeats, but for what is `changed`.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--task", default="copy", nargs="?", const="copy")
-    first.add_argument("--preset", default="default", nargs="?", const="default")
-    first.add_argument("--model", default="ntm", nargs="?", const="ntm")
-    first.add_argument("--controller", nargs="?")
-    first.add_argument("--repeat_code", default="scalar", nargs="?", const="scalar")
-    known, _ = first.parse_known_args(arguments)
-    given = known.task, known.model, known.controller, known.repeat_code
-    config = dataclasses.replace(preset(known.preset, *given), **changed)
-    default = flags(preset=known.preset, config=config)  # type: ignore[call-arg]
-    return parse(flags, arguments, prog=prog, default=default)
+from train.flags import parse as parse
+from train.flags import parse_from_preset as parse_from_preset
 
 
 def keep_compilations() -> None:

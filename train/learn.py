@@ -16,18 +16,12 @@ from train.show.progress import Progress
 from train.show.recording import record
 from train.show.snapshot import show_figures, show_machines
 from train.training.health import Health
-from train.training.loop import (
-    NEVER,
-    Metrics,
-    TrainState,
-    is_learning,
-    judge,
-    last_step,
-    purpose_key,
-    train,
-)
+from train.training.keys import purpose_key
+from train.training.loop import Metrics, train
 from train.training.measure import evaluate, evaluation_key
 from train.training.population import member
+from train.training.schedule import is_learning, judge, last_step
+from train.training.state import NEVER, TrainState
 
 FINAL_SEQUENCES = 1000
 

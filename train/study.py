@@ -17,10 +17,12 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from tasks.registry import name_in_words
 from train import cli
 from train.learn import DivergedError, run_to_the_end
-from train.runs.config import TrainConfig, task_in_words
-from train.runs.folder import RunFolder, check_free, write_whole
+from train.runs.config import TrainConfig
+from train.runs.files import write_whole
+from train.runs.folder import RunFolder, check_free
 from train.runs.outcome import Outcome, outcome, readable, tried_on, within
 from train.show.figures.style import STYLE
 from train.training.devices import use_all_cores
@@ -163,7 +165,7 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
     """Bars: seeds solved, seeds perfect too, and sequences until solved."""
     task = config.make_task()
     figure = Figure(figsize=(9, 1.4 + 0.5 * len(outcomes)), layout="constrained")
-    figure.suptitle(f"What each choice does: {task_in_words(config.task)}")
+    figure.suptitle(f"What each choice does: {name_in_words(config.task)}")
     seeds_axes, time_axes = figure.subplots(1, 2, sharey=True)
     rows = np.arange(len(outcomes))
     of_all = list(outcomes.values())

@@ -13,10 +13,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from tasks.registry import name_in_words
 from train import cli
 from train.evaluate import Sizes, check_fits, open_machines
-from train.runs.config import TrainConfig, task_in_words
-from train.runs.folder import RunFolder, write_whole
+from train.runs.config import TrainConfig
+from train.runs.files import write_whole
+from train.runs.folder import RunFolder
 from train.show import draw, figures
 from train.show.learners import Learner, learner_of_run, recorded_learners
 from train.show.page import page
@@ -239,7 +241,7 @@ def learning(
     ]
     if len(learners) > 1 or others:
         drawn["learning_compared"] = figures.compared_curves(
-            f"Learning {task_in_words(config.task)}: validations of each seed",
+            f"Learning {name_in_words(config.task)}: validations of each seed",
             config.make_task().error_name,
             learners,
         )

@@ -10,7 +10,6 @@ figures/          pictures of what was learned
 tensorboard/      the metrics again, histograms and pictures, a folder for each seed
 """
 
-import contextlib
 import dataclasses
 import json
 from collections import Counter
@@ -19,12 +18,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from train.runs.checkpoint import Checkpoints
-from train.runs.config import TrainConfig, read_json
+from train.runs.config import TrainConfig
+from train.runs.events import Events
+from train.runs.files import append, entries_of, read_json, write_whole
 from train.training.devices import spread
-from train.training.loop import TrainState, init_states, mesh_of
+from train.training.state import TrainState, init_states, mesh_of
 from train.runs.presets import command
 
 # What a run that was killed as it started may have left.
@@ -53,7 +53,7 @@ class RunFolder:
         self._evaluation = path / "evaluation.json"
         self._steps_before = path / "steps_before.json"
         self._checkpoints = Checkpoints(path / "checkpoints")
-        self._events: dict[int, SummaryWriter] = {}
+        self.events = Events(path / "tensorboard")
 
     @classmethod
     def open(cls, path: Path, flag: str = "workdir") -> "RunFolder":
@@ -142,9 +142,7 @@ class RunFolder:
         ):
             kept = [json.dumps(entry) for entry in entries if entry["step"] <= step]
             write_whole(path, "".join(line + "\n" for line in kept))
-        for seed in self.config.seeds():
-            events = self.path / "tensorboard" / f"seed_{seed}"
-            self._events[seed] = SummaryWriter(str(events), purge_step=step + 1)
+        self.events.open(self.config.seeds(), step)
         return states
 
     def restore(self) -> TrainState:
@@ -169,25 +167,8 @@ class RunFolder:
     def record(self, step: int, kind: str, *, seed: int, **scalars: float) -> None:
         """Adds one entry to the metrics and to the TensorBoard events."""
         append(self._metrics, {"step": step, "kind": kind, "seed": seed, **scalars})
-        if events := self._events.get(seed):
-            for name, value in scalars.items():
-                events.add_scalar(f"{kind}/{name}", value, step)
-
-    def show_histogram(
-        self, step: int, name: str, values: np.ndarray, *, seed: int
-    ) -> None:
-        """Adds the distribution of some numbers to the TensorBoard events."""
-        if events := self._events.get(seed):
-            # The writer's bins end at 1e20.
-            within = np.clip(np.asarray(values, np.float64), -1e19, 1e19)
-            events.add_histogram(name, within, step)
-
-    def show_picture(
-        self, step: int, name: str, pixels: np.ndarray, *, seed: int
-    ) -> None:
-        """Adds an image `[height, width, 3]` to the TensorBoard events."""
-        if events := self._events.get(seed):
-            events.add_image(name, pixels, step, dataformats="HWC")
+        named = {f"{kind}/{name}": value for name, value in scalars.items()}
+        self.events.scalars(step, named, seed=seed)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All that was recorded; a line that a kill cut short does not count."""
@@ -214,8 +195,7 @@ class RunFolder:
     def finish(self, evaluation: list[dict[str, Any]]) -> None:
         """Keeps the evaluation, which makes the run complete."""
         write_whole(self._evaluation, json.dumps(evaluation, indent=2) + "\n")
-        for events in self._events.values():
-            events.close()
+        self.events.close()
 
     def evaluation(self) -> list[dict[str, Any]] | None:
         """The evaluation of a complete run, else None.
@@ -290,29 +270,3 @@ def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
                 f"give {'as many or more' if more_is_right else 'the same value'} to "
                 "go on with it, or another --workdir"
             )
-
-
-def append(path: Path, entry: dict[str, Any]) -> None:
-    """Adds a line to a file of JSON objects."""
-    with path.open("a") as file:
-        file.write(json.dumps(entry) + "\n")
-
-
-def entries_of(path: Path, wanted: set[str]) -> list[dict[str, Any]]:
-    """The objects in a file of them that have what is wanted."""
-    if not path.exists():
-        return []
-    entries = []
-    for line in path.read_text(errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
-            entry = read_json(line)
-            if isinstance(entry, dict) and set(entry) >= wanted:
-                entries.append(entry)
-    return entries
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file at once: a kill leaves the old one or the new one."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)

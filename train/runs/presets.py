@@ -81,7 +81,7 @@ _PAPER: dict[str, Any] = {
     "checkpoint_every": 10_000,
     "polish_steps": 10_000,
     "curriculum": "uniform",
-    "falling": 0.0,
+    "lr_decay_fraction": 0.0,
     "initial_heads": "neutral",
     "input_scale": 1.0,
     "head_scale": 1.0,

@@ -20,7 +20,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.flax import save_file
 
 from ntm_jax import NTMConfig
-from train.runs.config import TrainConfig, read_json
+from train.runs.config import TrainConfig
+from train.runs.files import read_json
 
 PyTree = Any
 FOLDER = Path(__file__).parents[2] / "pretrained"

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from train.runs.config import TrainConfig, read_json
+from train.runs.config import TrainConfig
+from train.runs.files import read_json
 from train.runs.folder import RunFolder
 from train.show.figures.curves import Curve, curves_of
 

@@ -12,8 +12,8 @@ from matplotlib.image import imread
 from train.runs.folder import RunFolder
 from train.show import figures
 from train.show.recording import record, trace_fits
-from train.training.loop import TrainState
 from train.training.population import member
+from train.training.state import TrainState
 
 
 def show_machines(run: RunFolder, states: TrainState, step: int) -> None:
@@ -31,7 +31,7 @@ def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
     for i, seed in enumerate(run.config.seeds()):
         named: dict[str, Any] = flatten_dict(member(params, i), sep="/")
         for name, values in named.items():
-            run.show_histogram(step, f"parameters/{name}", values, seed=seed)
+            run.events.histogram(step, f"parameters/{name}", values, seed=seed)
 
 
 def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
@@ -49,18 +49,18 @@ def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
     if trace is None:
         return
     figure = figures.focus(trace, recording.inputs, phases=recording.phases)
-    run.show_picture(step, "machine/focus", pixels(figure), seed=config.seed)
+    run.events.picture(step, "machine/focus", pixels(figure), seed=config.seed)
     for kind, emitted in (("read", trace.read), ("write", trace.write)):
         for name in ("strength", "gate", "gamma"):
             values = getattr(emitted, name)
-            run.show_histogram(step, f"{kind}_heads/{name}", values, seed=config.seed)
+            run.events.histogram(step, f"{kind}_heads/{name}", values, seed=config.seed)
 
 
 def show_figures(run: RunFolder, step: int) -> None:
     """The figures that the run's folder has."""
     for path in sorted(run.figures.glob("*.png")):
         picture = imread(path)[..., :3]
-        run.show_picture(step, f"figures/{path.stem}", picture, seed=run.config.seed)
+        run.events.picture(step, f"figures/{path.stem}", picture, seed=run.config.seed)
 
 
 def pixels(figure: Figure) -> np.ndarray:

@@ -14,7 +14,7 @@ import tasks
 from ntm_jax.checks import check_count
 from train.runs.config import TrainConfig
 from train.training.devices import all_parts, mesh_for, own_part, spread
-from train.training.loop import purpose_key
+from train.training.keys import purpose_key
 from train.training.population import for_each_seed
 
 PyTree = Any
