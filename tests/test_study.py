@@ -129,6 +129,6 @@ def test_outcome_counts_seeds():
     assert of.worst_sequences == math.inf
     assert of.perfect_fraction == 0.75
     assert (
-        "3 of 4 seeds solved, after a median of 4,800 and at worst never"
+        "3 of 4 seeds solved, after a median of 4,800 sequences; 2 of 4 without a "
         in in_words(of, SMALL.make_task())
     )

@@ -241,7 +241,7 @@ def learning(
     ]
     if len(learners) > 1 or others:
         drawn["learning_compared"] = figures.compared_curves(
-            f"Learning {name_in_words(config.task)}: validations of each seed",
+            f"Learning {name_in_words(config.task)}: validation error of each seed",
             config.make_task().error_name,
             learners,
         )

@@ -1,4 +1,4 @@
-"""What came of a population: how many seeds learned, how soon, how far they carry."""
+"""The outcome of a run: how many seeds solved the task, how soon, how well beyond."""
 
 import dataclasses
 import math
@@ -11,16 +11,18 @@ from train.runs.config import TrainConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Of the machines of one run.
+    """The outcome of all machines of one run.
 
     Attributes:
-      seeds: how many.
-      solved: those whose last validations were within the task's tolerance.
-      median_sequences: seen until solved; infinite if half of the seeds are not.
-      worst_sequences: infinite if any seed is not.
-      perfect: those within it in every evaluation beyond the training size, or at it
-        where the task has none beyond.
-      perfect_fraction: of the sequences of those evaluations, over all machines.
+      seeds: the number of machines.
+      solved: machines whose last validations were within the task's tolerance.
+      median_sequences: median over all seeds of the sequences seen until solved;
+        infinite if half of the seeds are not solved.
+      worst_sequences: the same for the worst seed; infinite if one is not solved.
+      perfect: machines within the tolerance in every evaluation beyond the training
+        size, or at the training size if the task has none beyond.
+      perfect_fraction: fraction of the sequences of those evaluations without an
+        error, over all machines.
     """
 
     seeds: int
@@ -32,7 +34,7 @@ class Outcome:
 
     @classmethod
     def of_none(cls, seeds: int) -> "Outcome":
-        """Where no seed stayed finite."""
+        """The outcome if no seed stayed finite."""
         return cls(
             seeds=seeds,
             solved=0,
@@ -44,7 +46,7 @@ class Outcome:
 
 
 def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
-    """Of a complete run, from its `evaluation.json`."""
+    """The outcome of a complete run, from its `evaluation.json`."""
     task = config.make_task()
     trained, *beyond = (
         [entry for entry in evaluation if trial.items() <= entry.items()]
@@ -73,26 +75,27 @@ def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
 
 
 def in_words(of: Outcome, task: Task) -> str:
-    """One line."""
-    return (
-        f"{of.solved} of {of.seeds} seeds solved, after a median of "
-        f"{readable(of.median_sequences)} and at worst {readable(of.worst_sequences)} "
-        f"sequences; {of.perfect} of {of.seeds} {within(task)} {tried_on(task)}."
-    )
+    """One sentence."""
+    words = f"{of.solved} of {of.seeds} seeds solved"
+    if math.isfinite(of.median_sequences):
+        words += f", after a median of {of.median_sequences:,.0f} sequences"
+    if math.isfinite(of.worst_sequences):
+        words += f" (worst {of.worst_sequences:,.0f})"
+    return f"{words}; {of.perfect} of {of.seeds} {within(task)} {tried_on(task)}."
 
 
 def within(task: Task) -> str:
-    """What is asked of a machine's answers."""
+    """The condition for `Outcome.perfect`."""
     if not task.tolerance:
         return "without a wrong bit"
     return f"within {task.tolerance:g} {task.error_name}"
 
 
 def tried_on(task: Task) -> str:
-    """What `Outcome.perfect` is judged on."""
-    return "beyond" if task.beyond else "on fresh sequences"
+    """The sequences on which `Outcome.perfect` is measured."""
+    return "beyond the training size" if task.beyond else "on new sequences"
 
 
 def readable(sequences: float) -> str:
-    """A number of sequences to read; `never` for infinitely many."""
-    return f"{sequences:,.0f}" if math.isfinite(sequences) else "never"
+    """A number of sequences; "not solved" if it is infinite."""
+    return f"{sequences:,.0f}" if math.isfinite(sequences) else "not solved"
