@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from train import visualize
 from train.runs import pretrained
+from train.show.figures import ring
 from train.show.page import pack, page
 from train.show.recording import Recording, record
 
@@ -225,6 +226,9 @@ def test_the_page_fetches_nothing_and_holds_what_it_was_given(html, recordings):
     assert "<" not in script
     for sequence, recording in zip(data["sequences"], recordings):
         memory = recording.trace.states.memory
+        states = recording.trace.states
+        used = ring.visited(states.write_weights, states.read_weights)
+        assert sequence["used"] == [used.first, used.length]
         array = sequence["arrays"]["memory"]
         assert array["shape"] == list(memory.shape)
         differences = unpack(array["packed"]).reshape(memory.shape)

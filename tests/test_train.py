@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match="2"):
         main.main([f"--workdir={tmp_path / 'file' / 'run'}", *flags(TINY)])
-    assert "want a folder that I may write to" in capsys.readouterr().err
+    assert "want a folder that can be written to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -279,9 +279,7 @@ def test_a_device_without_memory_left_is_told_in_words(tmp_path, monkeypatch, ca
     monkeypatch.setattr(main, "run_to_the_end", no_memory)
     assert main.main([f"--workdir={tmp_path / 'run'}", *flags(TINY)]) == 1
     told = capsys.readouterr().err
-    assert told.startswith(
-        "error: there is not memory enough; ask for fewer or shorter"
-    )
+    assert told.startswith("error: not enough memory; use a smaller --batch_size")
     assert "Traceback" not in told
 
 

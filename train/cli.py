@@ -17,8 +17,8 @@ from train.flags import parse_from_preset as parse_from_preset
 def keep_compilations() -> None:
     """Keeps compiled programs for the next process, in the user's cache folder.
 
-    A run of copy spends half of its time on them. Where JAX was told of a folder, or of
-    none, by JAX_COMPILATION_CACHE_DIR, that is left as it is.
+    A run of copy spends half of its time on compilation. If the environment sets
+    JAX_COMPILATION_CACHE_DIR, even to nothing, JAX follows that.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -28,7 +28,7 @@ def keep_compilations() -> None:
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """Prints what is wrong with the input, and no traceback, and ends with 2."""
+    """Prints an error in the input without a traceback; exits with status 2."""
     try:
         yield
     except (OSError, TypeError, ValueError, jax.errors.JaxRuntimeError) as error:
@@ -40,10 +40,10 @@ def readable_errors() -> Iterator[None]:
 
 
 def check_name(name: str) -> str:
-    """The name, if a file may have it.
+    """The name, if it can be the name of a file.
 
     Raises:
-      ValueError: if not.
+      ValueError: if it cannot.
     """
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
         raise ValueError(f"name: got {name!r}, want letters, digits, - and _")
@@ -51,15 +51,15 @@ def check_name(name: str) -> str:
 
 
 def check_free_name(path: Path, *, free: bool) -> None:
-    """Raises a `ValueError` if there is such a file, unless it may be replaced."""
+    """Raises a `ValueError` if the file exists, unless it can be replaced."""
     if path.exists() and not free:
         raise ValueError(
-            f"name: got {path.stem!r}, want another or --overwrite: there is a {path}"
+            f"name: got {path.stem!r}, want another or --overwrite: {path} exists"
         )
 
 
 def make_console(*, quiet: bool = False) -> Console:
-    """Paths and numbers as they are: no markup, no wrapping, no colours of Rich's.
+    """A console that prints text as it is: no markup, no wrapping, no colours.
 
     A quiet one prints nothing.
     """
@@ -69,16 +69,16 @@ def make_console(*, quiet: bool = False) -> Console:
 def attempt(
     work: Callable[[], object], console: Console, *errors: type[Exception]
 ) -> int:
-    """Does work that can be gone on with; its exit status.
+    """Does work that can be continued later; returns the exit status.
 
-    0 if it came to its end, 130 if it was stopped, and 1 for one of the `errors` or of
-    JAX's own, which is printed.
+    0 if the work was completed, 130 if it was stopped, and 1 for one of the `errors` or
+    a JAX error, which is printed.
     """
     try:
         work()
     except KeyboardInterrupt:
         console.print(
-            "Stopped. The same command goes on from the last checkpoint, if any."
+            "Stopped. The same command continues from the last checkpoint, if any."
         )
         return 130
     except (*errors, jax.errors.JaxRuntimeError) as error:
@@ -88,10 +88,10 @@ def attempt(
 
 
 def in_words(error: Exception) -> str:
-    """What to tell a person of an error: JAX does not say what needs so much memory."""
+    """The message of an error; for lack of memory, with what to do about it."""
     if "RESOURCE_EXHAUSTED" not in str(error):
         return str(error)
     return (
-        "there is not memory enough; ask for fewer or shorter sequences at once, fewer "
-        f"slots or fewer seeds. JAX says: {error}"
+        "not enough memory; use a smaller --batch_size, shorter sequences, fewer slots "
+        f"(--num_slots) or fewer seeds (--num_seeds). JAX says: {error}"
     )

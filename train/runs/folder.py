@@ -1,12 +1,12 @@
-"""The run folder: all that a run leaves behind, and what it goes on from.
+"""The run folder: everything that a run writes, and what it continues from.
 
-config.json       what was asked for
-steps_before.json with how many --steps it was started before, where it got more
+config.json       the config of the run
+steps_before.json its earlier values of --steps, if that was raised
 metrics.jsonl     one object for every report on a seed: training, health, validation
-answers.jsonl     at every report, what the first machine says to one sequence
-checkpoints/      the newest few, of all seeds together
-evaluation.json   how well each machine does; its presence says the run is complete
-figures/          pictures of what was learned
+answers.jsonl     at every report, the first machine's answer to one fixed sequence
+checkpoints/      the newest few, each of all seeds together
+evaluation.json   the evaluation of each machine; a run that has it is complete
+figures/          figures of what was learned
 tensorboard/      the metrics again, histograms and pictures, a folder for each seed
 """
 
@@ -27,9 +27,9 @@ from train.training.devices import spread
 from train.training.state import TrainState, init_states, mesh_of
 from train.runs.presets import command
 
-# What a run that was killed as it started may have left.
+# What a run can leave that is killed while it starts.
 _UNFINISHED = {"config.json.tmp"}
-# What is read of every entry of an evaluation, beside its machine and difficulty.
+# The keys of every entry of an evaluation, beside its machine and difficulty.
 _WANTED = {
     "step",
     "solved_at",
@@ -57,7 +57,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path, flag: str = "workdir") -> "RunFolder":
-        """The run that is in that folder, which came by that flag.
+        """The run in that folder, which was given by that flag.
 
         Raises:
           ValueError: if there is none.
@@ -71,14 +71,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
-        """A new run in that folder, or the one that is there if it is the same.
+        """A new run in that folder, or the run that is there if its config is the same.
 
-        One that is there may get more `steps`: it goes on from its last checkpoint,
-        complete or not, with the learning rate that a run of so many has there.
+        The config can have more `steps` than the run: the run then continues from its
+        last checkpoint, complete or not, with the learning rate of the longer run.
 
         Raises:
-          ValueError: if something else is there, which is not touched then, or the
-            folder cannot be written.
+          ValueError: if the folder holds something else, which is not touched, or
+            cannot be written.
         """
         check_free(path, config)
         run = cls(path, config)
@@ -90,13 +90,13 @@ class RunFolder:
                 run.lengthen(cls.open(path).config.steps)
         except OSError as error:
             raise ValueError(
-                f"workdir: got {path}, want a folder that I may write to: "
+                f"workdir: got {path}, want a folder that can be written to: "
                 f"{error.strerror}"
             ) from None
         return run
 
     def lengthen(self, steps: int) -> None:
-        """Makes a run of so many steps one of as many as the config has."""
+        """Raises the steps of a run to those of the config."""
         if steps < self.config.steps:
             before = sorted({*self.steps_before(), steps})
             self._evaluation.unlink(missing_ok=True)
@@ -104,10 +104,10 @@ class RunFolder:
             write_whole(self.path / "config.json", self.config.to_json())
 
     def steps_before(self) -> list[int]:
-        """With how many it was started before it got as many as it has.
+        """The earlier values of --steps of this run, in order.
 
         Raises:
-          ValueError: if the file of them is damaged.
+          ValueError: if their file is damaged.
         """
         if not self._steps_before.exists():
             return []
@@ -119,20 +119,23 @@ class RunFolder:
             ) from None
 
     def command(self) -> str:
-        """What to type for the same run."""
+        """The command that makes the same run."""
         return command(self.config, self.steps_before())
 
     def start(self) -> TrainState:
-        """The states to train on from: the newest checkpoint's, or fresh ones.
+        """The states to start from: those of the newest checkpoint, or initial ones.
 
-        What was recorded after that checkpoint is dropped, as it will come again.
+        Entries after that checkpoint are dropped: they will be recorded again.
+
+        Raises:
+          ValueError: if there are metrics but their checkpoint is missing.
         """
         newest, recorded = self._checkpoints.latest_step(), self.metrics()
         last = max((entry["step"] for entry in recorded), default=0)
         if newest is None and last > self.config.checkpoint_every:
             raise ValueError(
                 f"workdir: got {self.path}, which has metrics up to update {last} but "
-                "no checkpoint, want a whole run or another folder"
+                "no checkpoint, want a whole run; use a new --workdir"
             )
         states = init_states(self.config) if newest is None else self.restore()
         step = newest or 0
@@ -161,7 +164,7 @@ class RunFolder:
         return spread(self._checkpoints.restore(step, template), mesh_of(self.config))
 
     def save(self, states: TrainState) -> None:
-        """Writes a checkpoint, named by the furthest seed's update."""
+        """Writes a checkpoint, named by the update of the furthest seed."""
         self._checkpoints.save(int(states.step.max()), states)
 
     def record(self, step: int, kind: str, *, seed: int, **scalars: float) -> None:
@@ -171,20 +174,20 @@ class RunFolder:
         self.events.scalars(step, named, seed=seed)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All that was recorded; a line that a kill cut short does not count."""
+        """All recorded metrics; a line that a kill cut short is skipped."""
         return entries_of(self._metrics, {"step", "kind", "seed"})
 
     def keep_answer(self, step: int, outputs: np.ndarray) -> None:
-        """Adds what the first machine says, `[T, O]`, to three digits."""
+        """Adds the answer of the first machine, `[T, O]`, to three digits."""
         outputs = np.round(outputs.astype(np.float64), 3)
         append(self._answers, {"step": step, "outputs": outputs.tolist()})
 
     def answers(self) -> list[dict[str, Any]]:
-        """What was kept of them: each a `step` and its `outputs`."""
+        """The kept answers, each with its `step` and `outputs`."""
         return entries_of(self._answers, {"step", "outputs"})
 
     def seconds(self, seed: int) -> int:
-        """That the calls took in which that seed learned."""
+        """The duration of the calls in which that seed learned."""
         calls = (
             entry.get("seconds", 0)
             for entry in self.metrics()
@@ -193,12 +196,12 @@ class RunFolder:
         return round(sum(calls))
 
     def finish(self, evaluation: list[dict[str, Any]]) -> None:
-        """Keeps the evaluation, which makes the run complete."""
+        """Writes the evaluation, which makes the run complete."""
         write_whole(self._evaluation, json.dumps(evaluation, indent=2) + "\n")
         self.events.close()
 
     def evaluation(self) -> list[dict[str, Any]] | None:
-        """The evaluation of a complete run, else None.
+        """The evaluation of a complete run; None if it is not complete.
 
         Raises:
           ValueError: if its file does not hold one.
@@ -223,24 +226,25 @@ class RunFolder:
             entries, whole = [], False
         if not whole:
             raise ValueError(
-                f"workdir: got {self._evaluation}, which is damaged, or of other "
-                "trials than today's; without it, the same command evaluates again"
+                f"workdir: got {self._evaluation}, which is damaged, or has other "
+                "trials than this version; delete it, and the same command evaluates "
+                "the run again"
             )
         return entries
 
 
 def open_complete(path: Path) -> tuple[RunFolder, list[dict[str, Any]]]:
-    """The run in that folder, which must be complete, and its evaluation.
+    """The run in that folder and its evaluation.
 
     Raises:
-      ValueError: if there is none, or it has not come to its end.
+      ValueError: if there is no run, or it is not complete.
     """
     run = RunFolder.open(path.expanduser())
     evaluation = run.evaluation()
     if evaluation is None:
         raise ValueError(
-            f"workdir: got {run.path}, want a complete run; the same command of "
-            "train.main goes on with it"
+            f"workdir: got {run.path}, want a complete run; continue it with "
+            f"{command(run.config, workdir=str(run.path))}"
         )
     return run, evaluation
 
@@ -251,22 +255,22 @@ def check_free(path: Path, config: TrainConfig) -> None:
         check_same(path, old=RunFolder.open(path).config, new=config)
     elif path.is_dir() and {file.name for file in path.iterdir()} - _UNFINISHED:
         raise ValueError(
-            f"workdir: got {path}, which holds other files than a run's, want an "
-            "empty or a new folder"
+            f"workdir: got {path}, which holds files of something else, want an empty "
+            "or a new folder"
         )
 
 
 def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
     """Raises a `ValueError` that names the first field in which two configs differ.
 
-    There may be more steps.
+    The new config can have more steps.
     """
     for field in dataclasses.fields(TrainConfig):
         was, wanted = getattr(old, field.name), getattr(new, field.name)
         more_is_right = field.name == "steps"
         if was != wanted and not (more_is_right and wanted > was):
             raise ValueError(
-                f"{field.name}: got {wanted!r}, but the run in {path} has {was!r}; "
-                f"give {'as many or more' if more_is_right else 'the same value'} to "
-                "go on with it, or another --workdir"
+                f"{field.name}: got {wanted!r}, but the run in {path} has {was!r}. A "
+                "run's settings are fixed, except that you can raise --steps to "
+                "continue it. To change anything else, use a new --workdir."
             )

@@ -1,6 +1,6 @@
-"""Which figures there are of a run and of a sequence, and the files they go to."""
+"""The figures of a run and of a sequence, and the files they are written to."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tasks
+from ntm_jax import Trace
+from tasks.registry import name_in_words
 from train.runs.config import TrainConfig
 from train.show import figures
 from train.show.figures.style import STYLE
 from train.show.phases import phases
-from train.show.recording import Recording, first_sequence, record, trace_fits
+from train.show.recording import (
+    Recording,
+    first_sequence,
+    machine_title,
+    record,
+    trace_fits,
+)
 
 PyTree = Any
 
@@ -24,23 +32,26 @@ def draw_run(
     config: TrainConfig,
     metrics: list[dict[str, Any]],
     difficulties: Sequence[dict[str, int]],
+    *,
+    step: int,
 ) -> None:
-    """The figures that every run ends with, as PNG files in `folder`.
+    """Draws the figures at the end of every run, as PNG files in `folder`.
 
-    Of the machine with these `params`, a sequence of each difficulty is drawn: the
-    first of those evaluated at the end; without its trace where that is too large. The
-    learning curve is of all seeds.
+    They show the run's first machine, which has these `params` after update `step`, on
+    one sequence of each difficulty, and the learning curves of all seeds. A trace that
+    is too large is left out.
     """
     drawn = {"learning_curve": figures.learning_curve(metrics, config)}
     for difficulty in difficulties:
         traced = trace_fits(params, config, difficulty)
-        recording = record(params, config, difficulty, traced=traced)
+        title = machine_title(config, config.seed, step)
+        recording = record(params, config, difficulty, traced=traced, title=title)
         drawn |= named(answer_and_focus(recording), recording)
     save(drawn, folder, ("png",))
 
 
 def answer_and_focus(recording: Recording) -> Iterator[tuple[str, Figure]]:
-    """The answer, and where a machine's heads looked for it."""
+    """The answer, and the weightings of the machine's heads."""
     of = recording
     yield (
         "answer",
@@ -53,7 +64,7 @@ def answer_and_focus(recording: Recording) -> Iterator[tuple[str, Figure]]:
 
 
 def all_of(recording: Recording) -> Iterator[tuple[str, Figure]]:
-    """Every figure there is of a sequence."""
+    """Every figure of a sequence."""
     yield from answer_and_focus(recording)
     if recording.optimum is not None:
         yield (
@@ -74,37 +85,72 @@ def all_of(recording: Recording) -> Iterator[tuple[str, Figure]]:
         "memory",
         figures.memory(trace.states.memory[-1], "Memory after the last step"),
     )
-    task, size = recording.config.make_task(), recording.difficulty
-    if isinstance(task, tasks.PrioritySort):
-        priorities = recording.inputs[: size["length"], task.num_bits]
-        yield (
-            "locations",
-            figures.sort_locations(trace, priorities, size["answers"]),
-        )
-    if isinstance(task, tasks.AssociativeRecall):
-        yield (
-            "locations",
-            figures.recall_locations(trace, recording.inputs, task.item_length),
-        )
+    yield from OF_TASK[recording.config.task](recording, trace)
+
+
+def no_figure(recording: Recording, trace: Trace) -> Iterator[tuple[str, Figure]]:
+    """For a task without a figure of its own."""
+    del recording, trace
+    yield from ()
+
+
+def sort_figure(of: Recording, trace: Trace) -> Iterator[tuple[str, Figure]]:
+    """Where priority sort writes and reads its vectors."""
+    task, length = of.config.make_task(), of.difficulty["length"]
+    assert isinstance(task, tasks.PrioritySort)
+    priorities = of.inputs[:length, task.num_bits]
+    answers = of.difficulty["answers"]
+    yield "locations", figures.sort_locations(trace, priorities, answers)
+
+
+def recall_figure(of: Recording, trace: Trace) -> Iterator[tuple[str, Figure]]:
+    """Where associative recall writes and reads its items."""
+    task = of.config.make_task()
+    assert isinstance(task, tasks.AssociativeRecall)
+    yield "locations", figures.recall_locations(trace, of.inputs, task.item_length)
+
+
+# The figures that a task has beside those of all tasks.
+OF_TASK: dict[str, Callable[[Recording, Trace], Iterator[tuple[str, Figure]]]] = {
+    "copy": no_figure,
+    "repeat_copy": no_figure,
+    "associative_recall": recall_figure,
+    "dynamic_ngrams": no_figure,  # its prediction needs no trace, see `all_of`
+    "priority_sort": sort_figure,
+    "reverse_string": no_figure,
+}
 
 
 def named(
     drawn: Iterator[tuple[str, Figure]], recording: Recording
 ) -> dict[str, Figure]:
-    """By the names of their files: the figure's, and the size of the sequence."""
-    return {f"{name}_{recording.size}": figure for name, figure in drawn}
+    """The figures by the names of their files; each says which machine it shows."""
+    figures = {}
+    for name, figure in drawn:
+        add_title(figure, recording)
+        figures[f"{name}_{recording.size}"] = figure
+    return figures
+
+
+@mpl.rc_context(STYLE)
+def add_title(figure: Figure, of: Recording) -> None:
+    """Adds the machine and the size of the sequence above a figure."""
+    sizes = [f"{name} {size:,}" for name, size in of.difficulty.items()]
+    words = ", ".join([*filter(None, [of.title]), *sizes])
+    own = figure.get_suptitle()
+    figure.suptitle(f"{own}\n{words}" if own else words, fontsize=9)
 
 
 @mpl.rc_context(STYLE)
 def save(
     drawn: Mapping[str, Figure], folder: Path, formats: Sequence[str]
 ) -> list[Path]:
-    """Writes each figure once in each format; returns the files."""
+    """Writes each figure in each format; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in drawn.items():
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # it is laid out, for all formats
+        figure.set_layout_engine("none")  # the layout is done, for all formats
         for suffix in formats:
             paths.append(folder / f"{name}.{suffix}")
             # No date: the same picture makes the same file.
@@ -116,7 +162,7 @@ def save(
 def learning_film(
     path: Path, config: TrainConfig, answers: Sequence[dict[str, Any]]
 ) -> None:
-    """What a run's first machine said at its reports, as a GIF file."""
+    """The answers of a run's first machine during training, as a GIF file."""
     task = config.make_task()
     batch = first_sequence(task, task.trials()[0])
     inputs, targets, mask = (
@@ -124,7 +170,8 @@ def learning_film(
     )
     shown = [
         (
-            f"after {answer['step'] * config.batch_size:,} sequences",
+            f"{name_in_words(config.task)}, seed {config.seed}, after "
+            f"{answer['step'] * config.batch_size:,} sequences",
             np.asarray(answer["outputs"]),
         )
         for answer in answers

@@ -1,8 +1,8 @@
-"""One file to look into the memory with, step by step, in any browser, offline.
+"""One HTML file that shows the memory step by step, in any browser, offline.
 
-The template is `page.html`; what was recorded goes into it as JSON. Of every number the
-page has what it shows: thousandths, as whole numbers, which differ little from step to
-step, so that their differences pack well.
+The template is `page.html`; the recordings go into it as JSON. The page holds every
+number in the precision that it shows: integer thousandths, as differences from step to
+step, which compress well.
 """
 
 import base64
@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from train.show.figures.ring import visited
 from train.show.figures.style import BITS, WEIGHTS, signed
 from train.show.recording import Recording
 
@@ -30,8 +31,7 @@ def page(recordings: Sequence[tuple[str, Recording]]) -> str:
       recordings: each with the name of its machine; those of one name together.
 
     Raises:
-      ValueError: if it would be larger than a page should be, or a number is too large
-        to be shown.
+      ValueError: if the page would be too large, or a number is too large to be shown.
     """
     data = {
         "digits": _DIGITS,
@@ -45,14 +45,14 @@ def page(recordings: Sequence[tuple[str, Recording]]) -> str:
     if len(html) > _MOST_BYTES:
         raise ValueError(
             f"html: got a page of {len(html) / 1e6:.1f} MB, want at most "
-            f"{_MOST_BYTES / 1e6:.0f}; ask for shorter sequences, fewer slots or fewer "
-            "machines"
+            f"{_MOST_BYTES / 1e6:.0f}; use a shorter sequence (--length), fewer slots "
+            "(--num_slots) or fewer machines"
         )
     return html
 
 
 def _sequence(name: str, of: Recording) -> dict[str, Any]:
-    """What the page knows of a recording."""
+    """The data of a recording for the page."""
     sizes = [f"{size} {value}" for size, value in of.difficulty.items()]
     arrays = {
         "inputs": of.inputs,
@@ -66,6 +66,7 @@ def _sequence(name: str, of: Recording) -> dict[str, Any]:
         "label": f"{', '.join(sizes)}, sequence {of.index + 1}",
         "result": of.result,
         "phases": of.phases,
+        "used": _used_slots(of),
         "input_names": of.config.make_task().input_names,
         "arrays": {
             key: {"shape": values.shape, "packed": pack(key, values)}
@@ -75,7 +76,7 @@ def _sequence(name: str, of: Recording) -> dict[str, Any]:
 
 
 def _inside(of: Recording) -> dict[str, np.ndarray]:
-    """The arrays of a machine with a memory; read heads count on from write heads."""
+    """The arrays of a machine with a memory; read heads follow the write heads."""
     if of.trace is None:
         return {}
     trace, states = of.trace, of.trace.states
@@ -96,8 +97,17 @@ def _inside(of: Recording) -> dict[str, np.ndarray]:
     }
 
 
+def _used_slots(of: Recording) -> tuple[int, int] | None:
+    """The first of the slots that any head visits, and how many they are."""
+    if of.trace is None:
+        return None
+    states = of.trace.states
+    used = visited(np.asarray(states.write_weights), np.asarray(states.read_weights))
+    return used.first, used.length
+
+
 def pack(name: str, values: np.ndarray) -> str:
-    """`[T, ...]` in thousandths, each as its difference to the step before.
+    """`[T, ...]` in thousandths, as differences to the step before.
 
     Raises:
       ValueError: for numbers that are not finite, or beyond two million.
@@ -115,12 +125,12 @@ def _packed(array: np.ndarray) -> str:
 
 
 def _colours(name: str) -> np.ndarray:
-    """The 256 colours of a map, red, green and blue a byte each."""
+    """The 256 colours of a map, with a byte each for red, green and blue."""
     return mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
 
 
 def _in_a_script(data: Any) -> str:
-    """JSON that no HTML parser takes for an end of the script, whatever it says."""
+    """JSON in which no HTML parser can find the end of the script."""
     text = json.dumps(data, separators=(",", ":"))
     for letter in "<>&":
         text = text.replace(letter, f"\\u{ord(letter):04x}")

@@ -1,4 +1,4 @@
-"""The phases of a sequence: what goes in, what stands between, what is to come out."""
+"""The phases of a sequence: input, delimiter and answer."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ NAMES = ("input", "delimiter", "answer")
 
 
 class Phase(NamedTuple):
-    """The steps from `first` up to, but without, `end`; `name` is one of `NAMES`."""
+    """The steps from `first` to `end - 1`; `name` is one of `NAMES`."""
 
     name: str
     first: int
@@ -20,15 +20,15 @@ class Phase(NamedTuple):
 def phases(
     inputs: np.ndarray, mask: np.ndarray, input_names: Sequence[str]
 ) -> list[Phase]:
-    """The phases of one sequence, in order; together they are all its steps.
+    """The phases of one sequence, in order; together they cover all steps.
 
-    A step is of the answer where one is due, of a delimiter where a channel with that
-    word in its name is on, else of the input.
+    A step belongs to the answer if one is due, to a delimiter if a channel with that
+    word in its name is on, and to the input otherwise.
 
     Args:
       inputs: `[T, I]`.
       mask: bool `[T]`, where an answer is due.
-      input_names: of the channels, I.
+      input_names: the names of the I channels.
     """
     delimiters = [i for i, name in enumerate(input_names) if "delimiter" in name]
     kinds = np.where(

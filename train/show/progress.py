@@ -1,4 +1,4 @@
-"""What a person sees while a machine learns: a live bar, or lines in a log file."""
+"""The progress of training: a live bar on a terminal, lines in a log file."""
 
 from types import TracebackType
 
@@ -13,12 +13,12 @@ from rich.progress import Progress as Bar
 
 
 class Progress:
-    """A bar of updates on a terminal; elsewhere one line for every report."""
+    """A bar of updates on a terminal; elsewhere one line for each report."""
 
     def __init__(self, console: Console, total: int, done: int, seeds: int) -> None:
         self._console = console
         self._seeds = seeds
-        # No wider than the usual terminal of 80 columns, with a bar that can be seen.
+        # Fits a terminal of 80 columns, with a bar that can still be seen.
         self._bar = Bar(
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -50,17 +50,19 @@ class Progress:
         total: int,
         *,
         solved: int,
+        polishing: bool = False,
         loss_bits: float,
         wrong_bits: float,
         rate: float,
     ) -> None:
-        """Shows how far the run is.
+        """Shows the progress of the run.
 
         Args:
           step: updates made.
-          total: updates to make in all, as far as is known.
+          total: updates to make in all, as far as it is known.
           solved: seeds that have solved the task.
-          loss_bits: what an answer costs, per sequence.
+          polishing: whether all seeds have, so that only polishing is left.
+          loss_bits: cost of the answer, per sequence.
           wrong_bits: per sequence.
           rate: sequences per second, of all seeds together.
         """
@@ -71,8 +73,9 @@ class Progress:
         self._bar.update(self._task, completed=step, total=total, numbers=numbers)
         if not self._console.is_terminal:
             line = (
-                f"step {step}/{total}: loss {loss_bits:.4g} bits, {wrong_bits:.4g} "
-                f"wrong, per sequence; {rate:.0f} sequences/s"
+                f"{'polishing, ' if polishing else ''}update {step} of {total}: "
+                f"loss {loss_bits:.4g} bits, {wrong_bits:.4g} wrong bits per sequence; "
+                f"{rate:.0f} sequences/s"
             )
             if self._seeds > 1:
                 line += f"; {solved} of {self._seeds} solved"
@@ -80,5 +83,5 @@ class Progress:
 
 
 def _short(number: float) -> str:
-    """Three digits, or all before the point."""
+    """Three digits, or all digits before the decimal point."""
     return f"{number:.3g}" if number < 1000 else f"{number:.0f}"

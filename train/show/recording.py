@@ -1,4 +1,4 @@
-"""One sequence, and all that a trained machine did with it."""
+"""One sequence, and everything that a trained machine did with it."""
 
 import dataclasses
 import functools
@@ -14,6 +14,7 @@ import ntm_jax
 import tasks
 from ntm_jax import Trace
 from ntm_jax.checks import check_count
+from tasks.registry import name_in_words
 from train.runs.config import TrainConfig
 from train.show.phases import Phase, phases
 from train.training.measure import evaluation_key, sample_each
@@ -25,9 +26,10 @@ _MOST_GIGABYTES = 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recording:
-    """What there is to see of one sequence; all arrays are NumPy's.
+    """One sequence and what the machine did with it; all arrays are NumPy's.
 
     Attributes:
+      title: the machine, for the titles of figures.
       config: of the machine's run.
       difficulty: of the sequence.
       index: of the sequence, from 0.
@@ -36,12 +38,13 @@ class Recording:
       mask: bool `[T]`, where an answer is due.
       outputs: `[T, O]`, after the sigmoid.
       wrong: wrong bits of the answer.
-      error: of the answer, as the task counts it.
+      error: of the answer, in the task's measure.
       phases: of the sequence.
-      trace: of the machine; None for an LSTM alone, or if it was not asked for.
-      optimum: `[T, O]`, the best possible predictions; None where the task has none.
+      trace: of the machine; None for an LSTM alone, or if it was not recorded.
+      optimum: `[T, O]`, the best possible predictions; None if the task has none.
     """
 
+    title: str
     config: TrainConfig
     difficulty: dict[str, int]
     index: int
@@ -62,7 +65,7 @@ class Recording:
 
     @property
     def result(self) -> str:
-        """How good the answer is, in words."""
+        """The error of the answer, in words."""
         bits = int(self.mask.sum()) * self.targets.shape[1]
         words = f"{self.wrong} wrong of {bits} bits"
         if self.optimum is not None:
@@ -79,8 +82,9 @@ def record(
     seed: int = 0,
     index: int = 0,
     traced: bool = True,
+    title: str = "",
 ) -> Recording:
-    """What a machine does with one of the sequences that it is evaluated on.
+    """Runs a machine on one of the sequences of its evaluation.
 
     Args:
       params: of one machine.
@@ -90,10 +94,11 @@ def record(
       seed: of the evaluation.
       index: of the sequence in it.
       traced: keep the trace, with the memory after every step.
+      title: of the machine, as `machine_title` makes it.
 
     Raises:
-      TypeError, ValueError: for sizes that the task or the machine cannot have, or
-        that a trace cannot.
+      TypeError, ValueError: for sizes that the task or the machine cannot have, and
+        for a trace that would be too large.
     """
     task = config.make_task()
     task.ranges(**difficulty)  # checks the sizes before anything is compiled
@@ -102,12 +107,13 @@ def record(
     arguments = params, evaluation_key(seed), jnp.uint32(index)
     if (size := _gigabytes(make, *arguments)) > _MOST_GIGABYTES:
         raise ValueError(
-            f"num_slots: a recording of all of the memory at every step would take "
-            f"{size:.0f} GB, want at most {_MOST_GIGABYTES}; ask for fewer slots or a "
-            "shorter sequence"
+            f"num_slots: the memory at every step would take {size:.0f} GB, want at "
+            f"most {_MOST_GIGABYTES}; use fewer slots (--num_slots) or a shorter "
+            "sequence"
         )
     batch, logits, trace, optimum, wrong, error = jax.device_get(make(*arguments))
     return Recording(
+        title=title,
         config=config,
         difficulty=difficulty,
         index=index,
@@ -123,14 +129,23 @@ def record(
     )
 
 
+def machine_title(config: TrainConfig, seed: int, step: int) -> str:
+    """A machine in words: its task, its seed and its updates.
+
+    >>> machine_title(TrainConfig(task="copy"), 0, 1800)
+    'copy, seed 0, update 1,800'
+    """
+    return f"{name_in_words(config.task)}, seed {seed}, update {step:,}"
+
+
 def trace_fits(params: PyTree, config: TrainConfig, difficulty: dict[str, int]) -> bool:
-    """Whether the trace of a sequence is small enough to be kept."""
+    """Whether the trace of a sequence is small enough to be recorded."""
     make = _maker(config, difficulty, num_slots=None, traced=True)
     return _gigabytes(make, params, evaluation_key(0), 0) <= _MOST_GIGABYTES
 
 
 def _gigabytes(make: Callable[..., PyTree], *arguments: Any) -> float:
-    """Of what would be made."""
+    """The size of the arrays that a function would return."""
     leaves = jax.tree.leaves(jax.eval_shape(make, *arguments))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / 1e9
 
@@ -141,7 +156,7 @@ def _maker(
     num_slots: int | None,
     traced: bool,
 ) -> Callable[..., PyTree]:
-    """From parameters, key and index to what a recording holds."""
+    """A function from parameters, key and index to the arrays of a recording."""
     return functools.partial(
         _made,
         config=config.for_any_seed(),
@@ -192,5 +207,5 @@ def _sample(
 
 
 def first_sequence(task: tasks.Task, difficulty: dict[str, int]) -> tasks.Batch:
-    """A batch of the first sequence of the evaluation at the end of every run."""
+    """A batch of one: the first sequence of the evaluation at the end of every run."""
     return _sample(task, evaluation_key(0), tuple(difficulty.items()))

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside its numbers: histograms and pictures."""
+"""Histograms and pictures of a run for TensorBoard, beside its numbers."""
 
 from typing import Any
 
@@ -11,15 +11,16 @@ from matplotlib.image import imread
 
 from train.runs.folder import RunFolder
 from train.show import figures
-from train.show.recording import record, trace_fits
+from train.show.draw import add_title
+from train.show.recording import machine_title, record, trace_fits
 from train.training.population import member
 from train.training.state import TrainState
 
 
 def show_machines(run: RunFolder, states: TrainState, step: int) -> None:
-    """What they have learned, and what the first of them does with it.
+    """Shows the parameters of all machines and the weightings of the first one.
 
-    Not to be called too often: a picture takes a quarter of a second.
+    A picture takes a quarter of a second, so call this rarely.
     """
     show_parameters(run, states, step)
     show_focus(run, states, step)
@@ -35,20 +36,22 @@ def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
 
 
 def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
-    """Where the first seed's heads look while it answers, and how they are set.
+    """Shows the weightings of the first machine's heads, and what the heads emit.
 
-    The sequence is the same at every step. Nothing is shown of an LSTM alone, which has
-    no heads, nor of a memory that is too large to be kept after every step.
+    The sequence is the same at every update. An LSTM alone has no heads, and a memory
+    that is too large for a trace is not shown.
     """
     config, machine = run.config, member(states.params, 0)
     difficulty = config.make_task().trials()[0]
     if not trace_fits(machine, config, difficulty):
         return
-    recording = record(machine, config, difficulty)
+    title = machine_title(config, config.seed, step)
+    recording = record(machine, config, difficulty, title=title)
     trace = recording.trace
     if trace is None:
         return
     figure = figures.focus(trace, recording.inputs, phases=recording.phases)
+    add_title(figure, recording)
     run.events.picture(step, "machine/focus", pixels(figure), seed=config.seed)
     for kind, emitted in (("read", trace.read), ("write", trace.write)):
         for name in ("strength", "gate", "gamma"):
@@ -57,7 +60,7 @@ def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
 
 
 def show_figures(run: RunFolder, step: int) -> None:
-    """The figures that the run's folder has."""
+    """Shows the figures in the run's folder."""
     for path in sorted(run.figures.glob("*.png")):
         picture = imread(path)[..., :3]
         run.events.picture(step, f"figures/{path.stem}", picture, seed=run.config.seed)

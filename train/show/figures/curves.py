@@ -19,7 +19,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure:
     """Loss and wrong bits per sequence against the sequences seen.
 
-    Of several seeds, each is a thin line and their median a thick one.
+    With several seeds, each is a thin line and their median a thick one.
     """
     figure, axes = error_axes((6, 3.5))
     for i, (kind, field, label) in enumerate(
@@ -58,7 +58,7 @@ def compared_curves(
     Args:
       title: of the figure.
       error_name: what the errors count.
-      learners: the name of each, and a curve for each of its seeds.
+      learners: the name of each learner, and a curve for each of its seeds.
     """
     figure, axes = error_axes((7, 4))
     for i, (learner, curves) in enumerate(learners):
@@ -77,17 +77,17 @@ def compared_curves(
 
 
 def leave_room(axes: Axes) -> None:
-    """So that the highest point, once all are drawn, is not on the frame."""
+    """Extends the axes above the highest point; call it after everything is drawn."""
     axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
 
 
 def error_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
-    """A figure, inches wide and high, with axes for errors from 0 to many."""
+    """A figure of that size in inches, with axes for errors from 0 to many."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    # Linear near zero, so that a solved task (no wrong bit) can be seen.
+    # Linear near zero, so that an error of 0 is visible.
     axes.set_yscale("symlog", linthresh=0.1, linscale=0.3)
-    # From zero up to whatever is drawn: limits set now would not follow the curves.
+    # The invisible line makes the limits start at 0 and still follow the curves.
     axes.axhline(0, visible=False)
     axes.set_ymargin(0)
     axes.grid(alpha=0.3)
@@ -97,7 +97,7 @@ def error_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
 def curves_of(
     metrics: list[dict[str, Any]], config: TrainConfig, kind: str, field: str
 ) -> list[Curve]:
-    """Of every seed of a run, what its metrics tell of that kind and field."""
+    """The curve of every seed of a run, for one kind and field of its metrics."""
     entries = [entry for entry in metrics if entry["kind"] == kind]
     return [
         (
@@ -111,7 +111,7 @@ def curves_of(
 
 
 def median_curve(curves: Sequence[Curve]) -> Curve:
-    """Over the seeds; one that has ended counts with its last value."""
+    """The median over the seeds; a seed that has ended counts with its last value."""
     steps = np.unique(np.concatenate([steps for steps, _ in curves]))
     held = [
         values[np.clip(np.searchsorted(own, steps, "right") - 1, 0, None)]

@@ -1,4 +1,4 @@
-"""Moving pictures, as GIF files: a memory being used, an answer being learned."""
+"""Films, as GIF files: a memory in use, an answer during training."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ from train.show.phases import Phase
 
 _DPI = 75
 _MOST_FRAMES = 80
-# That have a pixel each.
+# The most slots that have a pixel each.
 _MOST_SLOTS = 400
 
 
@@ -39,25 +39,25 @@ def memory_film(
     *,
     frames_per_second: int = 6,
 ) -> None:
-    """The memory, and where each head looks, in the course of one sequence.
+    """The memory and the weightings of the heads during one sequence.
 
-    Of the slots those are shown that any head comes to, and one more at either end.
-    Above them the input and the output, with a line at the step that is shown. Of
-    sequences of many steps, every second, third, ... is shown.
+    The slots shown are those that any head visits, and one more at either end. Above
+    them are the input and the output, with a line at the current step. Long sequences
+    are shown with every second, third, ... step.
 
     Args:
       path: of the GIF to write.
       trace: of one sequence.
       inputs: `[T, I]`.
       phases: to mark.
-      frames_per_second: how fast.
+      frames_per_second: the speed.
     """
     trace = of_one_sequence(trace)
-    foci = dict(heads(trace))
-    used = visited(*foci.values())
+    weightings = dict(heads(trace))
+    used = visited(*weightings.values())
     memory = used.part(np.swapaxes(trace.states.memory, 1, 2))
-    foci = {name: used.part(weights) for name, weights in foci.items()}
-    inches = [0.8, 0.8, 1.8, *[0.3] * len(foci)]
+    weightings = {name: used.part(weights) for name, weights in weightings.items()}
+    inches = [0.8, 0.8, 1.8, *[0.3] * len(weightings)]
     figure = Figure(figsize=(8, 1.4 + sum(inches)), layout="constrained")
     grid = figure.subplots(len(inches), height_ratios=inches)
     for axes, label, values, scale in (
@@ -74,7 +74,7 @@ def memory_film(
     corner = used.first, 0
     image(grid[2], memory[0].T, content, corner=corner)
     grid[2].set_ylabel("memory\nelement")
-    for axes, (name, weights) in zip(grid[3:], foci.items()):
+    for axes, (name, weights) in zip(grid[3:], weightings.items()):
         image(axes, weights[0][:, None], WEIGHTS, corner=corner)
         axes.set_yticks([])
         axes.set_ylabel(name, rotation=0, ha="right", va="center")
@@ -83,7 +83,7 @@ def memory_film(
     for axes in grid[2:]:
         used.number(axes.xaxis)
     grid[-1].set_xlabel(f"slot, of {used.slots:,}")
-    shown = [largest(weights.T, _MOST_SLOTS).T for weights in foci.values()]
+    shown = [largest(weights.T, _MOST_SLOTS).T for weights in weightings.values()]
     colour_bar(figure, [grid[2]], content)
     colour_bar(figure, grid[3:], WEIGHTS)
 
@@ -109,15 +109,15 @@ def learning_film(
     *,
     frames_per_second: int = 4,
 ) -> None:
-    """The answer to one sequence in the course of training.
+    """The answer to one sequence during training.
 
     Args:
       path: of the GIF to write.
-      answers: when, in words, and the outputs `[T, O]` then, after the sigmoid.
+      answers: a title for each frame, and its outputs `[T, O]`, after the sigmoid.
       targets: `[T, O]`.
       mask: bool `[T]`, where an answer is due.
       phases: to mark.
-      frames_per_second: how fast.
+      frames_per_second: the speed.
     """
     due = np.asarray(mask)[:, None]
     figure = Figure(figsize=(8, 4), layout="constrained")
@@ -141,7 +141,7 @@ def learning_film(
 
 
 def frames(count: int) -> range:
-    """Which of so many to show: all, or every second, third, ...; always the last."""
+    """The frames to show: all, or every second, third, ...; always the last."""
     every = -(-count // _MOST_FRAMES)
     return range((count - 1) % every, count, every)
 
@@ -153,10 +153,10 @@ def _write(
     shown: Sequence[int],
     frames_per_second: int,
 ) -> None:
-    """A frame for each; the last stays a while."""
+    """Writes a frame for each; the last one stays for a second."""
     show(shown[0])
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # nothing moves but what is shown
+    figure.set_layout_engine("none")  # only the content moves
     writer = PillowWriter(fps=frames_per_second)
     with writer.saving(figure, path, dpi=_DPI):
         for frame in [*shown, *[shown[-1]] * frames_per_second]:

@@ -1,4 +1,4 @@
-"""Where things are kept: recall's items (figure 12) and sort's vectors (figure 17)."""
+"""Where items are stored: in recall (figure 12) and in priority sort (figure 17)."""
 
 import matplotlib as mpl
 import numpy as np
@@ -16,24 +16,24 @@ _QUERY, _ANSWER = COLOURS[5], COLOURS[1]
 
 @mpl.rc_context(STYLE)
 def sort_locations(trace: Trace, priorities: np.ndarray, num_answers: int) -> Figure:
-    """Where vectors are written by their priority, and where they are read.
+    """Where vectors are written, by priority, and where they are read.
 
-    For every head: the weightings of the steps that show a vector, in order of
-    priority, the highest first, and those of the delimiter and the answer. A machine
-    that sorts by location has a rising or a falling line in both. Below, for each write
-    head, its most weighted slot against the priority.
+    Each write head has a panel of its weightings while it sees the vectors, sorted by
+    priority, the highest first; each read head has one for the delimiter and the
+    answer. A machine that sorts by location has a rising or a falling line in both.
+    Below is each write head's most weighted slot against the priority.
 
     Args:
       trace: of one sequence: the vectors, a delimiter, the answer.
       priorities: `[length]`.
-      num_answers: vectors asked for.
+      num_answers: number of vectors in the answer.
     """
     trace = of_one_sequence(trace)
     length, order = len(priorities), np.argsort(-np.asarray(priorities), kind="stable")
     writes, reads = map(
         np.asarray, (trace.states.write_weights, trace.states.read_weights)
     )
-    # A machine may read a vector one step before it says it.
+    # A machine can read a vector one step before it outputs it.
     answers = slice(length, length + 1 + num_answers)
     shown = visited(writes[:length], reads[answers])
     columns = max(writes.shape[1], reads.shape[1])
@@ -73,15 +73,15 @@ def sort_locations(trace: Trace, priorities: np.ndarray, num_answers: int) -> Fi
 
 @mpl.rc_context(STYLE)
 def recall_locations(trace: Trace, inputs: np.ndarray, item_length: int) -> Figure:
-    """Where items are written, where the query is sought and the answer is read.
+    """Where items are written, where the query is looked up and the answer is read.
 
-    For every head the weightings of all steps; around the steps that show the item of
-    the query, and those that show the item asked for, boxes from the lowest to the
-    highest of the slots that are most weighted in them; the same where they are read.
+    Each head has a panel of its weightings at all steps. Boxes mark the steps of the
+    queried item and of the item after it, and in them the range of the most weighted
+    slots: where the two items are written, and where they are read.
 
     Args:
       trace: of one sequence.
-      inputs: `[T, I]`, of which the last two channels are the delimiters'.
+      inputs: `[T, I]`; the last two channels are the delimiters.
       item_length: vectors in an item.
     """
     trace = of_one_sequence(trace)
@@ -95,7 +95,7 @@ def recall_locations(trace: Trace, inputs: np.ndarray, item_length: int) -> Figu
     grid = figure.subplots(2, columns, squeeze=False)
     for row, (kind, weights, query, answer) in enumerate(
         (
-            ("write head", writes, steps["queried item"], steps["item asked for"]),
+            ("write head", writes, steps["queried item"], steps["answer item"]),
             ("read head", reads, steps["query"], steps["answer"]),
         )
     ):
@@ -110,7 +110,7 @@ def recall_locations(trace: Trace, inputs: np.ndarray, item_length: int) -> Figu
         handles=[
             Rectangle((0, 0), 1, 1, fill=False, color=colour, label=label)
             for colour, label in (
-                (_QUERY, "the item of the query: written, asked for"),
+                (_QUERY, "the queried item: written, looked up"),
                 (_ANSWER, "the item after it: written, read"),
             )
         ],
@@ -122,7 +122,7 @@ def recall_locations(trace: Trace, inputs: np.ndarray, item_length: int) -> Figu
 
 
 def recall_steps(inputs: np.ndarray, item_length: int) -> dict[str, slice]:
-    """When the item of the query and the one after it are shown, sought and due.
+    """The steps that show the queried item, the one after it, the query and the answer.
 
     Args:
       inputs: `[T, I]` of one sequence of associative recall.
@@ -137,7 +137,7 @@ def recall_steps(inputs: np.ndarray, item_length: int) -> dict[str, slice]:
     )
     firsts = {
         "queried item": items[asked],
-        "item asked for": items[asked + 1],
+        "answer item": items[asked + 1],
         "query": query,
         "answer": query + item_length + 1,
     }
@@ -163,7 +163,7 @@ def _map(
 def _box(
     axes: Axes, weights: np.ndarray, shown: Stretch, steps: slice, colour: str
 ) -> None:
-    """Around the most weighted slots of these steps."""
+    """Draws a box around the most weighted slots of these steps."""
     slots = shown.place(weights[steps].argmax(axis=-1))
     corner = steps.start - 0.5, slots.min() - 1.5
     width, height = steps.stop - steps.start, np.ptp(slots) + 3

@@ -1,4 +1,4 @@
-"""What a machine did with one sequence, over time: answers, foci, memory, heads.
+"""A machine on one sequence, over time: answers, weightings, memory, heads.
 
 Every function takes a `Trace` of one sequence, without batch axes, or arrays of it:
 
@@ -50,8 +50,8 @@ def answer(
       inputs: `[T, I]`.
       targets: `[T, O]`.
       outputs: `[T, O]`, after the sigmoid.
-      mask: `[T]`, where an answer is due; the rest of the answer is left out (blue).
-      wrong: bits of the answer.
+      mask: `[T]`, where an answer is due; other steps of the answer stay blue.
+      wrong: number of wrong bits in the answer.
       phases: to mark.
     """
     due = np.asarray(mask)[:, None]
@@ -70,13 +70,14 @@ def answer(
 def focus(
     trace: Trace, inputs: np.ndarray | None = None, phases: Sequence[Phase] = ()
 ) -> Figure:
-    """Where every head looks, step by step: slots against time.
+    """The weighting of every head at every step: slots against time.
 
-    Of each head the slots are shown that it comes to, and one more at either end.
+    All heads share the axis of slots: those that any head visits, and one more at
+    either end.
 
     Args:
       trace: of one sequence.
-      inputs: `[T, I]`, to be shown above with the outputs.
+      inputs: `[T, I]`, to show above with the outputs.
       phases: to mark.
     """
     trace = of_one_sequence(trace)
@@ -87,18 +88,19 @@ def focus(
             Panel("input\nchannel", inputs, scale_of_inputs(inputs), 0.8),
             Panel("output\nchannel", outputs_of(trace), BITS, 0.8),
         ]
-    for name, weights in heads(trace):
-        own = visited(weights)
-        inches = min(max(0.05 * own.length, 0.8), 2.4)  # a slot as high for every head
+    weightings = dict(heads(trace))
+    used = visited(*weightings.values())
+    inches = min(max(0.05 * used.length, 0.8), 2.4)
+    for name, weights in weightings.items():
         panels.append(
-            Panel(f"{name}\nslot", own.part(weights), WEIGHTS, inches, True, own)
+            Panel(f"{name}\nslot", used.part(weights), WEIGHTS, inches, True, used)
         )
-    slots = trace.states.memory.shape[1]
-    return over_time(panels, f"Where each head looks, of {slots:,} slots", phases)
+    title = f"Where each head looks ({used.length:,} of {used.slots:,} slots)"
+    return over_time(panels, title, phases)
 
 
 def vectors(trace: Trace, phases: Sequence[Phase] = ()) -> Figure:
-    """What each head adds, erases and reads, step by step (paper, figure 6).
+    """The vectors that each head adds, erases and reads at every step (figure 6).
 
     Args:
       trace: of one sequence.
@@ -128,7 +130,7 @@ def of_each_head(
 
 @mpl.rc_context(STYLE)
 def addressing(trace: Trace, phases: Sequence[Phase] = ()) -> Figure:
-    """How each head moves: its gate, strength, sharpening and shift, step by step.
+    """How each head moves: its gate, strength, sharpening and shift at every step.
 
     Args:
       trace: of one sequence.
@@ -154,7 +156,7 @@ def addressing(trace: Trace, phases: Sequence[Phase] = ()) -> Figure:
         own.set_ylabel(label)
         own.grid(alpha=0.3)
         mark(own, phases)
-    # From the lowest that there can be, a little below which a line is still seen.
+    # From a little below the lowest possible value, so that a line there is visible.
     lines[0].set_ylim(-0.05, 1.05)
     for own, lowest in zip(lines[1:], (0, 1)):
         highest = max(own.get_ylim()[1], lowest + 1)
@@ -170,7 +172,7 @@ def addressing(trace: Trace, phases: Sequence[Phase] = ()) -> Figure:
 
 
 def offsets(axes: Axes, shift: np.ndarray) -> None:
-    """A head's shift distribution `[T, S]`, its rows named -R to R."""
+    """Draws a head's shift distribution `[T, S]`, with rows named -R to R."""
     image(axes, shift, WEIGHTS)
     reach = shift.shape[1] // 2
     names = [f"{i:+d}" if i else "0" for i in range(-reach, reach + 1)]

@@ -1,4 +1,4 @@
-"""The part of a memory to show: the slots that are used lie together on its ring."""
+"""The part of a memory to show: the slots in use lie together on its ring."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from matplotlib.axis import Axis
 
 
 class Stretch(NamedTuple):
-    """Neighbouring slots of a ring, on which the first comes after the last.
+    """Neighbouring slots of a ring, on which slot 0 follows the last slot.
 
     Attributes:
-      first: the lowest; below zero where the stretch goes over the end of the ring.
-      length: how many slots it has.
-      slots: how many the ring has.
+      first: the lowest slot; negative if the stretch crosses the end of the ring.
+      length: number of slots in the stretch.
+      slots: number of slots in the ring.
     """
 
     first: int
@@ -20,26 +20,26 @@ class Stretch(NamedTuple):
     slots: int
 
     def part(self, values: np.ndarray) -> np.ndarray:
-        """Of `[..., slots]`, what belongs to the stretch: `[..., length]`."""
+        """The entries `[..., length]` of `[..., slots]` that belong to the stretch."""
         slots = np.arange(self.first, self.first + self.length)
         return np.take(values, slots, axis=-1, mode="wrap")
 
     def place(self, slot: np.ndarray) -> np.ndarray:
-        """Where a slot is drawn."""
+        """The coordinate at which a slot is drawn."""
         return (slot - self.first) % self.slots + self.first
 
     def number(self, axis: Axis) -> None:
-        """Has an axis call the places by their slots."""
+        """Labels the coordinates of an axis with their slots."""
         axis.set_major_formatter(lambda place, _: f"{round(place) % self.slots}")
 
 
 def visited(*weights: np.ndarray) -> Stretch:
-    """The shortest stretch with the most weighted slots of all steps, and one around.
+    """The shortest stretch with the most weighted slot of every step, and one around.
 
-    It is all of the ring, unless that leaves a quarter of it out.
+    If it covers more than three quarters of the ring, it is the whole ring.
 
     Args:
-      *weights: `[..., N]`, of steps and of heads.
+      *weights: `[..., N]`, over steps and heads.
     """
     slots = weights[0].shape[-1]
     most = np.unique(np.concatenate([each.argmax(-1).ravel() for each in weights]))

@@ -1,4 +1,4 @@
-"""What all figures share: fonts, colours, scales, and panels above one time axis."""
+"""Common parts of the figures: fonts, colours, scales, panels over one time axis."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from train.show.figures.ring import Stretch
 from train.show.phases import Phase
 
-# Colours that all can tell apart (Okabe and Ito 2008).
+# Colours that are distinct for everyone (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -28,12 +28,12 @@ STYLE: dict[Any, Any] = {
 _PHASES = {"input": COLOURS[4], "delimiter": COLOURS[1], "answer": COLOURS[2]}
 _NOT_DUE = "#cfe0f0"
 _INCHES = 8.0
-# Rows and columns that an image can show, each at least a pixel.
+# The most rows and columns of an image, so that each has at least a pixel.
 _MOST = (300, 900)
 
 
 class Scale(NamedTuple):
-    """What the colours of an image mean: a map from `low` to `high`, and its name."""
+    """The colours of an image: a colour map from `low` to `high`, and its label."""
 
     label: str
     cmap: str
@@ -50,11 +50,12 @@ class Panel(NamedTuple):
 
     Attributes:
       label: of the vertical axis.
-      values: `[T, rows]`; not a number where there is nothing to show.
+      values: `[T, rows]`; NaN where there is nothing to show.
       scale: of the colours.
-      inches: high.
-      pooled: show the largest of values that would share a pixel: a focus is on few.
-      stretch: the slots that the rows are.
+      inches: height.
+      pooled: of the values that share a pixel, show the largest: a sharp weighting
+        must stay visible.
+      stretch: the slots that the rows stand for.
     """
 
     label: str
@@ -66,14 +67,14 @@ class Panel(NamedTuple):
 
 
 def signed(label: str, *values: np.ndarray) -> Scale:
-    """A scale with zero in its middle that has room for all these."""
+    """A scale with zero in its middle that covers all these values."""
     reach = max((float(np.max(np.abs(each), initial=0)) for each in values), default=0)
     reach = reach or 1.0
     return Scale(label, "RdBu_r", -reach, reach)
 
 
 def scale_of_inputs(inputs: np.ndarray) -> Scale:
-    """That of bits, or a signed one where other numbers stand among them."""
+    """The scale of bits, or a signed one if there are other numbers."""
     if inputs.min() < 0 or inputs.max() > 1:
         return signed("input", inputs)
     return BITS
@@ -88,9 +89,9 @@ def colour(i: int) -> str:
 def over_time(
     panels: Sequence[Panel], title: str, phases: Sequence[Phase] = ()
 ) -> Figure:
-    """Panels above each other, over the same steps, with the phases on top.
+    """Stacked panels over the same steps, with the phases on top.
 
-    Neighbours of one scale share a colour bar.
+    Neighbours with the same scale share a colour bar.
     """
     figure, axes = time_axes([panel.inches for panel in panels], title, phases)
     for panel, own in zip(panels, axes):
@@ -147,9 +148,9 @@ def image(
     pooled: bool = False,
     corner: tuple[int, int] = (0, 0),
 ) -> None:
-    """`[T, rows]` as an image, rows counted from below, in the colours of a scale.
+    """Draws `[T, rows]` as an image in the colours of a scale, row 0 at the bottom.
 
-    The column at the left and the row at the bottom have the numbers of the corner.
+    `corner` has the numbers of the leftmost column and of the bottom row.
     """
     steps, rows = values.shape
     left, bottom = (number - 0.5 for number in corner)
@@ -171,18 +172,18 @@ def image(
 
 
 def largest(values: np.ndarray, most: int) -> np.ndarray:
-    """At most so many rows, each the largest of as many neighbours."""
+    """At most so many rows, each the maximum over the same number of neighbours."""
     together = -(-len(values) // most)
     return np.maximum.reduceat(values, np.arange(0, len(values), together), axis=0)
 
 
 def mark(axes: Axes, phases: Sequence[Phase]) -> None:
-    """A line where a phase ends and the next begins."""
+    """Draws a line between neighbouring phases."""
     for phase in phases[1:]:
         axes.axvline(phase.first - 0.5, color="0.6", lw=0.5)
 
 
 def colour_bar(figure: Figure, axes: Sequence[Axes], scale: Scale) -> None:
-    """What the colours of these axes mean."""
+    """Adds a colour bar for these axes."""
     mappable = ScalarMappable(Normalize(scale.low, scale.high), scale.cmap)
     figure.colorbar(mappable, ax=axes, label=scale.label, aspect=25)
