@@ -1,4 +1,4 @@
-"""What is kept of complete runs, in benchmarks/records: a JSON file for each record."""
+"""Records of complete runs, in benchmarks/records: a JSON file for each."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from train.show.learners import memory_first
 
 Record = dict[str, Any]
 FOLDER = Path(__file__).parent / "records"
-# What a trial has of each machine.
+# The values that a trial has for each machine.
 EACH = ("errors", "perfect_fractions", "loss_bits")
 _WANTED_OF_A_MACHINE = {
     "seed",
@@ -24,7 +24,7 @@ _WANTED = {"task", "learner", "config", "command", "seconds", "machines", "trial
 
 
 def load() -> list[Record]:
-    """All records, by the names of their files."""
+    """All records, in the order of their files."""
     return [read(path) for path in sorted(FOLDER.glob("*.json"))]
 
 
@@ -32,7 +32,7 @@ def read(path: Path) -> Record:
     """The record in that file.
 
     Raises:
-      ValueError: if it holds none.
+      ValueError: if the file is not a record.
     """
     record = read_json(path.read_text())
     if not (
@@ -52,13 +52,13 @@ def _are_dicts(values: Any, wanted: set[str]) -> bool:
 
 
 def of_task(records: Iterable[Record], task: str) -> list[Record]:
-    """Those of a task: machines with a memory first."""
+    """The records of a task; machines with a memory come first."""
     own = [record for record in records if record["task"] == task]
     return sorted(own, key=lambda record: memory_first(record["learner"]))
 
 
 def config_of(record: Record) -> TrainConfig:
-    """Of the runs that a record is of.
+    """The config of the runs of a record.
 
     Raises:
       ValueError: if the record does not hold one.

@@ -1,4 +1,4 @@
-"""The tasks that a memory is tried on: pure functions from a PRNG key to a batch.
+"""Tasks for networks with a memory: pure functions from a PRNG key to a batch.
 
 >>> import jax, tasks
 >>> task = tasks.get("copy")

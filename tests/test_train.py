@@ -344,7 +344,7 @@ def test_evaluate_prints_one_json_object_last(finished, capsys):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--length=0", "length: got 0, want a whole number >= 1"),
+        ("--length=0", "length: got 0, want an integer >= 1"),
         ("--num_slots=-4", "num_slots: got -4, want a whole number >= 1"),
         (
             "--num_slots=2",

@@ -129,7 +129,7 @@ def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
             "--workdir={run} --machine=7",
             "machine: got 7, want one of the run's, 0 to 1",
         ),
-        ("--pretrained=copy --length=0", "length: got 0, want a whole number >= 1"),
+        ("--pretrained=copy --length=0", "length: got 0, want an integer >= 1"),
         ("--pretrained=copy --items=3", "items: got 3, but Copy only has length"),
         ("--pretrained=copy --length=200", "num_slots: got 128, want at least 200"),
         ("--pretrained=copy --num_slots=2", "num_slots: got 2, want at least 20"),

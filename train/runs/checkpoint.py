@@ -12,21 +12,21 @@ _KEEP = 2
 
 
 class Checkpoints:
-    """The checkpoints in a folder, each named by its step and there as a whole or not.
+    """The checkpoints in a folder, each named by its step and always complete.
 
-    Orbax writes under another name and renames when all is written, so what a killed
-    run left unfinished does not count. The newest few are kept.
+    Orbax writes under another name and renames at the end, so what a killed run left
+    unfinished does not count. The newest few are kept.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
 
     def latest_step(self) -> int | None:
-        """The step of the newest checkpoint; None where there is none."""
+        """The step of the newest checkpoint; None if there is none."""
         return max(self._steps(), default=None)
 
     def save(self, step: int, state: PyTree) -> None:
-        """Writes the checkpoint of a step; returns when it is safe."""
+        """Writes the checkpoint of a step; returns when it is on disk."""
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(self._folder / str(step), state, force=True)
             checkpointer.wait_until_finished()
@@ -53,11 +53,11 @@ class Checkpoints:
         try:
             with ocp.StandardCheckpointer() as checkpointer:
                 return checkpointer.restore(path, template)
-        except Exception as error:  # Orbax raises of every kind on a damaged file.
+        except Exception as error:  # Orbax raises errors of every kind.
             raise ValueError(
                 f"workdir: got {path}, which cannot be restored, want a whole "
-                "checkpoint of this run; without that folder, the run goes on from the "
-                f"one before ({type(error).__name__}: {str(error)[:200]})"
+                "checkpoint of this run; delete that folder to continue from the "
+                f"checkpoint before ({type(error).__name__}: {str(error)[:200]})"
             ) from error
 
     def _steps(self) -> list[int]:

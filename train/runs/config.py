@@ -62,24 +62,24 @@ class TrainConfig(
         return range(self.seed, self.seed + self.num_seeds)
 
     def title(self) -> str:
-        """The task and the seeds, for a person."""
+        """The task and the seeds, in words."""
         seeds = f"seed {self.seed}"
         if self.num_seeds > 1:
             seeds = f"seeds {self.seed} to {self.seed + self.num_seeds - 1}"
         return f"{name_in_words(self.task)}, {seeds}"
 
     def for_any_seed(self) -> "TrainConfig":
-        """The same for every choice of seeds, so that all share one compilation."""
+        """The same config for every choice of seeds, so that they share a compilation."""
         return dataclasses.replace(self, seed=0, num_seeds=1)
 
     def make_task(self) -> tasks.Task:
-        """The task, ready to be sampled from."""
+        """The task, which makes batches."""
         if self.task == "repeat_copy":
             return RepeatCopy(repeat_code=self.repeat_code)
         return tasks.get(self.task)
 
     def make_model(self) -> Model:
-        """What is trained, as wide as the task asks."""
+        """The model, with the sizes of the task."""
         if self.model == "ntm":
             return NTM(self.make_ntm_config())
         return LSTM(
@@ -99,7 +99,7 @@ class TrainConfig(
         return make(self.controller_units, self.controller_layers, **scale)
 
     def make_ntm_config(self) -> NTMConfig:
-        """The machine's config, as wide as the task asks."""
+        """The config of the machine, with the sizes of the task."""
         shared = {field.name for field in dataclasses.fields(NTMConfig)} & {
             field.name for field in dataclasses.fields(self)
         }
@@ -111,12 +111,12 @@ class TrainConfig(
         )
 
     def to_json(self) -> str:
-        """As `from_json` reads it."""
+        """The text of a `config.json`, which `from_json` reads."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, path: Path) -> "TrainConfig":
-        """The config kept in that file.
+        """The config in that file.
 
         Raises:
           ValueError: if the file does not hold one.

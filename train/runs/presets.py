@@ -1,4 +1,4 @@
-"""Settings by name for every task: those that work, and those of the paper."""
+"""Settings by name for every task: ours, and those of the paper."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from train.runs.config import TrainConfig
 
 PRESETS = ("default", "paper")
 
-# What learns a task better than the fields' own defaults, which are those for copy.
+# What differs from the defaults of the fields, which are the settings for copy.
 _DEFAULT: dict[str, dict[str, Any]] = {
     "copy": {},
-    # The write head goes on while the machine answers. In so many slots it never comes
-    # round to what it wrote, not even with twice the length or twice the repeats.
+    # The write head moves on while the machine answers. With this many slots it does
+    # not reach what it wrote, even with twice the length or twice the repeats.
     "repeat_copy": {
         "num_read_heads": 2,
         "num_slots": 256,
@@ -23,9 +23,9 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "sort_updates": 20,
         "polish_steps": 2000,
     },
-    # What is asked for is found by content, not by moving on from where heads wait. Few
-    # items would teach an LSTM to keep them in mind itself, and not to look them up; so
-    # most sequences have as many as there may be, nearly from the start.
+    # The query is found by content, not by shifting. Few items would teach an LSTM to
+    # store them in its own state instead of looking them up; so most sequences have the
+    # most items almost from the start.
     "associative_recall": {
         "curriculum": "look_back",
         "curriculum_steps": 50,
@@ -35,9 +35,9 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "learning_rate": 6e-4,
         "polish_steps": 1000,
     },
-    # Counts belong where their context is found, not in the order in which they come:
-    # in a slot for each, which the memory may offer from the beginning. Two hundred
-    # steps of sharpened foci that go by content are chaotic.
+    # Counts belong in a slot for each context, found by content and not by order; a
+    # learned memory has such slots from the start. Two hundred steps of sharpened
+    # weightings that go by content are chaotic.
     "dynamic_ngrams": {
         "decay": 0.99,
         "initial_heads": "content",
@@ -48,7 +48,7 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "head_scale": 1.0,
         "learning_rate": 6e-4,
     },
-    # The second write head erases what was answered.
+    # The second write head erases what has been output.
     "priority_sort": {
         "num_write_heads": 2,
         "initial_strength": 5.0,
@@ -57,15 +57,15 @@ _DEFAULT: dict[str, dict[str, Any]] = {
         "curriculum_steps": 1000,
         "steps": 20_000,
     },
-    # An LSTM would learn short strings by heart, and then hold on to that. Without a
-    # state of its own, a controller has but the memory.
+    # An LSTM would store short strings in its own state, and stay with that. A
+    # controller without a state has only the memory.
     "reverse_string": {
         "controller": "feed_forward",
         "initial_heads": "stack",
         "sort_updates": 20,
     },
 }
-# Told in pulses, repeats are counted by heart: in whole steps, if there is noise in it.
+# The controller counts pulses in its own state: in discrete steps, if that is noisy.
 _PULSES: dict[str, Any] = {"carry_noise": 0.05, "steps": 12_000, "polish_steps": 6000}
 # The paper's RMSProp is that of Graves 2013.
 _PAPER: dict[str, Any] = {
@@ -86,9 +86,9 @@ _PAPER: dict[str, Any] = {
     "input_scale": 1.0,
     "head_scale": 1.0,
 }
-# Its tables 1, 2 and 3: heads of each kind, layers, units and learning rate of the
-# machine with a feed-forward and with an LSTM controller, and of the LSTM alone. It has
-# no strings: that LSTM is the size of the benchmark's.
+# The paper's tables 1, 2 and 3: heads of each kind, layers, units and learning rate of
+# the machine with a feed-forward and with an LSTM controller, and of the LSTM alone. The
+# paper has no strings: that LSTM has the size of the benchmark's.
 _PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
     "feed_forward": {
         "copy": (1, 1, 100, 1e-4),
@@ -122,23 +122,23 @@ def preset(
     controller: str | None = None,
     repeat_code: str = TrainConfig.repeat_code,
 ) -> TrainConfig:
-    """The config of that name for that task and what is to learn it.
+    """The config of that name for a task and a model.
 
     Args:
       name: one of `PRESETS`.
       task: its name.
       model: `"ntm"`, or `"lstm"` for an LSTM alone.
-      controller: of the machine; the one that learns the task best unless given.
+      controller: of the machine; None uses the one that learns the task best.
       repeat_code: of repeat copy.
 
     Raises:
-      ValueError: for a name that no preset or task has, and where the paper has no such
-        task.
+      ValueError: for an unknown preset or task, and for the preset of the paper if the
+        paper does not have the task.
     """
     check_choice("preset", name, PRESETS)
     check_choice("task", task, tasks.names())
     if name == "paper" and task not in _PAPER_SIZES["lstm"]:
-        raise ValueError(f"preset: got 'paper', which has no {task}, want 'default'")
+        raise ValueError(f"preset: got 'paper', which has no {task}; pass --preset=default")
     default = {"controller": TrainConfig.controller, **_DEFAULT[task]}
     if controller is not None:
         default["controller"] = controller
@@ -149,13 +149,13 @@ def preset(
         return TrainConfig(task=task, model=model, **default)  # type: ignore[arg-type]
 
     kind = "alone" if model == "lstm" else default["controller"]
-    # The paper has no GRU: its machine with an LSTM comes nearest.
+    # The paper has no GRU; its machine with an LSTM is the most similar.
     sizes = _PAPER_SIZES.get(kind, _PAPER_SIZES["lstm"])
     heads, layers, units, rate = sizes[task]
     size = {"controller_layers": layers, "controller_units": units}
     if name == "default":
-        # An LSTM alone is only a baseline in the paper's size.
-        default.pop("sort_updates", None)  # it makes all steps anyway
+        # An LSTM alone is the paper's baseline only in the paper's size.
+        default.pop("sort_updates", None)  # it computes all steps anyway
         return TrainConfig(task=task, model=model, **default | size)  # type: ignore[arg-type]
     papers = {
         **_PAPER,
@@ -172,12 +172,12 @@ def preset(
 def command(
     config: TrainConfig, steps_before: Sequence[int] = (), workdir: str | None = None
 ) -> str:
-    """What to type for a run with this config.
+    """The command for a run with this config.
 
     Args:
       config: of the run.
-      steps_before: with how many steps it was started before it got so many.
-      workdir: the run's folder; as the command has it unless given.
+      steps_before: its earlier values of --steps, if that was raised.
+      workdir: folder of the run; None uses the command's default.
     """
     default = preset(
         "default", config.task, config.model, config.controller, config.repeat_code

@@ -34,7 +34,7 @@ PROVENANCE = (
     "versions",
     "evaluation",
 )
-# Fields that are sizes of arrays, or less.
+# Fields that are at most the size of an array.
 _IN_A_SHAPE = (
     "controller_units",
     "num_read_heads",
@@ -42,36 +42,36 @@ _IN_A_SHAPE = (
     "slot_size",
     "shift_range",
 )
-# Up to here ntm_jax promises finite results.
+# ntm_jax guarantees finite results up to here.
 _LARGEST = 1e18
 
 
 def names() -> tuple[str, ...]:
-    """The machines that there are."""
+    """The names of the trained machines."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
 
 
 def load(name: str | Path) -> tuple[PyTree, NTMConfig]:
-    """The parameters and the config of a machine, ready for `ntm_jax`.
+    """The parameters and the config of a machine, for the functions of `ntm_jax`.
 
     Args:
       name: one of `names`, or the path of a file that `save` wrote.
 
     Raises:
-      ValueError: for a name that there is not, and for a file that holds no machine,
-        or an LSTM alone.
+      ValueError: for an unknown name, and for a file that holds no machine, or an LSTM
+        alone.
     """
     params, config, _ = load_run(name)
     if config.model != "ntm":
         raise ValueError(
             f"pretrained: got {str(name)!r}, which is an LSTM alone, want a Neural "
-            "Turing Machine; load_run opens both"
+            "Turing Machine; use load_run, which opens both"
         )
     return params, config.make_ntm_config()
 
 
 def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
-    """The parameters, the config of their run, and how they were made.
+    """The parameters, the config of their run, and their provenance.
 
     Raises:
       ValueError: as `load` does.
@@ -92,7 +92,7 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
 
 
 def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]]:
-    """The config of a file and what was made of it, or a `ValueError`."""
+    """The config and the provenance in the metadata of a file, or a `ValueError`."""
     for key in ("config", "made"):
         if key not in metadata:
             raise ValueError(f"got no metadata {key!r}")
@@ -114,7 +114,7 @@ def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]
 
 
 def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) -> None:
-    """Writes a machine with the config of its run and how it was made."""
+    """Writes a machine with the config of its run and its provenance."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".tmp")
     metadata = {"config": config.to_json(), "made": json.dumps(made)}
@@ -126,7 +126,7 @@ def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) 
 
 
 def find(name: str | Path) -> Path:
-    """The file of that name, or at that path.
+    """The file with that name, or at that path.
 
     Raises:
       ValueError: if there is none.
@@ -143,15 +143,15 @@ def find(name: str | Path) -> Path:
 
 
 def by_path(tree: PyTree) -> dict[str, Any]:
-    """Its leaves by the names that they have in a file; of tuples, by their places."""
+    """The leaves of a tree by their names in a file; tuples count their elements."""
     return flatten_dict(to_state_dict(tree), sep="/")
 
 
 def check_sizes(headers: dict[str, Any], config: TrainConfig) -> None:
-    """Raises a `ValueError` if there is less in a file than its config says.
+    """Raises a `ValueError` if a file holds fewer numbers than its config needs.
 
     Args:
-      headers: of each array, safetensors' slice, of which nothing is read.
+      headers: the safetensors slice of each array; its numbers are not read.
       config: of the machine.
     """
     numbers = sum(math.prod(header.get_shape()) for header in headers.values())
@@ -161,7 +161,7 @@ def check_sizes(headers: dict[str, Any], config: TrainConfig) -> None:
 
 
 def shapes_of_params(config: TrainConfig) -> PyTree:
-    """The parameters of such a machine, as shapes."""
+    """The shapes of the parameters of a machine with that config."""
     input_size = config.make_task().input_size
     return jax.eval_shape(
         lambda: config.make_model().init(jax.random.key(0), input_size)
@@ -183,7 +183,7 @@ def check_headers(headers: dict[str, Any], params: PyTree) -> None:
 
 
 def check_numbers(arrays: dict[str, Any]) -> None:
-    """Raises a `ValueError` for numbers with which no machine is sure to be finite."""
+    """Raises a `ValueError` for numbers with which a machine may not stay finite."""
     for name, array in arrays.items():
         if not (jnp.abs(array) <= _LARGEST).all():
             raise ValueError(f"{name}: got numbers that are not finite, or beyond 1e18")

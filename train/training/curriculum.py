@@ -1,4 +1,4 @@
-"""How hard the sequences are that a machine learns from, as training goes on."""
+"""The difficulty of the training sequences, update by update."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -6,21 +6,21 @@ from jax import Array
 import tasks
 from train.runs.config import TrainConfig
 
-# Part of the sequences that are as hard as they get so far, with a look back.
+# Fraction of the sequences with the highest difficulty so far, in look_back.
 _HARDEST = 0.9
 
 
 def curriculum(config: TrainConfig, step: Array) -> dict[str, tasks.Range]:
     """The difficulties of the update `step`, for the task's `sample`.
 
-    * `none`: the hardest of the task's own, always.
-    * `uniform`: all of the task's own, always.
-    * `growing`: from the task's easiest, both the lowest and the highest rise evenly to
-      the task's own within `curriculum_steps` updates. Short sequences teach the
-      mechanism (write here, move on, come back), which carries over to longer ones.
-    * `look_back`: the same, but of each difficulty nine of ten sequences take the
-      highest so far, and only the tenth looks back at what was before, as in the code
-      of Collier and Beel 2018.
+    * `none`: always the task's hardest.
+    * `uniform`: always the task's whole range.
+    * `growing`: the lowest and the highest difficulty rise linearly from the task's
+      easiest to its own range within `curriculum_steps` updates. Short sequences teach
+      the mechanism (write, move on, come back), which carries over to longer ones.
+    * `look_back`: the same, but nine of ten sequences have the highest difficulty so
+      far and the tenth is drawn from the whole range so far, as in the code of Collier
+      and Beel 2018.
     """
     task = config.make_task()
     ranges = task.ranges()

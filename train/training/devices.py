@@ -1,8 +1,8 @@
-"""Over every local device: seeds first, and the sequences of a batch beside them.
+"""Training on all local devices: seeds are spread first, then the batch.
 
-Devices make a grid of two axes. Along `seeds` each has other machines, which never
-meet. Along `batch` each has the same machines and other sequences of every batch, and
-they talk once in an update, when they take the mean of their gradients.
+The devices form a mesh with two axes. Along `seeds` they have different machines, which
+never communicate. Along `batch` they have the same machines and different sequences of
+every batch; they communicate once an update, for the mean of their gradients.
 
 >>> mesh = mesh_for(num_seeds=1, batch_size=3 * jax.local_device_count())
 >>> mesh.shape["batch"] == jax.local_device_count()
@@ -22,12 +22,12 @@ from jax.sharding import PartitionSpec as P
 
 PyTree = Any
 SEEDS, BATCH = "seeds", "batch"
-# With fewer at once, a core is not much faster with its part than with all.
+# With fewer sequences, a core is hardly faster on a part of a batch than on all of it.
 _FEWEST_SEQUENCES = 4
 
 
 def mesh_for(num_seeds: int, batch_size: int) -> Mesh:
-    """The grid: as many devices as divide the seeds, and of the others the batch."""
+    """The mesh: as many devices as divide the seeds, then as divide the batch."""
     devices = jax.local_devices()
     over_seeds = most_that_divide(num_seeds, len(devices))
     over_batch = most_that_divide(batch_size, len(devices) // over_seeds)
@@ -36,7 +36,7 @@ def mesh_for(num_seeds: int, batch_size: int) -> Mesh:
 
 
 def most_that_divide(size: int, available: int) -> int:
-    """The largest number of devices that has equal parts of so many things."""
+    """The largest number of devices that divides the size."""
     return max(n for n in range(1, available + 1) if size % n == 0)
 
 
@@ -46,7 +46,7 @@ def spread(population: PyTree, mesh: Mesh) -> PyTree:
 
 
 def own_part(tree: PyTree, axis: int) -> PyTree:
-    """Of arrays that every device along `batch` has, the part that is its own.
+    """This device's part of arrays that every device along `batch` has.
 
     Args:
       tree: arrays with the sequences along `axis`.
@@ -62,27 +62,27 @@ def own_part(tree: PyTree, axis: int) -> PyTree:
 
 
 def mean_of_parts(tree: PyTree) -> PyTree:
-    """Of what every device has of its own part, the mean: that of the whole batch."""
+    """The mean over the devices along `batch`, which is that of the whole batch."""
     if lax.axis_size(BATCH) == 1:
         return tree
-    # As one array: processors meet once for each, which takes longer than the sum.
+    # As one array: CPU devices synchronise for each one, which costs more than the sum.
     numbers, as_tree = ravel_pytree(tree)
     return as_tree(lax.pmean(numbers, BATCH))
 
 
 def all_parts(tree: PyTree) -> PyTree:
-    """Of what every device has of its own part, all: `[B, ...]` on each of them."""
+    """The parts of all devices along `batch`: `[B, ...]` on each of them."""
     return lax.all_gather(tree, BATCH, tiled=True)
 
 
 def use_all_cores(num_seeds: int, batch_size: int) -> None:
-    """Makes each core of a processor a device of its own, where there is work for it.
+    """Makes each CPU core a device of its own, as far as there is work for it.
 
-    A core that steps through its own part of a batch wastes nothing; two that share
-    every small operation of a step spend more time on meeting than they save.
+    A core that works on its own part of a batch wastes nothing; cores that share every
+    small operation of a step spend more time on synchronisation than they save.
 
-    Where JAX or XLA was told how many devices a processor is, it is left as it is.
-    Call it before anything has run on a device; later it does nothing.
+    If JAX or XLA flags already set the number of CPU devices, they stay as they are.
+    Call this before anything runs on a device; later it has no effect.
     """
     if (
         "JAX_NUM_CPU_DEVICES" in os.environ

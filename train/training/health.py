@@ -1,4 +1,4 @@
-"""How a machine is doing inside: what tells, early, that learning goes wrong."""
+"""The inside of a machine in numbers that show early when learning fails."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from ntm_jax import NTMConfig
 
 PyTree = Any
 Health = dict[str, Array]
-# A gate this near to 0 or 1 hardly learns any more: it is saturated.
+# A gate this close to 0 or 1 is saturated: it hardly learns.
 _SATURATED = 0.01
 
 
@@ -19,9 +19,9 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
     """Means over the heads, the sequences and their steps up to the last answer.
 
     Returns:
-      Scalars, for the read and for the write heads each:
+      Scalars, for the read heads and for the write heads:
 
-      * `gate_saturation`: the part of the gates g within 0.01 of 0 or 1;
+      * `gate_saturation`: the fraction of the gates g within 0.01 of 0 or 1;
       * `gate`, `strength`, `gamma`: g, β and γ;
       * `strength_max`, `gamma_max`: the largest;
       * `focus_entropy`: of the weightings, in bits: 0 on one slot, log2 N on all;
@@ -32,7 +32,7 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
     counts = batch.steps
 
     def counted(values: Array) -> Array:
-        """Which of `[T, B, ...]` belong to a step that counts."""
+        """The mask of `[T, B, ...]` for the steps that count."""
         over = counts.reshape(*counts.shape, *(1,) * (values.ndim - 2))
         return jnp.broadcast_to(over, values.shape)
 

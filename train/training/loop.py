@@ -1,4 +1,4 @@
-"""Learning: many updates in one compiled call, data made on the device."""
+"""Training: many updates in one compiled call, with data made on the device."""
 
 import functools
 from typing import Any
@@ -30,14 +30,14 @@ PyTree = Any
 
 
 class Metrics(struct.PyTreeNode):
-    """Of one update, each a mean over its batch; stacked for the updates of a call.
+    """Metrics of one update, averaged over the batch; a call returns them stacked.
 
     Attributes:
       loss_bits: cost of an answer, bits per sequence.
       wrong_bits: wrong bits per sequence.
-      gradient_norm: before clipping; 0 where it overflowed.
-      overflowed: whether the gradient was beyond all numbers, and so counted as none.
-      clipped_fraction: of the gradient's components, those that clipping changed.
+      gradient_norm: before clipping; 0 if the gradient overflowed.
+      overflowed: whether the gradient overflowed, and was replaced by zeros.
+      clipped_fraction: fraction of the gradient's components that clipping changed.
       parameter_norm: after the update.
     """
 
@@ -52,19 +52,19 @@ class Metrics(struct.PyTreeNode):
 def train(
     states: TrainState, *, config: TrainConfig, num_steps: int
 ) -> tuple[TrainState, Metrics, Health]:
-    """`num_steps` updates of every seed that still learns, over every local device.
+    """Makes `num_steps` updates of every seed that still learns, on all local devices.
 
     Args:
-      states: `[S, ...]`; their buffers become those of the new states.
+      states: `[S, ...]`; their buffers are donated to the new states.
       config: of the run.
       num_steps: static.
 
     Returns:
-      The new states `[S, ...]`, the metrics of every update `[S, num_steps]` each, and
-      the machines' health after the last one, `[S]` each.
+      The new states `[S, ...]`, the metrics of every update, each `[S, num_steps]`, and
+      the health of the machines after the last update, each `[S]`.
     """
     mesh = mesh_of(config)
-    # Where they are there already, nothing moves.
+    # Nothing moves if they are on these devices already.
     states, seeds = spread((states, seed_array(config)), mesh)
     return _train(
         states, seeds, config=config.for_any_seed(), num_steps=num_steps, mesh=mesh
@@ -82,14 +82,14 @@ def _train(
     num_steps: int,
     mesh: Mesh,
 ) -> tuple[TrainState, Metrics, Health]:
-    # That of all seeds that learn: the others are behind, and learn no more.
+    # The update of all seeds that still learn: those that have finished are behind it.
     start, together = jnp.max(states.step), config.sort_updates
 
     def train_one(state: TrainState, seed: Array):
         update = functools.partial(_update, config=config, seed=seed)
 
         def make_some(so_far):
-            """The updates whose sequences are drawn together."""
+            """Makes the updates whose sequences are drawn together."""
             made, state, metrics = so_far
             drawn = draw_sequences(config, seed, start + made)
             place = (start + made) % together
@@ -126,9 +126,9 @@ def _train(
 def _update(
     state: TrainState, batch: tasks.Batch, *, config: TrainConfig, seed: Array
 ) -> tuple[TrainState, Metrics]:
-    """One update of one seed; none if it is finished, or would not stay finite.
+    """One update of one seed, or none if it has finished or would not stay finite.
 
-    Each device of the seed learns from its own part of the batch.
+    Each device of the seed computes on its own part of the batch.
     """
     noise_key = jax.random.fold_in(purpose_key(seed, "noise"), state.step)
     batch = own_part(noisy_batch(batch, config, noise_key), axis=1)
@@ -165,8 +165,8 @@ def _update(
 def _loss(
     params: PyTree, batch: tasks.Batch, config: TrainConfig
 ) -> tuple[Array, Array]:
-    """The mean cost of an answer, in bits, and the logits `[T, B, O]`."""
-    # A mask costs a pass over the memory at every step: worth it where it saves steps.
+    """The mean cost of an answer in bits, and the logits `[T, B, O]`."""
+    # A mask costs a pass over the memory at every step, and pays if it saves steps.
     steps = batch.steps if config.sort_updates > 1 else None
     logits = noisy_model(config).logits(params, batch.inputs, mask=steps)
     return jnp.mean(tasks.loss_bits(logits, batch)), logits

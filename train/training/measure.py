@@ -1,4 +1,4 @@
-"""How well machines do: wrong bits, errors and cost, on fresh sequences."""
+"""Evaluation of machines: wrong bits, errors and cost, on new sequences."""
 
 import functools
 import math
@@ -18,7 +18,7 @@ from train.training.keys import purpose_key
 from train.training.population import for_each_seed
 
 PyTree = Any
-# Numbers in the memories of the sequences that a device evaluates together.
+# The most numbers in the memories of the sequences that a device evaluates together.
 _MEMORY_NUMBERS = 2**18
 
 
@@ -31,9 +31,9 @@ def evaluate(
     num_slots: int | None = None,
     **difficulty: tasks.Difficulty,
 ) -> list[dict[str, Any]]:
-    """Wrong bits, perfect answers and cost of every machine, on fresh sequences.
+    """Wrong bits, perfect answers and cost of every machine, on new sequences.
 
-    Sequence i of a machine depends on its key, i and the difficulty alone.
+    Sequence i of a machine depends only on its key, i and the difficulty.
 
     Args:
       params: of the machines of `config`, `[S, ...]`.
@@ -41,13 +41,13 @@ def evaluate(
       keys: of the sequences, `[S]`.
       num_sequences: how many for each machine.
       num_slots: of the memory, instead of the config's.
-      **difficulty: of the task's `sample`; as in training where not given.
+      **difficulty: of the task's `sample`; the default is that of training.
 
     Returns:
-      For each machine what was evaluated, and means over the sequences, ready for JSON.
+      For each machine the settings and the means over the sequences, ready for JSON.
 
     Raises:
-      TypeError, ValueError: for sizes that are not whole and positive, or that the
+      TypeError, ValueError: for sizes that are not positive integers, or that the
         machine cannot have.
     """
     check_count("num_sequences", num_sequences)
@@ -81,7 +81,7 @@ def evaluate(
             difficulty=tuple(sorted(difficulty.items())),
             mesh=mesh,
         )
-        # One at a time: a processor's devices that meet in several may wait forever.
+        # One at a time: CPU devices can deadlock in several such programs at once.
         parts.append(jax.device_get(part))
     loss, wrong, error = (
         np.concatenate(of_one, axis=1)[:, :num_sequences] for of_one in zip(*parts)
@@ -104,7 +104,7 @@ def evaluate(
 
 
 def in_other_words(task: tasks.Task, loss: float, error: float) -> dict[str, float]:
-    """An error as others tell it: beside the best predictor's cost, or as accuracy."""
+    """The error in other measures: the best predictor's cost, or the accuracy."""
     if hasattr(task, "optimal_logits"):
         return {"optimal_bits_per_sequence": loss - error}
     if isinstance(task, tasks.StringTask):
@@ -113,10 +113,10 @@ def in_other_words(task: tasks.Task, loss: float, error: float) -> dict[str, flo
 
 
 def evaluation_key(seed: int) -> Array:
-    """The key of an evaluation's sequences: others than any training's.
+    """The key of an evaluation's sequences, which are none of training's.
 
     Raises:
-      TypeError, ValueError: for a seed that is not whole, or negative.
+      TypeError, ValueError: for a seed that is not an integer >= 0.
     """
     check_count("seed", seed, 0)
     return purpose_key(seed, "evaluation")
@@ -157,11 +157,11 @@ def _evaluate_together(
 
 
 def sample_each(task: tasks.Task, keys: Array, **difficulty: Any) -> tasks.Batch:
-    """A batch in which every sequence comes from a key of its own."""
+    """A batch in which every sequence has its own key."""
     one_each = jax.vmap(lambda key: task.sample(key, 1, **difficulty), out_axes=1)(keys)
     return jax.tree.map(lambda leaf: leaf.squeeze(2), one_each)
 
 
 def slots_of(config: TrainConfig, num_slots: int | None) -> int:
-    """Those asked for, or else those of training."""
+    """`num_slots`, or those of training if it is None."""
     return config.num_slots if num_slots is None else num_slots

@@ -1,4 +1,4 @@
-"""What is trained: a Neural Turing Machine, or an LSTM alone to compare it with."""
+"""The models: a Neural Turing Machine, and an LSTM alone as the baseline."""
 
 import abc
 import dataclasses
@@ -20,11 +20,11 @@ PyTree = Any
 
 
 class Model(abc.ABC):
-    """A network from sequences to sequences: frozen, to be static under `jit`."""
+    """A network from sequences to sequences; frozen, to be static under `jit`."""
 
     @abc.abstractmethod
     def init(self, key: Array, input_size: int) -> PyTree:
-        """Fresh parameters."""
+        """Initial parameters."""
 
     @abc.abstractmethod
     def logits(
@@ -34,7 +34,7 @@ class Model(abc.ABC):
         num_slots: int | None = None,
         mask: Array | None = None,
     ) -> Array:
-        """Answers `[T, B, O]` to `[T, B, I]`; any outside the mask `[T, B]`.
+        """Logits `[T, B, O]` for `[T, B, I]`; arbitrary outside the mask `[T, B]`.
 
         Raises:
           ValueError: for a number of slots that the model cannot have.
@@ -42,7 +42,7 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
-        """How the model is doing inside: scalars by name."""
+        """Numbers about the inside of the model, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class NTM(Model):
         num_slots: int | None = None,
         mask: Array | None = None,
     ) -> Array:
-        """As `ntm_jax.unroll`, from the initial state of so many slots."""
+        """As `ntm_jax.unroll`, from the initial state with that number of slots."""
         state = ntm_jax.initial_state(
             params, self.config, num_slots=num_slots, batch_shape=inputs.shape[1:-1]
         )
@@ -71,16 +71,16 @@ class NTM(Model):
         )[1]
 
     def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
-        """What `train.training.health` tells."""
+        """The numbers of `train.training.health`."""
         return watch(params, batch, self.config)
 
 
 class LSTMStack(nn.Module):
-    """Layers of LSTM cells, each with the input too, all of them seen by the output.
+    """Layers of LSTM cells with skip connections from the input and to the output.
 
     These are the skip connections of Graves 2013 (arXiv:1308.0850, section 2). With
-    them and a learned initial state the parameters are as many as table 3 of the paper
-    of 2014 says, where its channels are known.
+    them and a learned initial state, the number of parameters is that of table 3 of the
+    paper of 2014, for the tasks whose channels are known.
     """
 
     units: int
@@ -107,7 +107,7 @@ class LSTMStack(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class LSTM(Model):
-    """The baseline of the paper: an LSTM with nothing but its own state."""
+    """The baseline of the paper: an LSTM without a memory."""
 
     module: LSTMStack
 
@@ -123,13 +123,13 @@ class LSTM(Model):
         num_slots: int | None = None,
         mask: Array | None = None,
     ) -> Array:
-        """From its learned initial state."""
-        del mask  # a step more is cheap
+        """The logits, from the learned initial state."""
+        del mask  # more steps are cheap
         if num_slots is not None:
             raise ValueError(f"num_slots: got {num_slots}, but an LSTM has no memory")
         return self.module.apply({"params": params}, inputs)  # type: ignore[return-value]
 
     def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
-        """Nothing: there are no heads to look at."""
+        """Nothing: an LSTM has no heads."""
         del params, batch
         return {}

@@ -1,9 +1,9 @@
-"""Noise in what a controller remembers, so that it learns to count in whole numbers.
+"""Noise in the state of a controller, so that it learns to count in discrete steps.
 
-What a recurrent controller keeps in mind over a hundred steps it may keep in ever so
-small differences, which do for the lengths it was trained on and drift beyond. Noise in
-its carry at each step of the training drowns these: what is to last must be kept in
-states that the cell itself pulls back to.
+A recurrent controller can store a number in tiny differences of its state. They suffice
+for the lengths of training and drift beyond them. Noise in its carry at each training
+step hides such differences, so that the controller must use states that the cell itself
+pulls back to.
 """
 
 import dataclasses
@@ -22,10 +22,10 @@ from train.training.model import NTM, Model
 
 
 class NoisyCell(nn.RNNCellBase):
-    """A cell with that cell's parameters, whose inputs bring noise for its carry.
+    """A cell with the parameters of `cell`; its inputs include noise for its carry.
 
     Attributes:
-      cell: what it is without noise.
+      cell: the cell without noise.
       input_size: I, width of the machine's input; the noise comes after it.
     """
 
@@ -33,11 +33,11 @@ class NoisyCell(nn.RNNCellBase):
     input_size: int
 
     def setup(self) -> None:
-        """The parameters are those of `cell`, not of a part named so."""
+        """Shares the parameters of `cell`, without a level of their own."""
         nn.share_scope(self, self.cell)
 
     def __call__(self, carry, inputs: Array):
-        """One step from the carry with noise in every number."""
+        """One step, from the carry with noise added to every number."""
         leaves, tree = jax.tree.flatten(carry)
         ends = [self.input_size]
         for leaf in leaves:
@@ -49,17 +49,17 @@ class NoisyCell(nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]):
-        """That of `cell`."""
+        """The same as for `cell`."""
         return self.cell.initialize_carry(rng, input_shape)
 
     @property
     def num_feature_axes(self) -> int:
-        """That of `cell`."""
+        """The same as for `cell`."""
         return self.cell.num_feature_axes
 
 
 def noisy_batch(batch: tasks.Batch, config: TrainConfig, key: Array) -> tasks.Batch:
-    """The batch with noise for a controller's carry after its inputs."""
+    """The batch with the noise for the controller's carry appended to its inputs."""
     if not config.carry_noise:
         return batch
     carry = controllers.initial_carry(

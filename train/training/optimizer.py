@@ -1,4 +1,4 @@
-"""How a gradient becomes an update: clip, scale, clip again; all of Optax."""
+"""The optimizer: clip, scale, clip again, all with Optax."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ PyTree = Any
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """The optimizer that the config asks for.
+    """The optimizer of the config.
 
     * `rmsprop`: g / sqrt(mean g^2 + ε), then momentum.
     * `graves_rmsprop`: g / sqrt(mean g^2 - (mean g)^2 + ε), then momentum: Graves 2013,
@@ -21,13 +21,13 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
       38-45), which the paper used, with ε = 1e-4.
     * `adam`, with `momentum` and `decay` as its two decay rates.
 
-    An ε of the size of a squared gradient once the task is all but solved lets updates
-    shrink with the gradient from then on, instead of following its noise.
+    With an ε of the size of a squared gradient near the optimum, updates shrink with
+    the gradient there, instead of following its noise.
 
     `update_clip` bounds the root mean square of each array's scaled gradient, as in
     section 6 of Shazeer and Stern 2018, *Adafactor* (arXiv:1804.04235). After many
-    small gradients a rare, large one is scaled up by 1 / sqrt(1 - decay), and momentum
-    makes of it a jump in which a machine that had learned can lose all.
+    small gradients a rare large one is scaled up by 1 / sqrt(1 - decay), and momentum
+    makes it a jump that can undo what the machine has learned.
     """
     decay, eps = config.decay, config.epsilon
     scales = {
@@ -49,7 +49,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def make_clip(config: TrainConfig) -> optax.GradientTransformation:
-    """What happens to the gradient first."""
+    """The clipping of the gradient."""
     clips = {
         "value": lambda: optax.clip(config.clip_at),
         "norm": lambda: optax.clip_by_global_norm(config.clip_at),
@@ -59,11 +59,11 @@ def make_clip(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def none_if_overflowed(gradient: PyTree) -> tuple[PyTree, Array, Array]:
-    """The gradient and its norm, zeros where that is not finite; and whether it is so.
+    """The gradient and its norm, both 0 if the norm is not finite; and whether it is.
 
-    A machine whose focus spreads evenly over the slots may part with that balance by a
-    factor of three a step, and so its gradient over a hundred steps may overflow, with
-    every value of the answer finite. One such sequence must not end a run.
+    A weighting that is spread evenly over the slots is unstable: a deviation can grow
+    by a factor of three a step. So the gradient over a hundred steps can overflow while
+    every value of the answer is finite. One such sequence must not end a run.
     """
     norm = optax.tree.norm(gradient)
     overflowed = ~jnp.isfinite(norm)
@@ -74,7 +74,7 @@ def none_if_overflowed(gradient: PyTree) -> tuple[PyTree, Array, Array]:
 
 
 def clipped_fraction(config: TrainConfig, gradient: PyTree) -> Array:
-    """Of the gradient's components, those that clipping changes."""
+    """The fraction of the gradient's components that clipping changes."""
     clip = make_clip(config)
     clipped, _ = clip.update(gradient, clip.init(gradient))
     changed = jax.tree.map(lambda g, c: jnp.sum(g != c), gradient, clipped)
