@@ -1,20 +1,20 @@
-"""Training throughput beside pytorch-ntm, in turn, on one machine.
+"""Measures training throughput beside pytorch-ntm, in turns, on one computer.
 
     git clone https://github.com/loudinthecloud/pytorch-ntm
     pip install torch numpy attrs argcomplete
     python -m benchmarks.peers --pytorch_ntm=pytorch-ntm
 
-Both train on copy of 8 bits and lengths 1 to 20, as often of each: a memory of 128
-slots of 20, an LSTM of 100, one head of each kind, RMSProp with the same rates,
-gradients clipped at 10. Both make their sequences and count their wrong bits, as both
-do when they train. A turn of theirs is an update for each length, by their own
-`train_batch`; a turn of ours is a call of `train.loop.train`, with `sort_updates` so
-that the sequences of a batch are about as long as each other, where theirs are all as
-long.
+Both train on copy with 8 bits and lengths 1 to 20, each as often: a memory of 128 slots
+of 20, an LSTM of 100 units, one head of each kind, RMSProp with the same rates,
+gradients clipped at 10. Both make their sequences and count wrong bits, as they do in
+training. A turn of theirs is an update for each length, by their own `train_batch`; a
+turn of ours is a call of `train` in train/training/loop.py, with
+`sort_updates`, so that the sequences of a batch have about the same length; theirs all
+have the same.
 
-Sequences per second are medians over the turns, by the clock and by the time that all
-cores spent on them, which others on the same machine disturb less. Torch takes as many
-threads as there are cores unless OMP_NUM_THREADS says otherwise.
+Sequences per second are medians over the turns, by the clock and by core time, which
+other programs disturb less. Torch uses as many threads as there are cores, unless
+OMP_NUM_THREADS sets another number.
 
 The last line is one JSON object.
 """
@@ -38,9 +38,10 @@ from benchmarks import pytorch_ntm
 from benchmarks.step import table
 from ntm_jax.checks import check_count
 from train import cli
-from train.config import TrainConfig
-from train.devices import use_all_cores
-from train.loop import init_states, train
+from train.runs.config import TrainConfig
+from train.training.devices import use_all_cores
+from train.training.loop import train
+from train.training.state import init_states
 
 _FILES = ("train.py", "tasks/copytask.py", "ntm/aio.py")
 _PACKAGES = "torch, numpy, attrs and argcomplete"
@@ -64,20 +65,19 @@ Turn = Callable[[], dict[str, float]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Trains copy beside a checkout of loudinthecloud/pytorch-ntm, in turn.
+    """Trains copy beside a checkout of loudinthecloud/pytorch-ntm, in turns.
 
-    It needs torch, numpy, attrs and argcomplete, which are not installed with this
-    project.
+    It needs torch, numpy, attrs and argcomplete, which this project does not install.
     """
 
     pytorch_ntm: Path
-    """The checkout."""
+    """Folder of the checkout of https://github.com/loudinthecloud/pytorch-ntm."""
     python: Path = Path(sys.executable)
-    """The Python that has torch, numpy, attrs and argcomplete."""
+    """A Python with torch, numpy, attrs and argcomplete."""
     batch_size: tuple[int, ...] = (1, 16, 64)
-    """Sequences in one update; a row of the table for each."""
+    """Sequences in one update; the table has a row for each size."""
     turns: int = 5
-    """Turns of each, of which the median counts."""
+    """Turns of each; the result is their median."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,10 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
 def peer(
     checkout: Path, python: Path
 ) -> Iterator[tuple[dict[str, Any], Callable[[int], dict[str, float]]]]:
-    """A process with their code: what it says of torch, and a turn of a batch size.
+    """A process with their code: its versions, and a function for a turn.
 
     Raises:
-      ValueError: for a folder that is no checkout, and a Python that lacks something.
+      ValueError: for a folder that is not a checkout, and for a Python that lacks a
+        package.
     """
     if missing := [name for name in _FILES if not (checkout / name).is_file()]:
         raise ValueError(
@@ -172,7 +173,7 @@ def peer(
 
 
 def our_turn(batch_size: int) -> Turn:
-    """Updates of ours, many in a call, and what they took."""
+    """A turn of ours: many updates in a call, and their time."""
     config = TrainConfig(
         batch_size=batch_size,
         sort_updates=pytorch_ntm.LONGEST,
@@ -182,7 +183,7 @@ def our_turn(batch_size: int) -> Turn:
         clip_at=10.0,
         update_clip=None,
         steps=2**30,
-        falling=0.0,
+        lr_decay_fraction=0.0,
     )
     num_steps = _GROUPS * config.sort_updates
     states = init_states(config)
@@ -202,7 +203,7 @@ def our_turn(batch_size: int) -> Turn:
 
 
 def compare(batch_size: int, ours: Turn, theirs: Turn, turns: int) -> dict[str, Any]:
-    """A row: sequences per second of both, by the clock and by the cores' time."""
+    """A row: sequences per second of both, by the clock and by core time."""
     for warm_up in (ours, theirs):
         warm_up()
     taken = [(ours(), theirs()) for _ in range(turns)]

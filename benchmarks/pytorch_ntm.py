@@ -1,9 +1,9 @@
 """Trains copy with the code of a pytorch-ntm checkout, a turn at a time.
 
-`benchmarks.peers` starts this file in a process of its own, as that code calls its
-modules `train` and `tasks`, as ours are called. For every line of its input, a JSON
-object with a `batch_size`, it trains once on a batch of each length from 1 to 20, and
-prints what that took as one JSON object. The first line that it prints tells of torch.
+`benchmarks.peers` starts this file in its own process, because that code has modules
+named `train` and `tasks`, like ours. For every line of its input, a JSON object with a
+`batch_size`, it trains once on a batch of each length from 1 to 20, and prints the time
+as one JSON object. The first line that it prints has the version of torch.
 """
 
 import importlib
@@ -16,8 +16,8 @@ LONGEST = 20
 
 
 def main() -> None:
-    """Turns for as long as they are asked for."""
-    # Instead of this file's folder.
+    """Makes a turn for every line of the input."""
+    # Replaces the folder of this file.
     sys.path[0] = sys.argv[1]
     try:
         attr: Any = importlib.import_module("attr")
@@ -26,20 +26,20 @@ def main() -> None:
         theirs: Any = importlib.import_module("train")
         task: Any = importlib.import_module("tasks.copytask")
     except ImportError as error:
-        tell({"error": str(error)})
+        report({"error": str(error)})
         return
-    tell({"torch": torch.__version__, "threads": torch.get_num_threads()})
+    report({"torch": torch.__version__, "threads": torch.get_num_threads()})
     models: dict[int, Any] = {}
     for line in sys.stdin:
         size = json.loads(line)["batch_size"]
         if size not in models:
             params = task.CopyTaskParams(batch_size=size)
             models[size] = task.CopyTaskModelTraining(params=params)
-        tell(turn(models[size], theirs.train_batch, task.dataloader))
+        report(turn(models[size], theirs.train_batch, task.dataloader))
 
 
 def turn(model: Any, train_batch: Any, dataloader: Any) -> dict[str, float]:
-    """An update for each length, and what it took."""
+    """Makes an update for each length, and measures it."""
     wall, cpu = time.perf_counter(), time.process_time()
     params = model.params
     for length in range(1, LONGEST + 1):
@@ -54,7 +54,7 @@ def turn(model: Any, train_batch: Any, dataloader: Any) -> dict[str, float]:
 
 
 def accept_convert(attr: Any) -> None:
-    """Lets `attrs` of today take a word that their code has for its `converter`."""
+    """Makes today's `attrs` accept their old name for `converter`."""
     made = attr.attrib
 
     def attrib(*arguments: Any, convert: Any = None, **options: Any) -> Any:
@@ -65,9 +65,9 @@ def accept_convert(attr: Any) -> None:
     attr.attrib = attrib
 
 
-def tell(told: dict[str, Any]) -> None:
-    """One line, at once."""
-    print(json.dumps(told), flush=True)
+def report(values: dict[str, Any]) -> None:
+    """Prints one line at once."""
+    print(json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Keeps of a complete run what the page of results shows.
+"""Records a complete run for the page of results.
 
     python -m benchmarks.record --workdir=runs/copy_20_seeds
+    python -m benchmarks.record --workdir runs/copy_0 runs/copy_1
+    python -m benchmarks.record --pretrained=copy
 
-A record is a JSON file in benchmarks/records: how the run was made, its validations,
-and how each of its machines does at the difficulties in TRIALS. Runs that differ in
-their seeds alone make one record together.
+A record is a JSON file in benchmarks/records: the provenance of the run, its
+validations, and the errors of each of its machines at the difficulties in TRIALS. Runs
+that differ only in their seeds make one record together.
 """
 
 import dataclasses
@@ -18,19 +20,21 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.records import EACH, FOLDER, Record, config_of, read
 from train import cli
-from train.config import TrainConfig
 from train.evaluate import open_machines
-from train.measure import evaluate, evaluation_key
-from train.presets import command
-from train.pretrained import load_run
-from train.records import EACH, FOLDER, Record, config_of, learner, read
-from train.run import RunFolder, open_complete, write_whole
+from train.runs.config import TrainConfig
+from train.runs.files import write_whole
+from train.runs.folder import RunFolder, open_complete
+from train.runs.presets import command
+from train.runs.pretrained import load_run
 from train.ship import versions
+from train.show.learners import learner_name
+from train.training.measure import evaluate, evaluation_key
 
 PyTree = Any
-# Difficulties, each one number or the [lowest, highest] of those that sequences draw,
-# slots and sequences. Where slots are not given, see `slots_for`.
+# Difficulties, each one number or the [lowest, highest] of a range, with slots and the
+# number of sequences. Trials without slots use those of `slots_for`.
 _PAPERS_SLOTS = 128
 TRIALS: dict[str, list[dict[str, Any]]] = {
     "copy": [
@@ -52,8 +56,8 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         {"length": 20, "answers": 16, "num_sequences": 1000},
         {"length": 30, "answers": 24, "num_sequences": 1000},
     ],
-    # The lengths of training, and up to the benchmark's 500. While it answers, a write
-    # head may go on; in so many slots it does not come round.
+    # The lengths of training, and up to the benchmark's 500. A write head can move on
+    # during the answer; with this many slots it does not reach what it wrote.
     "reverse_string": [
         {"length": 40, "num_sequences": 1000},
         {"length": [1, 40], "num_sequences": 1000},
@@ -67,20 +71,20 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Evaluates a complete run, or a machine that ships, and keeps what came of it."""
+    """Evaluates a complete run, or a machine that ships, and writes a record of it."""
 
     workdir: tuple[Path, ...] = ()
-    """The run's folder, or those of several that differ in their seeds alone."""
+    """Folder of the run, or the folders of several that differ only in their seeds."""
     pretrained: str | None = None
-    """Instead of it, the name of a trained machine."""
+    """Name of a trained machine to record instead of a run."""
     name: str | None = None
-    """Of the record; that of the task and of what learned it unless given."""
+    """Name of the record; None makes it of the task and the learner."""
     add: bool = False
-    """Add to the record of that name, whose machines have other seeds."""
+    """Add the machines to the record of that name, which has other seeds."""
     overwrite: bool = False
-    """Put the record in the place of the one that has the name."""
+    """Replace the record of that name."""
     hardest: int = 10_000
-    """The longest sequences, or most items, to evaluate."""
+    """Length of the longest sequences, or the most items, to evaluate."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,7 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
         path = FOLDER / f"{name}.json"
         cli.check_free_name(path, free=flags.add or flags.overwrite)
         if flags.add and not path.exists():
-            raise ValueError(f"name: got {name!r}, want that of a record: no {path}")
+            raise ValueError(
+                f"name: got {name!r}, want that of a record: there is no {path}"
+            )
         kept = [read(path)] if flags.add else []
         check_alike([*kept, *records])
         due = trials_up_to(flags.hardest, opened[0][1])
@@ -116,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check_alike(records: Sequence[Record]) -> None:
-    """Raises a `ValueError` unless the runs differ in their seeds, and only there."""
+    """Raises a `ValueError` unless the runs differ in their seeds only."""
     settings = {
         (dataclasses.replace(config_of(record), seed=0), *steps_before(record))
         for record in records
@@ -129,12 +135,12 @@ def check_alike(records: Sequence[Record]) -> None:
 
 
 def seeds_of(records: Sequence[Record]) -> list[int]:
-    """Of all their machines."""
+    """The seeds of all machines of the records."""
     return [machine["seed"] for record in records for machine in record["machines"]]
 
 
 def joined(records: Sequence[Record]) -> Record:
-    """One record of those of runs alike, its machines by their seeds."""
+    """One record made of several, with the machines in the order of their seeds."""
     records = sorted(records, key=lambda record: record["config"]["seed"])
     order = np.argsort(seeds_of(records))
     machines = [one for record in records for one in record["machines"]]
@@ -154,7 +160,7 @@ def joined(records: Sequence[Record]) -> Record:
 
 
 def command_for_all(records: Sequence[Record]) -> str:
-    """What to type for the runs of these records, which differ in their seeds."""
+    """The command for the runs of these records, which differ in their seeds."""
     if len(records) == 1:
         return records[0]["command"]
     config = config_of(records[0])
@@ -166,7 +172,7 @@ def command_for_all(records: Sequence[Record]) -> str:
 
 
 def steps_before(record: Record) -> list[int]:
-    """Of the runs of a record, with how many steps they were started before."""
+    """The earlier values of --steps of the runs of a record."""
     return record.get("steps_before", [])
 
 
@@ -175,7 +181,7 @@ def of_run(run: RunFolder, evaluation: list[dict[str, Any]]) -> Record:
     config = run.config
     return {
         "task": config.task,
-        "learner": learner(config),
+        "learner": learner_name(config),
         "config": dataclasses.asdict(config),
         "steps_before": run.steps_before(),
         "command": run.command(),
@@ -192,7 +198,7 @@ def of_pretrained(name: str) -> Record:
     solved_at = made["evaluation"][0]["solved_at"]
     return {
         "task": config.task,
-        "learner": f"{learner(config)}, as shipped (seed {made['seed']})",
+        "learner": f"{learner_name(config)}, as shipped (seed {made['seed']})",
         "config": dataclasses.asdict(config),
         "command": made["command"],
         "evaluation": made["evaluation"],
@@ -212,7 +218,7 @@ def of_pretrained(name: str) -> Record:
 
 
 def default_name(record: Record) -> str:
-    """Of a file."""
+    """The name of a record's file."""
     words = re.findall(r"\w+", f"{record['task']} {record['learner'].lower()}")
     return "_".join(words)
 
@@ -220,7 +226,7 @@ def default_name(record: Record) -> str:
 def machines(
     run: RunFolder, evaluation: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """For each seed when it was solved, and its validations."""
+    """For each seed, when it was solved and its validations."""
     batch, metrics = run.config.batch_size, run.metrics()
     for seed in run.config.seeds():
         entry = next(entry for entry in evaluation if entry["machine"] == seed)
@@ -240,17 +246,17 @@ def machines(
 
 
 def slots_for(config: TrainConfig) -> int:
-    """Those of the training, and at least the paper's where the machine may choose."""
+    """The slots of training, but at least the paper's 128 if the machine allows it."""
     if "learned" in (config.initial_memory, config.initial_weighting):
         return config.num_slots
     return max(config.num_slots, _PAPERS_SLOTS)
 
 
 def trials_up_to(hardest: int, config: TrainConfig) -> list[dict[str, Any]]:
-    """The task's trials that are not harder, with the slots of this machine.
+    """The trials of the task up to a difficulty, with the slots of this machine.
 
     Raises:
-      ValueError: if all are harder.
+      ValueError: if all trials are harder.
     """
     difficulty = config.make_task().difficulty
     sizes = [
@@ -266,22 +272,22 @@ def trials_up_to(hardest: int, config: TrainConfig) -> list[dict[str, Any]]:
     ]
     if config.model == "lstm":
         for trial in due:
-            del trial["num_slots"]  # it has none
+            del trial["num_slots"]  # an LSTM alone has none
     return due
 
 
 def highest(size: int | Sequence[int]) -> int:
-    """Of the sizes that a trial's sequences have."""
+    """The largest size of a trial's sequences."""
     return size if isinstance(size, int) else size[-1]
 
 
 def setting(trial: dict[str, Any]) -> dict[str, Any]:
-    """Of what was tried, without what came of it."""
+    """The settings of a trial, without its results."""
     return {name: value for name, value in trial.items() if name not in EACH}
 
 
 def tried(params: PyTree, config: TrainConfig, trial: dict[str, Any]) -> dict[str, Any]:
-    """What comes of a trial: the errors of every machine."""
+    """A trial with its results: the errors of every machine."""
     static: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in trial.items()

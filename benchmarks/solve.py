@@ -1,10 +1,11 @@
-"""Seconds from the start of a process to a machine that has solved copy, seed by seed.
+"""Measures the seconds from the start of a process to a solved copy task, seed by seed.
 
     python -m benchmarks.solve
+    python -m benchmarks.solve --seed=100 --num_seeds=3
 
-Each seed is one run of `python -m train.main --task=copy` in a process and a folder of
-its own: imports, compilation, training, the evaluations at length 20 and 120 and the
-figures are all counted. One runs after the other.
+Each seed is a run of `python -m train.main --task=copy` in its own process and folder.
+The time includes imports, compilation, training, the evaluations at lengths 20 and 120
+and the figures. The runs follow one another.
 
 The last line is one JSON object.
 """
@@ -25,17 +26,17 @@ from rich.table import Table
 
 from ntm_jax.checks import check_count
 from train import cli
-from train.run import open_complete
+from train.runs.folder import open_complete
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Trains copy from the start of a process to its end, once for each seed."""
+    """Trains copy in a new process for each seed, and measures the whole time."""
 
     seed: int = 0
     """The first seed."""
     num_seeds: int = 10
-    """How many."""
+    """Number of seeds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,10 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
 def solve(seed: int, workdir: Path) -> dict[str, Any]:
     """One run: its seconds, and the wrong bits per sequence of each evaluation.
 
-    It is solved if it says so itself and no evaluation has a wrong bit.
+    It counts as solved if its validations say so and no evaluation has a wrong bit.
 
     Raises:
-      ValueError: if the run does not come to its end.
+      ValueError: if the run fails.
     """
     command = ["train.main", "--task=copy", f"--seed={seed}", f"--workdir={workdir}"]
     started = time.perf_counter()
@@ -74,7 +75,7 @@ def solve(seed: int, workdir: Path) -> dict[str, Any]:
         [sys.executable, "-m", *command],
         capture_output=True,
         text=True,
-        # Every run compiles for itself: none finds what the one before it kept.
+        # Every run compiles everything: none uses the cache of the run before.
         env={**os.environ, "JAX_COMPILATION_CACHE_DIR": ""},
     )
     took = time.perf_counter() - started
@@ -94,14 +95,14 @@ def solve(seed: int, workdir: Path) -> dict[str, Any]:
 
 
 def finite(seconds: float) -> float | None:
-    """For JSON, which has no infinity."""
+    """The number for JSON, which has no infinity: None instead."""
     return seconds if math.isfinite(seconds) else None
 
 
 def table(runs: list[dict[str, Any]]) -> Table:
-    """For a person."""
+    """The runs as a table."""
     lengths = [f"wrong bits at {length}" for length in runs[0]["lengths"]]
-    made = Table("seed", "seconds", "of them training", "sequences", *lengths)
+    made = Table("seed", "seconds", "of these in training", "sequences", *lengths)
     for run in runs:
         columns = [run[name] for name in ("seed", "seconds", "training_s", "sequences")]
         made.add_row(*map(str, [*columns, *run["wrong_bits"]]))

@@ -1,14 +1,14 @@
-"""What a step of the machine costs, as a ratio to a step of Flax's LSTM.
+"""Measures a step of the machine, as a ratio to a step of Flax's LSTM.
 
     python -m benchmarks.step
     python -m benchmarks.step --batch_size=16 --length=41 --num_slots=128
 
-A cell of the table is one size: B sequences of T steps at a memory of N slots. Both
-networks have the same inputs and 100 units, and both make a loss and its gradient; the
-LSTM is a `lax.scan` over `flax.linen.OptimizedLSTMCell` as JAX differentiates it, and
-has neither memory nor output layer. They take turns, and a number is the median over
-the turns. On a processor it is the time that all cores spent on it, which others on the
-same machine disturb least; elsewhere it is the time that passed.
+A row of the table is one size: B sequences of T steps with a memory of N slots. Both
+networks have the same inputs and 100 units, and both compute a loss and its gradient.
+The LSTM is a `lax.scan` over `flax.linen.OptimizedLSTMCell` with JAX's own derivative,
+without a memory or an output layer. The two take turns, and a number is the median over
+the turns. On a CPU the time is core time, summed over all cores, which other programs
+disturb least; on other devices it is wall-clock time.
 
 The last line is one JSON object.
 """
@@ -34,7 +34,7 @@ from train import cli
 
 PyTree = Any
 Step = Callable[[PyTree, Array], Any]
-# B, T and N of the cells that are measured unless others are asked for.
+# B, T and N of the rows that are measured by default.
 SIZES = (
     *((batch, 41, 128) for batch in (1, 16, 64, 256)),
     (16, 200, 128),
@@ -53,22 +53,26 @@ _COLUMNS = {
     "compiled in s": "ntm_compile_s",
 }
 _INPUTS, _UNITS, _OUTPUTS = 9, 100, 8
-# A turn repeats what it measures until about that many seconds have passed.
+# A turn repeats the call for about that many seconds.
 _TURN = 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Measures a machine's loss and gradient beside those of Flax's LSTM."""
+    """Measures the loss and gradient of a machine beside those of Flax's LSTM.
+
+    Without a size it measures the usual sizes. With one of --batch_size, --length and
+    --num_slots it measures that size alone; the others are then 16, 41 and 128.
+    """
 
     batch_size: int | None = None
-    """B, sequences at once; with one of these three, the others are 16, 41 and 128."""
+    """Sequences in a batch (B)."""
     length: int | None = None
-    """T, steps."""
+    """Steps of a sequence (T)."""
     num_slots: int | None = None
-    """N, slots of the memory."""
+    """Slots of the memory (N)."""
     turns: int = 11
-    """Turns of each network, of which the median counts."""
+    """Turns of each network; the result is their median."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(batch_size: int, length: int, num_slots: int, turns: int) -> dict[str, Any]:
-    """One cell: times, their ratio, memory and how long compiling took."""
+    """One size: times, their ratio, memory and compilation time."""
     xs = jax.random.bernoulli(jax.random.key(0), shape=(length, batch_size, _INPUTS))
     xs = xs.astype(jnp.float32)
     compiled, told = {}, {}
@@ -140,7 +144,7 @@ def machine(num_slots: int) -> tuple[Step, PyTree]:
 
 
 def lstm(batch_size: int) -> tuple[Step, PyTree]:
-    """The same of a scan over Flax's LSTM."""
+    """The same for a scan over Flax's LSTM."""
     cell = nn.OptimizedLSTMCell(_UNITS)
     start = cell.initialize_carry(jax.random.key(0), (batch_size, _INPUTS))
 
@@ -156,7 +160,7 @@ def lstm(batch_size: int) -> tuple[Step, PyTree]:
 def take_turns(
     calls: dict[str, Callable[[], Any]], turns: int
 ) -> dict[str, list[float]]:
-    """Seconds of one call, for each of them as often as there are turns."""
+    """Seconds of one call in every turn, for each of the calls."""
     repeats = {name: repeats_for(call) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(turns):
@@ -166,13 +170,13 @@ def take_turns(
 
 
 def repeats_for(call: Callable[[], Any]) -> int:
-    """How often to call in a turn, once all is warm."""
+    """The number of calls in a turn, measured after a warm-up."""
     seconds(call, 1)
     return max(1, round(_TURN / max(seconds(call, 1), 1e-6)))
 
 
 def seconds(call: Callable[[], Any], repeats: int) -> float:
-    """That one call takes: of all cores on a processor, else of the clock."""
+    """Seconds of one call: core time on a CPU, wall-clock time elsewhere."""
     on_cpu = jax.default_backend() == "cpu"
     clock = time.process_time if on_cpu else time.perf_counter
     started = clock()
@@ -182,7 +186,7 @@ def seconds(call: Callable[[], Any], repeats: int) -> float:
 
 
 def peak(step: Any) -> int:
-    """Bytes that a compiled function holds at once, its arguments and results too."""
+    """The most bytes that a compiled function holds, with arguments and results."""
     memory = step.memory_analysis()
     return (
         memory.temp_size_in_bytes
@@ -192,7 +196,7 @@ def peak(step: Any) -> int:
 
 
 def table(cells: list[dict[str, Any]], columns: dict[str, str]) -> Table:
-    """For a person: a row for each cell, of what it has by the names in `columns`."""
+    """The cells as a table, with a row for each and the values named in `columns`."""
     made = Table(*columns)
     for cell in cells:
         made.add_row(*(str(cell[name]) for name in columns.values()))

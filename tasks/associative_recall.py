@@ -1,4 +1,4 @@
-"""Associative recall: the item after one that comes again (paper, section 4.3).
+"""Associative recall: the item after the queried one (paper, section 4.3).
 
 >>> import jax
 >>> task = AssociativeRecall(num_bits=1, item_length=1)
@@ -26,9 +26,9 @@ from tasks.vectors import VectorTask, taken
 class AssociativeRecall(VectorTask):
     """Items of `item_length` vectors, then one of them again; the answer is the next.
 
-    A delimiter stands before each item, and another before and behind the query, each
-    on a channel of its own. The query is any item but the last. There is no input while
-    the answer is due.
+    A delimiter precedes each item; another, on its own channel, precedes and follows
+    the query. The query is any item except the last. There is no input while the answer
+    is due.
     """
 
     num_bits: int = 6
@@ -54,10 +54,10 @@ class AssociativeRecall(VectorTask):
         return {"items": 12}, {"items": 20}
 
     def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
-        """As of any task; an item needs another one after it.
+        """The same as for any task, with at least two items.
 
         Raises:
-          TypeError, ValueError: for fewer than 2 items, beside the others.
+          TypeError, ValueError: also for fewer than 2 items.
         """
         ranges = super().ranges(**difficulty)
         if ranges["items"].below(2):
@@ -72,7 +72,7 @@ class AssociativeRecall(VectorTask):
         return ranges["items"].limit
 
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
-        """A batch as long as the sequence of most items."""
+        """A batch as long as the sequence with the most items."""
         items = ranges["items"]
         count_key, query_key, bits_key = jax.random.split(key, 3)
         counts = items.draw(count_key, (1, batch_size))

@@ -1,4 +1,4 @@
-"""Copy: repeat a sequence of random bit vectors once it has ended (paper, section 4.1).
+"""Copy: repeat a sequence of random bit vectors after its end (paper, section 4.1).
 
 >>> import jax
 >>> batch = Copy(num_bits=2).sample(jax.random.key(1), batch_size=1, length=3)

@@ -1,4 +1,4 @@
-"""Dynamic n-grams: bits from a table that is always another (paper, section 4.4).
+"""Dynamic n-grams: bits from a new random table each time (paper, section 4.4).
 
 >>> import jax
 >>> batch = DynamicNGrams(order=2).sample(jax.random.key(4), batch_size=1, length=8)
@@ -24,17 +24,17 @@ _HIGHEST_ORDER = 16
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DynamicNGrams(Task):
-    """Bits of which each depends on the `order` - 1 before it, its context.
+    """Bits that depend each on the `order` - 1 bits before it, its context.
 
-    Every sequence has a table of its own: for each context the probability of a one,
-    drawn from Beta(1/2, 1/2). The first context is of fair bits; the prediction of
-    every later one counts.
+    Every sequence has its own table: for each context the probability of a 1, drawn
+    from Beta(1/2, 1/2). The bits of the first context are uniformly random; the
+    predictions of all later bits count.
     """
 
     order: int = 6
 
     error_name: ClassVar[str] = "bits above the optimum"
-    # The paper's machine lost about half a bit to the best predictor (figure 13).
+    # The paper's machine is about half a bit above the best predictor (figure 13).
     tolerance: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
@@ -47,12 +47,12 @@ class DynamicNGrams(Task):
 
     @property
     def input_size(self) -> int:
-        """A bit."""
+        """One bit."""
         return 1
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """A bit."""
+        """The name of the one channel."""
         return ("bit",)
 
     @property
@@ -71,11 +71,10 @@ class DynamicNGrams(Task):
         return ()
 
     def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
-        """As of any task; there is nothing to predict within the first context.
+        """The same as for any task, with lengths beyond the first context.
 
         Raises:
-          TypeError, ValueError: for lengths that are not longer than a context and the
-            first input, beside the others.
+          TypeError, ValueError: also for lengths with nothing to predict.
         """
         ranges = super().ranges(**difficulty)
         shortest = max(self.order, 2)
@@ -116,14 +115,14 @@ class DynamicNGrams(Task):
         )
 
     def errors(self, logits: Array, batch: Batch) -> Array:
-        """What each answer costs beyond that of `optimal_logits`, in bits, `[B]`."""
+        """The cost of each answer above that of `optimal_logits`, in bits, `[B]`."""
         return loss_bits(logits, batch) - loss_bits(self.optimal_logits(batch), batch)
 
     def optimal_logits(self, batch: Batch) -> Array:
-        """The best prediction from what has been seen, `[T, B, 1]`.
+        """The best prediction from the bits so far, `[T, B, 1]`.
 
-        P(1 | N1, N0, c) = (N1 + 1/2) / (N1 + N0 + 1), of the ones and the zeros that
-        came after the context c so far (eq. 10, after Murphy 2012).
+        P(1 | N1, N0, c) = (N1 + 1/2) / (N1 + N0 + 1), with the numbers of ones and
+        zeros that followed the context c so far (eq. 10, after Murphy 2012).
 
         Args:
           batch: of this task.

@@ -29,33 +29,33 @@ class PrioritySort(VectorTask):
     """Vectors of `num_bits`, each with a priority drawn from -1 to 1, and a delimiter.
 
     The answer is the vectors of highest priority, the highest first. There is no input
-    while it is due.
+    while the answer is due.
     """
 
     other_inputs: ClassVar[tuple[str, ...]] = ("priority", "delimiter")
-    # Two of twenty priorities may lie too near to each other to be told apart.
+    # Two of twenty priorities can be too close to distinguish.
     tolerance: ClassVar[float] = 1.0
 
     @property
     def difficulty(self) -> dict[str, Difficulty]:
-        """The number of vectors, and at most how many of them are asked for."""
+        """The number of vectors, and the largest number in the answer."""
         return {"length": 20, "answers": 16}
 
     @property
     def easiest(self) -> dict[str, int]:
-        """Which of two vectors comes first."""
+        """Two vectors, of which the answer is the one of higher priority."""
         return {"length": 2, "answers": 1}
 
     @property
     def beyond(self) -> tuple[dict[str, int], ...]:
-        """Half as many vectors more."""
+        """Half as many vectors again."""
         return ({"length": 30, "answers": 24},)
 
     def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
-        """As of any task; no more answers than vectors in the longest sequence.
+        """The same as for any task, with at most as many answers as vectors.
 
         Raises:
-          TypeError, ValueError: for more, beside the others.
+          TypeError, ValueError: also for more answers than vectors.
         """
         ranges = super().ranges(**difficulty)
         if ranges["answers"].limit > ranges["length"].limit:

@@ -1,4 +1,4 @@
-"""Repeat copy: a sequence, a number of times, then an end marker (paper, section 4.2).
+"""Repeat copy: a sequence several times, then an end marker (paper, section 4.2).
 
 >>> import jax
 >>> task = RepeatCopy(num_bits=1)
@@ -31,19 +31,18 @@ RepeatCode = Literal["scalar", "pulses"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RepeatCopy(VectorTask):
-    """Sequences of `num_bits` wide vectors, a delimiter and how often to repeat them.
+    """Sequences of `num_bits` wide vectors, a delimiter and the number of repeats.
 
     The number of repeats has a channel of its own, in one of two codes:
 
-    * `"scalar"`, the paper's: one number beside the delimiter, brought to mean 0 and
-      variance 1 over the numbers that the paper trains on, 1 to 10. The step that it
-      takes from one number to the next is the same for all, but a network has never
-      seen those beyond.
-    * `"pulses"`: as many ones as repeats, one after another, behind the delimiter. It
-      can say any number, and a network that counts them can count on.
+    * `"scalar"`, as in the paper: one number at the delimiter, normalised to mean 0 and
+      variance 1 over the numbers of the paper's training, 1 to 10. A network has never
+      seen the values of larger numbers.
+    * `"pulses"`: as many ones as repeats, one at each step after the delimiter. It can
+      express any number, and a network that counts them can count further.
 
-    The answer is the copies and then one on an output channel of its own. There is no
-    input while it is due.
+    The answer is the copies, then a 1 on an output channel of its own. There is no
+    input while the answer is due.
     """
 
     repeat_code: RepeatCode = "scalar"
@@ -57,7 +56,7 @@ class RepeatCopy(VectorTask):
 
     @property
     def difficulty(self) -> dict[str, Difficulty]:
-        """The number of vectors in a sequence and of its copies."""
+        """The number of vectors in a sequence, and of its copies."""
         return {"length": (1, 10), "repeats": (1, 10)}
 
     @property
@@ -66,7 +65,7 @@ class RepeatCopy(VectorTask):
         return {"length": 20, "repeats": 10}, {"length": 10, "repeats": 20}
 
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
-        """A batch as long as the longest of all answers."""
+        """A batch as long as the longest sequence with its answer."""
         length, repeats = ranges["length"], ranges["repeats"]
         length_key, repeats_key, bits_key = jax.random.split(key, 3)
         lengths = length.draw(length_key, (1, batch_size))

@@ -1,4 +1,4 @@
-"""Reverse string: a string from its end to its beginning (Delétang et al. 2023).
+"""Reverse string: a string from its end to its start (Delétang et al. 2023).
 
 >>> import jax
 >>> batch = ReverseString().sample(jax.random.key(0), batch_size=1, length=3)
@@ -20,10 +20,10 @@ from tasks.strings import StringTask
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReverseString(StringTask):
-    """The last symbol first: what a stack can do."""
+    """The last symbol first, which a stack can do."""
 
     answer_length: ClassVar[int] = 1
 
     def places(self, answered: Array, lengths: Array) -> Array:
-        """From the end on."""
+        """The positions from the end of the string."""
         return lengths - 1 - answered

@@ -1,7 +1,7 @@
-"""What the tasks on strings share: those of the benchmark of Delétang et al. 2023.
+"""The common part of the string tasks of the benchmark of Delétang et al. 2023.
 
 *Neural Networks and the Chomsky Hierarchy*, arXiv:2207.02098: networks learn from
-strings of at most 40 symbols and are tried on strings of up to 500.
+strings of at most 40 symbols and are evaluated on strings of up to 500.
 """
 
 import abc
@@ -20,17 +20,17 @@ from tasks.vectors import taken
 class StringTask(Task):
     """A string of two symbols, then an empty token for every symbol of the answer.
 
-    Both symbols and the token have an input channel each. The one output is the logit
-    of the second symbol: of the benchmark's two outputs, a softmax sees the difference
-    only. So the loss is its cross-entropy, and a wrong bit a symbol that is not where
-    its softmax is highest.
+    The two symbols and the token have an input channel each. The one output is the
+    logit of the second symbol. The benchmark has two outputs, but its softmax depends
+    on their difference only; so the loss here is its cross-entropy, and a wrong bit is
+    a symbol that its softmax gets wrong.
 
     Attributes:
       answer_length: symbols of the answer for each symbol of the string.
     """
 
     answer_length: ClassVar[int]
-    error_name: ClassVar[str] = "part of symbols wrong"
+    error_name: ClassVar[str] = "fraction of symbols wrong"
 
     @property
     def input_size(self) -> int:
@@ -39,7 +39,7 @@ class StringTask(Task):
 
     @property
     def output_size(self) -> int:
-        """The second symbol, or else the first."""
+        """The logit of the second symbol."""
         return 1
 
     @property
@@ -49,7 +49,7 @@ class StringTask(Task):
 
     @property
     def beyond(self) -> tuple[dict[str, int], ...]:
-        """Half as long again; the benchmark's 500 symbols want a longer memory."""
+        """Half as long again; the benchmark's 500 symbols need a larger memory."""
         return ({"length": 60},)
 
     def min_slots(self, ranges: dict[str, Range]) -> int:
@@ -58,14 +58,14 @@ class StringTask(Task):
 
     @abc.abstractmethod
     def places(self, answered: Array, lengths: Array) -> Array:
-        """Where in the string the symbols of the answer stand.
+        """The positions in the string of the symbols of the answer.
 
         Args:
           answered: int `[T, 1]`, symbols of the answer before this one.
           lengths: int `[1, B]`, of the strings.
 
         Returns:
-          int `[T, B]`; anything where no answer is due.
+          int `[T, B]`; any value where no answer is due.
         """
 
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
@@ -90,5 +90,5 @@ class StringTask(Task):
         )
 
     def errors(self, logits: Array, batch: Batch) -> Array:
-        """The part of each answer's symbols that are wrong, `[B]`: 1 - accuracy."""
+        """The fraction of each answer's symbols that is wrong, `[B]`: 1 - accuracy."""
         return wrong_bits(logits, batch) / jnp.sum(batch.mask, axis=0)

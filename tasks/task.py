@@ -1,4 +1,4 @@
-"""What a task is, what it makes, and how an answer is judged.
+"""The interface of a task, its batches, and the measures of an answer.
 
 Time comes first everywhere. Shapes use the letters T (time steps), B (sequences in the
 batch), I (input channels) and O (output channels).
@@ -22,11 +22,11 @@ class Range(NamedTuple):
     """A difficulty that every sequence draws for itself.
 
     Attributes:
-      lowest: whole number.
-      highest: whole number. Both may be traced, and so change from call to call.
+      lowest: integer.
+      highest: integer. Both can be traced, and so change from call to call.
       limit: static; the batch is as long as the longest sequence that it allows.
-      at_highest: static; part of the sequences that take the highest. The others draw
-        uniformly.
+      at_highest: static; fraction of the sequences that take the highest. The others
+        draw uniformly.
     """
 
     lowest: int | Array
@@ -35,12 +35,12 @@ class Range(NamedTuple):
     at_highest: float = 0.0
 
     def below(self, least: int) -> bool:
-        """Whether the lowest is less than that, as far as it is known yet."""
+        """Whether the lowest is known and less than that."""
         known = not isinstance(self.lowest, Tracer)
         return known and bool(self.lowest < least)
 
     def draw(self, key: Array, shape: tuple[int, ...]) -> Array:
-        """Whole numbers from `lowest` to `highest`."""
+        """Integers from `lowest` to `highest`."""
         if not self.at_highest:
             return jax.random.randint(key, shape, self.lowest, self.highest + 1)
         chance_key, key = jax.random.split(key)
@@ -50,11 +50,11 @@ class Range(NamedTuple):
 
 
 class Batch(struct.PyTreeNode):
-    """Sequences to train or to test on; shorter ones are padded at their end.
+    """Sequences for training or evaluation; shorter ones are padded at their end.
 
     Attributes:
       inputs: `[T, B, I]`.
-      targets: `[T, B, O]`, bits; zero where no answer is due.
+      targets: `[T, B, O]`, bits; zero at steps where no answer is due.
       mask: bool `[T, B]`, True at the steps where an answer is due.
     """
 
@@ -72,8 +72,8 @@ class Task(abc.ABC):
     """A task: frozen, so that it can be a static argument under `jit`.
 
     Attributes:
-      error_name: what `errors` counts, for a person.
-      tolerance: the mean of `errors` with which a network has learned the task.
+      error_name: the unit of `errors`, in words.
+      tolerance: a network whose mean of `errors` is at most this has solved the task.
     """
 
     error_name: ClassVar[str] = "wrong bits"
@@ -91,40 +91,40 @@ class Task(abc.ABC):
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """What each channel of the input is, for a person."""
+        """The name of each input channel, in words."""
         return tuple(f"channel {i + 1}" for i in range(self.input_size))
 
     @property
     @abc.abstractmethod
     def difficulty(self) -> dict[str, Difficulty]:
-        """What sets in `sample` how hard a sequence is, with the paper's values."""
+        """The arguments of `sample` for the difficulty, with the paper's values."""
 
     @property
     def easiest(self) -> dict[str, int]:
-        """Where learning may begin: by itself the lowest of each difficulty."""
+        """Where a curriculum starts: by default the lowest of each difficulty."""
         return {name: int(range_.lowest) for name, range_ in self.ranges().items()}
 
     @property
     @abc.abstractmethod
     def beyond(self) -> tuple[dict[str, int], ...]:
-        """The difficulties, harder than those, at which a trained network is tried."""
+        """Harder difficulties, at which a trained network is evaluated."""
 
     def trials(self) -> tuple[dict[str, int], ...]:
-        """The difficulties to try a trained network at: the hardest trained, beyond."""
+        """The difficulties of an evaluation: the hardest of training, then `beyond`."""
         hardest = {name: range_.limit for name, range_ in self.ranges().items()}
         return hardest, *self.beyond
 
     def min_slots(self, ranges: dict[str, Range]) -> int:
-        """Slots that a memory needs at least; 1 where no other bound is known."""
+        """The fewest slots that a memory needs; 1 if no bound is known."""
         del ranges
         return 1
 
     @abc.abstractmethod
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
-        """A batch with a checked range for every difficulty; what `sample` calls."""
+        """A batch for the checked range of every difficulty; `sample` calls it."""
 
     def errors(self, logits: Array, batch: Batch) -> Array:
-        """How far each sequence's answer is from the best one, `[B]`; 0 for none.
+        """The error of each sequence's answer, `[B]`; 0 for the best possible answer.
 
         Args:
           logits: `[T, B, O]`.
@@ -138,18 +138,18 @@ class Task(abc.ABC):
     def sample(
         self, key: Array, batch_size: int, **difficulty: Difficulty | Range
     ) -> Batch:
-        """A batch of fresh sequences, made on the device.
+        """A batch of random sequences, made on the device.
 
         Args:
           key: of `jax.random.key`.
           batch_size: B; static, as are the difficulties.
           **difficulty: one number, or the (lowest, highest) of a uniform distribution
-            from which every sequence draws its own, or a `Range`; the task's where not
-            given.
+            from which every sequence draws its own, or a `Range`. The default is the
+            task's own.
 
         Raises:
-          TypeError, ValueError: for sizes that are not whole and positive, or more than
-            an array can have, and for a difficulty that the task does not have.
+          TypeError, ValueError: for sizes that are not positive integers, or too large
+            for an array, and for a difficulty that the task does not have.
         """
         check_count("batch_size", batch_size)
         dtype = getattr(key, "dtype", None)
@@ -171,7 +171,7 @@ class Task(abc.ABC):
         return batch
 
     def ranges(self, **difficulty: Difficulty | Range) -> dict[str, Range]:
-        """The range of every difficulty: the given one, or else the task's.
+        """The range of every difficulty: the given one, or the task's own.
 
         Raises:
           TypeError, ValueError: as `sample` does.
@@ -198,7 +198,7 @@ def loss_bits(logits: Array, batch: Batch) -> Array:
       ValueError: if `logits` are not of the shape of the targets.
     """
     check_logits(logits, batch)
-    # -log of the probability of the right bit: exact however sure the answer is.
+    # -log of the probability of the right bit, exact for logits of any size.
     cost = jax.nn.softplus(jnp.where(batch.targets > 0.5, -logits, logits))
     return _sum_where_due(cost, batch.mask) / np.log(2).item()
 
@@ -214,7 +214,7 @@ def wrong_bits(logits: Array, batch: Batch) -> Array:
       ValueError: if `logits` are not of the shape of the targets.
     """
     check_logits(logits, batch)
-    # Written so that a logit that is not a number counts as wrong.
+    # A logit that is NaN counts as wrong.
     right = jnp.where(batch.targets > 0.5, logits > 0, logits < 0)
     return _sum_where_due(jnp.logical_not(right).astype(jnp.int32), batch.mask)
 
@@ -234,15 +234,15 @@ def check_logits(logits: Array, batch: Batch) -> None:
 
 
 def check_count(name: str, value: Any) -> int:
-    """`value` if it is a whole number of at least 1.
+    """`value` if it is an integer of at least 1.
 
     Raises:
       TypeError, ValueError: otherwise, with the argument's name.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {value!r}, want a whole number >= 1")
+        raise TypeError(f"{name}: got {value!r}, want an integer >= 1")
     if value < 1:
-        raise ValueError(f"{name}: got {value}, want a whole number >= 1")
+        raise ValueError(f"{name}: got {value}, want an integer >= 1")
     if int(value) >= 2**31:
         raise ValueError(f"{name}: got {value}, want less than 2**31")
     return int(value)
@@ -256,13 +256,13 @@ def check_choice(name: str, value: Any, literal: Any) -> None:
 
 
 def check_range(name: str, difficulty: Any) -> Range:
-    """The `Range` that a difficulty means, be it one number, a pair or a range.
+    """The `Range` of a difficulty that is one number, a pair or a `Range`.
 
     Raises:
-      TypeError, ValueError: for other than whole numbers, 1 <= lowest <= highest.
+      TypeError, ValueError: unless these are integers, 1 <= lowest <= highest.
     """
     if isinstance(difficulty, Range):
-        # Traced ones are known on the device alone.
+        # Traced values are known on the device only.
         known = [v for v in difficulty[:2] if not isinstance(v, Tracer)]
         known = [int(v) if isinstance(v, Array) else v for v in known]
         ordered = [check_count(name, value) for value in (*known, difficulty.limit)]

@@ -1,4 +1,4 @@
-"""What the tasks on sequences of random bit vectors share."""
+"""The common part of the tasks on sequences of random bit vectors."""
 
 import dataclasses
 from typing import ClassVar
@@ -34,7 +34,7 @@ class VectorTask(Task):
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The bits, and what stands beside them."""
+        """The names of the bits and of the channels beside them."""
         bits = tuple(f"bit {i + 1}" for i in range(self.num_bits))
         return bits + self.other_inputs
 
@@ -48,17 +48,17 @@ class VectorTask(Task):
         return ranges["length"].limit
 
     def draw_bits(self, key: Array, *shape: int) -> Array:
-        """Fair ones and zeros, `[*shape, num_bits]`."""
+        """Uniformly random bits, `[*shape, num_bits]`."""
         bits = jax.random.bernoulli(key, shape=(*shape, self.num_bits))
         return bits.astype(jnp.float32)
 
 
 def taken(vectors: Array, places: Array, due: Array) -> Array:
-    """`vectors[places]` at the steps where `due`, else zeros.
+    """`vectors[places]` at the steps where `due`, zeros at the others.
 
     Args:
       vectors: `[L, B, bits]`.
-      places: int `[T, B]`, or `[T, 1]` for the same in all sequences; anything where
+      places: int `[T, B]`, or `[T, 1]` for the same in all sequences; any value where
         nothing is due.
       due: bool `[T, B]`.
 

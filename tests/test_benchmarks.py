@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import peers, pytorch_ntm, solve, step
-from train.config import TrainConfig
+from train.runs.config import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
 

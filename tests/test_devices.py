@@ -17,8 +17,11 @@ import pytest
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
-from train import loop, main, measure
-from train.devices import (
+from train import main
+from train.runs.folder import RunFolder
+from train.training import loop, measure
+from train.training.batches import batch_of
+from train.training.devices import (
     SEEDS,
     all_parts,
     mean_of_parts,
@@ -26,9 +29,10 @@ from train.devices import (
     own_part,
     spread,
 )
-from train.loop import init_states, train
-from train.population import for_each_seed
-from train.run import RunFolder
+from train.training.loop import train
+from train.training.population import for_each_seed
+from train.training.schedule import judge
+from train.training.state import init_states, seed_array
 
 # One machine, with two sequences for each of four devices.
 ONE = dataclasses.replace(TINY, batch_size=8, curriculum="uniform")
@@ -85,7 +89,7 @@ def test_parts_of_a_batch_make_the_batch():
 def test_four_devices_have_the_gradient_of_one(sort_updates):
     config = dataclasses.replace(ONE, sort_updates=sort_updates)
     params = init_states(config).params
-    batch = jax.jit(loop._batch, static_argnums=0)(config, 0, 0)
+    batch = jax.jit(batch_of, static_argnums=0)(config, 0, 0)
     loss = functools.partial(loop._loss, config=config)
 
     def of_parts(params):
@@ -125,7 +129,7 @@ def test_four_devices_learn_what_one_learns(changes, devices):
 
 def test_devices_talk_once_in_an_update_and_the_old_states_make_room():
     mesh = mesh_for(1, ONE.batch_size)
-    states, seeds = init_states(ONE), spread(loop._seeds(ONE), mesh)
+    states, seeds = init_states(ONE), spread(seed_array(ONE), mesh)
     function: Any = loop._train
     compiled: Any = function.lower(
         states, seeds, config=ONE, num_steps=2, mesh=mesh
@@ -149,7 +153,7 @@ def test_devices_talk_once_in_an_update_and_the_old_states_make_room():
         states, _, _ = train(states, config=ONE, num_steps=2)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
         # As after a validation: an array that was made elsewhere.
-        states = loop.judge(states, jnp.ones(1), jnp.ones(1, bool), tolerance=0.0)
+        states = judge(states, jnp.ones(1), jnp.ones(1, bool), tolerance=0.0)
     assert function._cache_size() == programs + 1
 
 
@@ -206,7 +210,7 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path, devices, monkeyp
 )
 def test_devices_that_were_asked_for_are_used(name, value):
     asked = (
-        "import jax; from train.devices import mesh_for, use_all_cores; "
+        "import jax; from train.training.devices import mesh_for, use_all_cores; "
         "use_all_cores(1, 6); print(mesh_for(1, 6).devices.shape)"
     )
     environment = {**os.environ, name: value}
@@ -218,7 +222,7 @@ def test_devices_that_were_asked_for_are_used(name, value):
 
 def test_cores_are_devices_as_far_as_there_is_work_for_each():
     asked = (
-        "import os, sys, jax; from train.devices import use_all_cores; "
+        "import os, sys, jax; from train.training.devices import use_all_cores; "
         "os.cpu_count = lambda: 8; use_all_cores(*map(int, sys.argv[1:])); "
         "print(jax.local_device_count())"
     )

@@ -13,9 +13,9 @@ from PIL import Image
 
 import ntm_jax
 import tasks
-from train import figures
-from train.figures import films, locations, ring, style
-from train.phases import Phase, phases
+from train.show import figures
+from train.show.figures import films, locations, ring, style
+from train.show.phases import Phase, phases
 
 STEPS = 7
 PHASES = [Phase("input", 0, 3), Phase("delimiter", 3, 4), Phase("answer", 4, STEPS)]
@@ -72,7 +72,7 @@ def test_focus_shows_every_head_on_the_true_scale(seen, marked):
     assert len(heads) == 5
     found = check_over_time(figure, {"input channel", "output channel", *heads})
     for name, weights in heads.items():
-        stretch = ring.visited(weights)
+        stretch = ring.visited(*heads.values())
         np.testing.assert_array_equal(shown(found[name]), stretch.part(weights))
         (image,) = found[name].images
         assert image.get_clim() == (0, 1)
@@ -333,13 +333,13 @@ def test_locations_of_items_that_are_recalled(seen):
     steps = locations.recall_steps(inputs, task.item_length)
     np.testing.assert_array_equal(np.flatnonzero(mask), np.r_[steps["answer"]])
     np.testing.assert_array_equal(
-        inputs[steps["item asked for"], :4], batch.targets[steps["answer"], 0]
+        inputs[steps["answer item"], :4], batch.targets[steps["answer"], 0]
     )
     np.testing.assert_array_equal(inputs[steps["queried item"]], inputs[steps["query"]])
     slots = 32
     writes = np.eye(slots)[np.arange(len(inputs))][:, None]
     reads = np.zeros_like(writes)
-    reads[steps["answer"]] = writes[steps["item asked for"]]
+    reads[steps["answer"]] = writes[steps["answer item"]]
     figure = figures.recall_locations(
         like(seen[0], writes, reads), inputs, task.item_length
     )
@@ -349,7 +349,7 @@ def test_locations_of_items_that_are_recalled(seen):
     assert stretch.length < slots
     np.testing.assert_array_equal(shown(write), stretch.part(writes[:, 0]))
     np.testing.assert_array_equal(shown(read), stretch.part(reads[:, 0]))
-    first = steps["item asked for"].start
+    first = steps["answer item"].start
     for axes, step in ((write, first), (read, steps["answer"].start)):
         _, box = axes.patches
         assert isinstance(box, Rectangle)

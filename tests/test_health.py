@@ -11,11 +11,12 @@ from tiny import TINY
 
 import ntm_jax
 import tasks
-from train import loop
-from train.health import entropy_bits, watch
-from train.loop import init_states
-from train.optimizer import clipped_fraction, none_if_overflowed
-from train.population import member
+from train.training import loop
+from train.training.batches import batch_of
+from train.training.health import entropy_bits, watch
+from train.training.optimizer import clipped_fraction, none_if_overflowed
+from train.training.population import member
+from train.training.state import NEVER, init_states
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_a_gradient_beyond_all_numbers_counts_as_none(bad):
 def test_one_overflow_does_not_end_a_run(monkeypatch):
     """The second update has a gradient, and nothing else, that overflows."""
     config = dataclasses.replace(TINY, clip_at=0.875)  # of no other test
-    second = loop._batch(config, jnp.int32(0), jnp.int32(1)).inputs
+    second = batch_of(config, jnp.int32(0), jnp.int32(1)).inputs
     own_loss = loop._loss
 
     def loss(params, batch, config):
@@ -119,5 +120,5 @@ def test_one_overflow_does_not_end_a_run(monkeypatch):
     assert metrics.overflowed.tolist() == [[0, 1, 0]]
     assert metrics.gradient_norm[0, 1] == 0
     assert states.step.tolist() == [3]
-    assert states.diverged_at.tolist() == [loop.NEVER]
+    assert states.diverged_at.tolist() == [NEVER]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states))

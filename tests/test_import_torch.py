@@ -12,7 +12,8 @@ from state_dicts import PAIR, clemkoa_dict, pytorch_ntm_dict
 from tiny import listing, short_of_time  # noqa: F401 (a fixture)
 
 from ntm_jax import interop
-from train import evaluate, import_torch, pretrained
+from train import evaluate, import_torch
+from train.runs import pretrained
 
 # Of the copy task.
 WIDTHS = {"inputs": 9, "outputs": 8}
@@ -91,11 +92,11 @@ def test_a_file_that_holds_something_else_is_named(tmp_path, suffix, content):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"weights": "nowhere.npz"}, "nowhere.npz, want a file that is there"),
+        ({"weights": "nowhere.npz"}, "nowhere.npz, want a file that exists"),
         ({"source": "pytorch_ntm"}, "state_dict: got no 'ntm.memory.mem_bias'"),
         ({"task": "repeat_copy"}, "task: got 'repeat_copy', which has 10 inputs and 9"),
         ({"out": "ours.npz"}, "ours.npz, want a .safetensors file"),
-        ({"out": "theirs.safetensors"}, "which is there; want --overwrite too"),
+        ({"out": "theirs.safetensors"}, "which exists; pass --overwrite"),
         ({"source": "pytorch_ntm", "revision": "f6da298"}, "revision: got 'f6da298'"),
     ],
 )

@@ -11,10 +11,13 @@ import pytest
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
-from train import cli, main, pretrained, records
-from train.config import TrainConfig, task_in_words
-from train.model import LSTM
-from train.presets import PRESETS, command, preset
+from benchmarks import records
+from tasks.registry import name_in_words
+from train import cli, main
+from train.runs import pretrained
+from train.runs.config import TrainConfig
+from train.runs.presets import PRESETS, command, preset
+from train.training.model import LSTM
 
 ALONE = dataclasses.replace(
     TINY, model="lstm", controller_layers=2, steps=4, validate_every=4
@@ -146,7 +149,7 @@ def test_the_machines_of_the_papers_sizes(task, kind):
 def test_the_page_of_results_tells_the_sizes(task):
     page = (Path(__file__).parent.parent / "docs" / "RESULTS.md").read_text()
     section = page.split("## Parameters")[1].split("\n## ")[0]
-    name = task_in_words(task)
+    name = name_in_words(task)
     alone, machines = (
         line.split("|")[2:-1]
         for line in section.splitlines()

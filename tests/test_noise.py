@@ -10,9 +10,10 @@ import pytest
 from tiny import TINY, short_of_time  # noqa: F401 (a fixture)
 
 from ntm_jax import controllers
-from train.config import TrainConfig
-from train.loop import init_states, train
-from train.noise import NoisyCell, noisy_batch, noisy_model
+from train.runs.config import TrainConfig
+from train.training.loop import train
+from train.training.noise import NoisyCell, noisy_batch, noisy_model
+from train.training.state import init_states
 
 INPUT_SIZE, NUM_READS = 3, 4
 RECURRENT = [("lstm", 2), ("gru", 1)]

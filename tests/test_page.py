@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from train import pretrained, visualize
-from train.page import pack, page
-from train.recording import Recording, record
+from train import visualize
+from train.runs import pretrained
+from train.show.figures import ring
+from train.show.page import pack, page
+from train.show.recording import Recording, record
 
 CHROMIUM = shutil.which("chromium")
 LENGTHS = (5, 9)
@@ -224,6 +226,9 @@ def test_the_page_fetches_nothing_and_holds_what_it_was_given(html, recordings):
     assert "<" not in script
     for sequence, recording in zip(data["sequences"], recordings):
         memory = recording.trace.states.memory
+        states = recording.trace.states
+        used = ring.visited(states.write_weights, states.read_weights)
+        assert sequence["used"] == [used.first, used.length]
         array = sequence["arrays"]["memory"]
         assert array["shape"] == list(memory.shape)
         differences = unpack(array["packed"]).reshape(memory.shape)
@@ -247,7 +252,7 @@ def test_packing_keeps_thousandths():
 
 
 def test_a_page_too_large_is_refused(recordings, monkeypatch):
-    monkeypatch.setattr("train.page._MOST_BYTES", 10_000)
+    monkeypatch.setattr("train.show.page._MOST_BYTES", 10_000)
     with pytest.raises(ValueError, match=r"html: got a page of 0.0 MB, want at"):
         page([("copy", recordings[0])])
 

@@ -14,12 +14,14 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
 import tasks
-from train import evaluate, main, measure, pretrained, ship
-from train.loop import init_states
-from train.population import member
+from train import evaluate, main, ship
+from train.runs import pretrained
+from train.training import measure
+from train.training.population import member
+from train.training.state import init_states
 
 MADE = {
-    **dict.fromkeys(pretrained.TOLD, "told"),
+    **dict.fromkeys(pretrained.PROVENANCE, "told"),
     "step": 3,
     "evaluation": [{"solved_at": None}],
 }

@@ -10,9 +10,11 @@ import pytest
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
-from benchmarks import record, results
-from train import evaluate, main, pretrained, records
-from train.presets import preset
+from benchmarks import figures, record, records, results
+from benchmarks.trials import trials
+from train import evaluate, main
+from train.runs import pretrained
+from train.runs.presets import preset
 
 RECORD = {
     "task": "copy",
@@ -59,7 +61,22 @@ def test_every_task_has_a_block_on_the_page():
         re.findall(r"<!-- (\w+) -->", path.read_text()) for path in results.PAGES
     )
     assert readme == ["tasks", "end"]
-    assert sorted({*page} - {"end"}) == sorted(tasks.names())
+    assert sorted({*page} - {"end"}) == sorted([*tasks.names(), "summary"])
+
+
+def test_the_page_opens_with_a_table_of_all_learners():
+    alone = RECORD | {"learner": "LSTM, 3 × 256"}
+    shipped = RECORD | {"learner": "NTM, LSTM, as shipped (seed 0)"}
+    page = "<!-- summary -->\n<!-- end -->\n"
+    lines = results.rendered(page, [alone, shipped, RECORD]).splitlines()
+    numbers = "1 of 2 | not solved (1,200 to not solved) | 1,600 | 0.5 (0 to 0.5)"
+    assert lines[3:5] == [
+        f"| copy | NTM, LSTM | {numbers} wrong bits |",
+        f"| copy | LSTM alone, 3 × 256 | {numbers} wrong bits |",
+    ]
+    unsolved = [machine | {"solved_after": None} for machine in RECORD["machines"]]
+    page = results.rendered(page, [RECORD | {"machines": unsolved}])
+    assert "| 0 of 2 | – | 1,600 |" in page
 
 
 def test_the_table_of_tasks_is_of_the_presets_machines():
@@ -87,7 +104,7 @@ def test_what_ships_is_recorded(name):
     ]
     # Its own evaluation, or with as many slots as the table has for all.
     assert any(own.get("evaluation") == made["evaluation"] for own in same) or any(
-        results.trials(config.task, own)[size][seeds.index(made["seed"])]
+        trials(config.task, own)[size][seeds.index(made["seed"])]
         == pytest.approx(shipped[size]["error_per_sequence"], rel=1e-2, abs=1e-2)
         for own in same
         if made["seed"] in (seeds := [one["seed"] for one in own["machines"]])
@@ -100,7 +117,9 @@ def test_a_section_says_how_many_how_soon_and_how_far():
     assert (lines[0], lines[-1]) == ("before", "after")
     assert "old" not in lines
     assert RECORD["command"] in lines
-    assert "| NTM, LSTM | 2 | 1 of 2 | never | never | 1,600 | 2 |" in lines
+    assert (
+        "| NTM, LSTM | 1 of 2 | not solved (1,200 to not solved) | 1,600 | 2 |" in lines
+    )
     for wrong, cost in (("0.5 (0 to 0.5)", "31.2 (0 to 31.2)"), ("1 (0 to 1)", "62.5")):
         at = lines.index(f"| 20 | {wrong} |")
         assert lines[at + 1].startswith(f"| 120 | {cost}")
@@ -151,7 +170,7 @@ def test_what_was_not_tried_stays_empty():
 
 
 def test_figures_show_every_seed():
-    figure = results.learning_curves("copy", [RECORD])
+    figure = figures.learning_curves("copy", [RECORD])
     (axes,) = figure.axes
     curves = [line for line in axes.get_lines() if line.get_visible()]
     lines = [np.asarray(line.get_xdata()).tolist() for line in curves]
@@ -159,7 +178,7 @@ def test_figures_show_every_seed():
     median = np.asarray(curves[2].get_ydata())
     np.testing.assert_allclose(median, [8.25, 4.0, 3.5, 0.0625])
     assert axes.get_ylim() == pytest.approx((0, 1.3 * 9))
-    (axes,) = results.generalization("copy", [RECORD]).axes
+    (axes,) = figures.generalization("copy", [RECORD]).axes
     assert axes.get_ylim() == pytest.approx((0, 1.3 * 31.25))
     (curve, *_) = [line for line in axes.get_lines() if line.get_visible()]
     assert np.asarray(curve.get_xdata()).tolist() == [0, 1]  # the easiest first
@@ -277,9 +296,9 @@ def test_strings_are_told_by_accuracy_and_score():
 
 def test_accuracy_is_drawn_by_length():
     own = of_strings([[0, 0], [0, 0.5], [0.25, 0], [0, 0.5]])
-    figures = results.drawn([own])
-    assert set(figures) == {"learning_reverse_string.png", "beyond_reverse_string.png"}
-    (axes,) = figures["beyond_reverse_string.png"].axes
+    made = figures.drawn([own])
+    assert set(made) == {"learning_reverse_string.png", "beyond_reverse_string.png"}
+    (axes,) = made["beyond_reverse_string.png"].axes
     first, second, median, *_ = axes.get_lines()
     for line, accuracies in (
         (first, [1, 0.75, 1]),

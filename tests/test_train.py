@@ -26,25 +26,23 @@ from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 import ntm_jax
 import tasks
 from ntm_jax import NTMConfig
-from train import cli, evaluate, main, measure, presets, recording
-from train.checkpoint import Checkpoints
-from train.config import TrainConfig
-from train.curriculum import curriculum
-from train.loop import (
-    NEVER,
-    _batch,
-    init_states,
-    judge,
-    last_step,
-    learning_rate_factor,
-    purpose_key,
-    train,
-)
-from train.optimizer import make_optimizer
-from train.population import member
-from train.presets import PRESETS, preset
-from train.progress import Progress
-from train.run import RunFolder
+from train import cli, evaluate, main
+from train.runs import presets
+from train.runs.checkpoint import Checkpoints
+from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder
+from train.runs.presets import PRESETS, preset
+from train.show import recording
+from train.show.progress import Progress
+from train.training import measure
+from train.training.batches import batch_of
+from train.training.curriculum import curriculum
+from train.training.keys import purpose_key
+from train.training.loop import train
+from train.training.optimizer import make_optimizer
+from train.training.population import member
+from train.training.schedule import judge, last_step, learning_rate_factor
+from train.training.state import NEVER, init_states
 
 
 @pytest.fixture
@@ -193,7 +191,7 @@ def test_another_config_is_refused_and_changes_nothing(finished, capsys):
 @pytest.mark.usefixtures("quick_compilations")
 def test_a_run_goes_on_with_more_steps(tmp_path, capsys):
     # At a constant rate it makes no difference when it got them.
-    short = dataclasses.replace(TINY, steps=4, validate_every=4, falling=0.0)
+    short = dataclasses.replace(TINY, steps=4, validate_every=4, lr_decay_fraction=0.0)
     long = dataclasses.replace(short, steps=8)
     gone_on = RunFolder(tmp_path / "run", long)
     for config in (short, long):
@@ -235,7 +233,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match="2"):
         main.main([f"--workdir={tmp_path / 'file' / 'run'}", *flags(TINY)])
-    assert "want a folder that I may write to" in capsys.readouterr().err
+    assert "want a folder that can be written to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -281,9 +279,7 @@ def test_a_device_without_memory_left_is_told_in_words(tmp_path, monkeypatch, ca
     monkeypatch.setattr(main, "run_to_the_end", no_memory)
     assert main.main([f"--workdir={tmp_path / 'run'}", *flags(TINY)]) == 1
     told = capsys.readouterr().err
-    assert told.startswith(
-        "error: there is not memory enough; ask for fewer or shorter"
-    )
+    assert told.startswith("error: not enough memory; use a smaller --batch_size")
     assert "Traceback" not in told
 
 
@@ -299,7 +295,7 @@ def test_help_tells_every_flag(capsys):
 def test_overflow_in_every_update_is_told(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4)
     monkeypatch.setattr(
-        "train.loop.none_if_overflowed",
+        "train.training.loop.none_if_overflowed",
         lambda gradient: (
             jax.tree.map(jnp.zeros_like, gradient),
             jnp.zeros(()),
@@ -625,7 +621,7 @@ def test_sorted_updates_share_out_what_is_drawn_for_all_of_them():
     config = dataclasses.replace(TINY, curriculum_steps=20, batch_size=3)
     together = dataclasses.replace(config, sort_updates=4)
     batches = [
-        jax.jit(_batch, static_argnums=0)(together, 0, step) for step in range(8, 12)
+        jax.jit(batch_of, static_argnums=0)(together, 0, step) for step in range(8, 12)
     ]
     key = jax.random.fold_in(purpose_key(0, "data"), 8)
     drawn = config.make_task().sample(key, 12, **curriculum(config, jnp.asarray(8)))
@@ -645,7 +641,11 @@ def test_sorted_updates_share_out_what_is_drawn_for_all_of_them():
     orders = set()
     for first in range(0, 80, 4):
         longest = [
-            int(jax.jit(_batch, static_argnums=0)(together, 0, step).steps.sum(0).max())
+            int(
+                jax.jit(batch_of, static_argnums=0)(together, 0, step)
+                .steps.sum(0)
+                .max()
+            )
             for step in range(first, first + 4)
         ]
         orders.add(tuple(np.argsort(longest)))
@@ -669,7 +669,7 @@ def test_a_task_of_one_difficulty_is_learned_from_its_easiest_on():
         config, curriculum="growing", curriculum_steps=100, batch_size=4
     )
     for step, length, answers in ((0, 2, 1), (50, 11, 8), (100, 20, 16)):
-        batch = jax.jit(_batch, static_argnums=0)(config, 0, step)
+        batch = jax.jit(batch_of, static_argnums=0)(config, 0, step)
         assert batch.inputs.shape == (37, 4, 10)
         assert (batch.inputs[:, :, -1].argmax(0) == length).all()
         assert (batch.mask.sum(0) == answers).all()
@@ -688,7 +688,7 @@ def test_polishing_lowers_the_learning_rate_to_zero():
 
 
 @pytest.mark.parametrize(
-    ("falling", "solved_at", "expected"),
+    ("lr_decay_fraction", "solved_at", "expected"),
     [
         (0.5, NEVER, [1, 1, 0.5, 0]),
         (0.0, NEVER, [1, 1, 1, 0]),
@@ -696,8 +696,10 @@ def test_polishing_lowers_the_learning_rate_to_zero():
         (1.0, NEVER, [1, 0.5, 0.25, 0]),
     ],
 )
-def test_the_learning_rate_falls_before_the_last_update(falling, solved_at, expected):
-    config = dataclasses.replace(TINY, steps=60, polish_steps=1000, falling=falling)
+def test_the_learning_rate_falls_before_the_last_update(fraction, solved_at, expected):
+    config = dataclasses.replace(
+        TINY, steps=60, polish_steps=1000, lr_decay_fraction=fraction
+    )
     state = member(init_states(TINY), 0).replace(solved_at=jnp.int32(solved_at))
     rates = [
         float(learning_rate_factor(config, state.replace(step=jnp.int32(step))))
@@ -752,7 +754,7 @@ def test_the_paper_s_preset_has_the_paper_s_settings(task, rates):
         assert config.learning_rate == rate
         assert (config.optimizer, config.momentum) == ("graves_rmsprop", 0.9)
         assert (config.clip, config.clip_at) == ("value", 10.0)
-        assert (config.batch_size, config.falling) == (1, 0)
+        assert (config.batch_size, config.lr_decay_fraction) == (1, 0)
         assert (config.num_slots, config.slot_size) == (128, 20)
         validated = config.steps // config.validate_every * config.validation_sequences
         assert validated <= config.steps * config.batch_size

@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
-from train import draw, figures, main, pretrained, visualize
-from train.recording import record
-from train.run import RunFolder
+from train import main, visualize
+from train.runs import pretrained
+from train.runs.folder import RunFolder
+from train.show import draw, figures
+from train.show.recording import record
 
 BOTH = ("png", "svg")
 SHORT = dataclasses.replace(TINY, steps=8, validate_every=4)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from train import learn
-from train.config import TrainConfig
+from train.runs.config import TrainConfig
 
 TINY = TrainConfig(
     steps=60,
-    falling=0.0,
+    lr_decay_fraction=0.0,
     batch_size=2,
     steps_per_call=2,
     validate_every=20,

@@ -1,63 +1,24 @@
-"""What the commands share: flags from a dataclass, and errors a person can read."""
+"""What the commands share: their flags, readable errors, the console, compilations."""
 
-import argparse
 import contextlib
-import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import jax
-import tyro
 from rich.console import Console
 
-from train.presets import preset
-
-FlagsT = TypeVar("FlagsT")
-
-
-def parse(
-    flags: type[FlagsT],
-    arguments: Sequence[str] | None,
-    *,
-    prog: str,
-    default: FlagsT | None = None,
-) -> FlagsT:
-    """The flags given on the command line; a wrong one ends the program with 2."""
-    given: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(flags, prog=prog, args=arguments, use_underscores=True, **given)
-
-
-def parse_from_preset(
-    flags: type[FlagsT], arguments: Sequence[str] | None, *, prog: str, **changed: Any
-) -> FlagsT:
-    """The flags of a class with a `preset` and a `config`.
-
-    What is not given comes from the preset for the task, the model, the controller and
-    the code of repeats, but for what is `changed`.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--task", default="copy", nargs="?", const="copy")
-    first.add_argument("--preset", default="default", nargs="?", const="default")
-    first.add_argument("--model", default="ntm", nargs="?", const="ntm")
-    first.add_argument("--controller", nargs="?")
-    first.add_argument("--repeat_code", default="scalar", nargs="?", const="scalar")
-    known, _ = first.parse_known_args(arguments)
-    given = known.task, known.model, known.controller, known.repeat_code
-    config = dataclasses.replace(preset(known.preset, *given), **changed)
-    default = flags(preset=known.preset, config=config)  # type: ignore[call-arg]
-    return parse(flags, arguments, prog=prog, default=default)
+from train.flags import parse as parse
+from train.flags import parse_from_preset as parse_from_preset
 
 
 def keep_compilations() -> None:
     """Keeps compiled programs for the next process, in the user's cache folder.
 
-    A run of copy spends half of its time on them. Where JAX was told of a folder, or of
-    none, by JAX_COMPILATION_CACHE_DIR, that is left as it is.
+    A run of copy spends half of its time on compilation. If the environment sets
+    JAX_COMPILATION_CACHE_DIR, even to nothing, JAX follows that.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -67,7 +28,7 @@ def keep_compilations() -> None:
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """Prints what is wrong with the input, and no traceback, and ends with 2."""
+    """Prints an error in the input without a traceback; exits with status 2."""
     try:
         yield
     except (OSError, TypeError, ValueError, jax.errors.JaxRuntimeError) as error:
@@ -79,10 +40,10 @@ def readable_errors() -> Iterator[None]:
 
 
 def check_name(name: str) -> str:
-    """The name, if a file may have it.
+    """The name, if it can be the name of a file.
 
     Raises:
-      ValueError: if not.
+      ValueError: if it cannot.
     """
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
         raise ValueError(f"name: got {name!r}, want letters, digits, - and _")
@@ -90,15 +51,15 @@ def check_name(name: str) -> str:
 
 
 def check_free_name(path: Path, *, free: bool) -> None:
-    """Raises a `ValueError` if there is such a file, unless it may be replaced."""
+    """Raises a `ValueError` if the file exists, unless it can be replaced."""
     if path.exists() and not free:
         raise ValueError(
-            f"name: got {path.stem!r}, want another or --overwrite: there is a {path}"
+            f"name: got {path.stem!r}, want another or --overwrite: {path} exists"
         )
 
 
 def make_console(*, quiet: bool = False) -> Console:
-    """Paths and numbers as they are: no markup, no wrapping, no colours of Rich's.
+    """A console that prints text as it is: no markup, no wrapping, no colours.
 
     A quiet one prints nothing.
     """
@@ -108,16 +69,16 @@ def make_console(*, quiet: bool = False) -> Console:
 def attempt(
     work: Callable[[], object], console: Console, *errors: type[Exception]
 ) -> int:
-    """Does work that can be gone on with; its exit status.
+    """Does work that can be continued later; returns the exit status.
 
-    0 if it came to its end, 130 if it was stopped, and 1 for one of the `errors` or of
-    JAX's own, which is printed.
+    0 if the work was completed, 130 if it was stopped, and 1 for one of the `errors` or
+    a JAX error, which is printed.
     """
     try:
         work()
     except KeyboardInterrupt:
         console.print(
-            "Stopped. The same command goes on from the last checkpoint, if any."
+            "Stopped. The same command continues from the last checkpoint, if any."
         )
         return 130
     except (*errors, jax.errors.JaxRuntimeError) as error:
@@ -127,10 +88,10 @@ def attempt(
 
 
 def in_words(error: Exception) -> str:
-    """What to tell a person of an error: JAX does not say what needs so much memory."""
+    """The message of an error; for lack of memory, with what to do about it."""
     if "RESOURCE_EXHAUSTED" not in str(error):
         return str(error)
     return (
-        "there is not memory enough; ask for fewer or shorter sequences at once, fewer "
-        f"slots or fewer seeds. JAX says: {error}"
+        "not enough memory; use a smaller --batch_size, shorter sequences, fewer slots "
+        f"(--num_slots) or fewer seeds (--num_seeds). JAX says: {error}"
     )

@@ -1,6 +1,9 @@
-"""How well a trained machine does, at any difficulty and with any number of slots.
+"""Evaluates a trained machine, at any difficulty and with any number of slots.
 
-    python -m train.evaluate --workdir=runs/copy --length=120 --num_sequences=100
+    python -m train.evaluate --workdir=runs/copy
+    python -m train.evaluate --workdir=runs/copy --length=120 --num_sequences=1000
+    python -m train.evaluate --pretrained=copy --length=1000 --num_slots=1024
+    python -m train.evaluate --pretrained=repeat_copy --length=20 --repeats=20
 
 The last line printed is one JSON object.
 """
@@ -19,34 +22,35 @@ import numpy as np
 import tasks
 from ntm_jax.checks import check_count
 from train import cli
-from train.config import TrainConfig
-from train.devices import use_all_cores
-from train.measure import evaluate, evaluation_key, slots_of
-from train.pretrained import load_run
-from train.run import RunFolder
+from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder
+from train.runs.pretrained import load_run
+from train.training.devices import use_all_cores
+from train.training.measure import evaluate, evaluation_key, slots_of
 
 PyTree = Any
-# The flags that are difficulties of some task.
+# The flags that are difficulties of a task.
 _SIZES = ("length", "repeats", "items", "answers")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How hard the sequences are, and how large the memory."""
+    """The size of the sequences and of the memory."""
 
     length: int | None = None
-    """Vectors, bits or symbols in a sequence; sizes are as in training unless given."""
+    """Vectors, bits or symbols in a sequence; None uses the largest of training."""
     repeats: int | None = None
-    """Copies to make (repeat_copy)."""
+    """Copies to output (repeat_copy); None uses the most of training."""
     items: int | None = None
-    """Items before the query (associative_recall)."""
+    """Items before the query (associative_recall); None uses the most of training."""
     answers: int | None = None
-    """Vectors to give back (priority_sort)."""
+    """Vectors to output (priority_sort); None uses as many as in training."""
     num_slots: int | None = None
-    """Slots of the memory; as in training unless given."""
+    """Slots of the memory; None uses as many as in training.
+    Longer sequences need more: copy needs a slot for every vector."""
 
     def difficulty(self) -> dict[str, int]:
-        """Of the sizes of a sequence those that are given."""
+        """The sizes of a sequence that are given."""
         given = {name: getattr(self, name) for name in _SIZES}
         return {name: size for name, size in given.items() if size is not None}
 
@@ -55,18 +59,18 @@ class Sizes:
 class Flags(Sizes):
     """Evaluates the newest checkpoint of a run, or a machine that ships with the code.
 
-    The sequences are fresh. A run of several seeds gives one JSON object for each
-    machine and one for all.
+    The sequences are none of training's. A run of several seeds prints one JSON object
+    for each machine and one for all.
     """
 
     workdir: Path | None = None
-    """The run's folder."""
+    """Folder of the run."""
     pretrained: str | None = None
-    """Instead of it, the name of a trained machine, or a .safetensors file."""
+    """Name of a trained machine, or a .safetensors file, instead of a run."""
     num_sequences: int = 100
     """Sequences to evaluate on."""
     seed: int = 0
-    """Of the sequences; every machine of the run gets the same."""
+    """Seed of the sequences; every machine of the run gets the same sequences."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -101,17 +105,20 @@ def main(arguments: list[str] | None = None) -> int:
 def open_machines(
     workdir: Path | None, pretrained: str | None
 ) -> tuple[PyTree, TrainConfig, list[int]]:
-    """A run's machines, or the one that ships: `[S, ...]`, config and updates made.
+    """The machines of a run or the pretrained one: `[S, ...]`, config and updates.
 
     Raises:
-      ValueError: unless it is one of both, and there.
+      ValueError: unless exactly one of both is given, and there.
     """
     if workdir is None and pretrained is not None:
         params, config, made = load_run(pretrained)
         return jax.tree.map(lambda leaf: leaf[None], params), config, [made["step"]]
     if workdir is None or pretrained is not None:
         got = "none" if workdir is None else "both"
-        raise ValueError(f"workdir, pretrained: got {got}, want one of them")
+        raise ValueError(
+            f"workdir, pretrained: got {got}, want one of them: --workdir=runs/copy or "
+            "--pretrained=copy"
+        )
     run = RunFolder.open(workdir.expanduser())
     use_all_cores(run.config.num_seeds, run.config.batch_size)
     states = run.restore()
@@ -121,9 +128,9 @@ def open_machines(
 def check_fits(
     config: TrainConfig, num_slots: int | None, **difficulty: tasks.Difficulty
 ) -> None:
-    """Raises a `ValueError` if there are more things to keep than slots.
+    """Raises a `ValueError` if the sequences need more slots than there are.
 
-    The measure of a machine that cannot but fail says nothing of what it learned.
+    Such a machine must fail, which says nothing about what it learned.
     """
     if config.model == "lstm":
         return
@@ -134,12 +141,13 @@ def check_fits(
     trained_to_pack = config.num_slots < task.min_slots(task.ranges())
     if slots < needed and not trained_to_pack:
         raise ValueError(
-            f"num_slots: got {slots}, want at least {needed} for sequences of this size"
+            f"num_slots: got {slots}, want at least {needed} for sequences of this "
+            f"size; pass --num_slots={needed}"
         )
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of several machines: the means, the worst, and how many made no mistake."""
+    """Several machines: the means, the worst, and how many made no error."""
 
     def mean(name: str) -> float:
         return float(np.mean([result[name] for result in results]))

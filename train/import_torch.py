@@ -1,9 +1,9 @@
-"""Makes a file of a machine that was trained with PyTorch, for `train.evaluate`.
+"""Converts a machine that was trained with PyTorch to a file for `train.evaluate`.
 
     python -m train.import_torch --weights=model.pt --source=clemkoa --out=a.safetensors
     python -m train.evaluate --pretrained=a.safetensors --length=20
 
-PyTorch is needed to read its own files, and not for a state dict as `.npz` or
+PyTorch is needed to read its own files, but not to read a state dict in `.npz` or
 `.safetensors`.
 """
 
@@ -23,12 +23,14 @@ import safetensors
 from safetensors.numpy import load_file
 
 from ntm_jax import NTMConfig, interop
-from train import cli, pretrained
-from train.config import TrainConfig
-from train.measure import evaluate, evaluation_key
+from tasks.registry import TaskName
+from train import cli
+from train.runs import pretrained
+from train.runs.config import TrainConfig
 from train.ship import versions
+from train.training.measure import evaluate, evaluation_key
 
-# Sequences that tell whether the machine knows the task as it is here.
+# Sequences for a check that the machine knows the task in our layout.
 _CHECKED = 20
 _SOURCES: dict[str, Callable[..., tuple[NTMConfig, dict[str, Any]]]] = {
     "pytorch_ntm": interop.from_pytorch_ntm,
@@ -36,7 +38,7 @@ _SOURCES: dict[str, Callable[..., tuple[NTMConfig, dict[str, Any]]]] = {
 }
 
 
-# What readers raise for files that are damaged, or hold what NumPy has no name for.
+# What readers raise for files that are damaged, or hold types that NumPy lacks.
 _UNREADABLE = (
     AttributeError,
     EOFError,
@@ -50,22 +52,23 @@ _UNREADABLE = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Makes a file of a state dict, and tells how well the machine does."""
+    """Converts a PyTorch state dict to a .safetensors file, and evaluates it."""
 
     weights: Path
     """The state dict: a .pt, .npz or .safetensors file."""
     source: Literal["pytorch_ntm", "clemkoa"]
-    """Whose: loudinthecloud/pytorch-ntm's or clemkoa/ntm's."""
+    """The code that trained it.
+    - pytorch_ntm: loudinthecloud/pytorch-ntm.
+    - clemkoa: clemkoa/ntm."""
     out: Path
     """The .safetensors file to write."""
     revision: interop.ClemkoaRevision | None = None
-    """Of clemkoa's code; f6da298, that of the trained models, unless given."""
-    task: Literal[
-        "copy", "repeat_copy", "associative_recall", "dynamic_ngrams", "priority_sort"
-    ] = "copy"
-    """What it learned, with inputs and outputs as they are here: theirs of copy are."""
+    """Revision of clemkoa's code; None uses f6da298, that of the trained models."""
+    task: TaskName = "copy"
+    """The task it was trained on.
+    Its input layout must match ours; for copy it does."""
     overwrite: bool = False
-    """Put the machine in the place of the file that is there."""
+    """Replace the file if it exists."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,13 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
         if out.is_dir() or (out.parent.exists() and not out.parent.is_dir()):
             raise ValueError(f"out: got {out}, want a file in a folder")
         if out.exists() and not flags.overwrite:
-            raise ValueError(f"out: got {out}, which is there; want --overwrite too")
+            raise ValueError(f"out: got {out}, which exists; pass --overwrite")
         options: dict[str, Any] = {}
         if flags.revision is not None:
             if flags.source != "clemkoa":
                 raise ValueError(
-                    f"revision: got {flags.revision!r}, want none: there is one of "
-                    f"{flags.source} alone"
+                    f"revision: got {flags.revision!r}, want none: {flags.source} has "
+                    "one revision only; leave out --revision"
                 )
             options["revision"] = flags.revision
         state_dict = read_state_dict(flags.weights.expanduser())
@@ -105,13 +108,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def read_state_dict(path: Path) -> dict[str, Any]:
-    """Names and arrays of a file, of which no code is run.
+    """The names and arrays in a file; no code of the file is run.
 
     Raises:
-      ValueError: if it holds no state dict, or PyTorch is needed and not there.
+      ValueError: if it is not a state dict, or PyTorch is needed but not installed.
     """
     if not path.is_file():
-        raise ValueError(f"weights: got {path}, want a file that is there")
+        raise ValueError(f"weights: got {path}, want a file that exists")
     readers: dict[str, Callable[[Path], Any]] = {
         ".npz": _read_npz,
         ".safetensors": load_file,
@@ -138,20 +141,20 @@ def _read_torch(path: Path) -> Any:
         torch = importlib.import_module("torch")
     except ImportError:
         raise ValueError(
-            "only PyTorch can read it, which is not there; install torch, or save the "
-            "state dict as .npz or .safetensors"
+            "only PyTorch can read it, which is not installed; pip install torch, or "
+            "save the state dict as .npz or .safetensors"
         ) from None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever its unpickler makes of the file
+    except Exception as error:  # its unpickler raises errors of every kind
         raise ValueError(str(error).splitlines()[0]) from None
 
 
 def run_config(machine: NTMConfig, params: dict[str, Any], task: str) -> TrainConfig:
-    """The config of a run that would make a machine of this kind.
+    """The config of a run that would train a machine of this kind.
 
     Raises:
-      ValueError: if the machine is not as wide as the task.
+      ValueError: if the sizes of the machine do not fit the task.
     """
     cells = getattr(machine.controller, "cells", (machine.controller,))
     shared = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -161,7 +164,7 @@ def run_config(machine: NTMConfig, params: dict[str, Any], task: str) -> TrainCo
         if field.name in shared - {"controller"}
     }
     config = TrainConfig(
-        task=task,  # type: ignore[arg-type]
+        task=task,
         controller_units=cells[0].features,
         controller_layers=len(cells),
         **fields,
@@ -180,7 +183,7 @@ def run_config(machine: NTMConfig, params: dict[str, Any], task: str) -> TrainCo
 
 
 def how_made(flags: Flags, result: dict[str, Any]) -> dict[str, Any]:
-    """What `made` tells of a machine that was not trained here."""
+    """The provenance of a machine that was not trained here."""
     revision = "" if flags.revision is None else f" --revision={flags.revision}"
     return {
         "command": (

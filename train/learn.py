@@ -1,4 +1,4 @@
-"""A run from its first update to its last figure, as the person who waits sees it."""
+"""A whole run: trains, evaluates, draws, and reports to the person who waits."""
 
 import math
 import time
@@ -10,30 +10,24 @@ import numpy as np
 from jax import Array
 from rich.console import Console
 
-from train.draw import draw_run
-from train.health import Health
-from train.loop import (
-    NEVER,
-    Metrics,
-    TrainState,
-    is_learning,
-    judge,
-    last_step,
-    purpose_key,
-    train,
-)
-from train.measure import evaluate, evaluation_key
-from train.population import member
-from train.progress import Progress
-from train.recording import record
-from train.run import RunFolder
-from train.snapshot import show_figures, show_machines
+from train.runs.folder import RunFolder
+from train.show.draw import draw_run
+from train.show.progress import Progress
+from train.show.recording import record
+from train.show.snapshot import show_figures, show_machines
+from train.training.health import Health
+from train.training.keys import purpose_key
+from train.training.loop import Metrics, train
+from train.training.measure import evaluate, evaluation_key
+from train.training.population import member
+from train.training.schedule import is_learning, judge, last_step
+from train.training.state import NEVER, TrainState
 
 FINAL_SEQUENCES = 1000
 
 
 class DivergedError(RuntimeError):
-    """No machine has finite numbers any more: there is nothing to go on with."""
+    """No machine has finite numbers left, so training cannot continue."""
 
 
 def run_to_the_end(
@@ -54,16 +48,23 @@ def run_to_the_end(
     ]
     console.print(f"Drawing in {run.figures}")
     machine = member(states.params, 0)
-    draw_run(run.figures, machine, run.config, run.metrics(), difficulties)
+    draw_run(
+        run.figures,
+        machine,
+        run.config,
+        run.metrics(),
+        difficulties,
+        step=int(states.step[0]),
+    )
     show_figures(run, int(states.step.max()))
     run.finish(evaluation)
     return evaluation
 
 
 def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
-    """Updates until every seed has solved and polished the task or used its steps.
+    """Trains until every seed has solved and polished the task or used its steps.
 
-    A seed that is done, or does not stay finite, waits for the others as it is.
+    A seed that has finished, or does not stay finite, waits unchanged for the others.
 
     Raises:
       DivergedError: if no seed stays finite.
@@ -74,7 +75,7 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
     console.print(
         f"Training on {title}, in {run.path}, on {jax.devices()[0].device_kind}"
         + (f", from update {step} on" if step else "")
-        + "; the first report comes after compilation"
+        + "; compiling first"
     )
     with Progress(console, config.steps, step, config.num_seeds) as progress:
         learning = np.asarray(is_learning(config, states))
@@ -89,14 +90,16 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
             made = np.where(learning, np.asarray(states.step) - done_before, 0)
             rate = int(made.sum()) * config.batch_size / seconds
             means = report(run, step, made, metrics, health, rate, seconds)
-            tell_diverged(run, learning, states, metrics, console)
-            tell_overflowed(run, made, metrics, console)
+            report_diverged(run, learning, states, metrics, console)
+            report_overflowed(run, made, metrics, console)
             ended = ~np.asarray(is_learning(config, states))
             due = learning & (ended | (step % config.validate_every == 0))
             due &= np.asarray(states.diverged_at) == NEVER
             if due.any():
                 errors = validate(states, run, step, due)
-                states = judge(states, errors, jnp.asarray(due), task.tolerance)
+                judged = judge(states, errors, jnp.asarray(due), task.tolerance)
+                report_solved(run, states, judged, console)
+                states = judged
             if made[0]:
                 keep_answer(states, run, step)
             learning = np.asarray(is_learning(config, states))
@@ -111,13 +114,14 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
                     step,
                     int(ends.max()),
                     solved=solved,
+                    polishing=solved == config.num_seeds,
                     loss_bits=means["loss_bits"],
                     wrong_bits=means["wrong_bits"],
                     rate=rate,
                 )
     if (np.asarray(states.diverged_at) != NEVER).all():
         raise DivergedError(
-            "no finite numbers to go on with; try a lower --learning_rate, in another "
+            "no seed has finite numbers left; use a lower --learning_rate and a new "
             "--workdir"
         )
     return states
@@ -132,7 +136,7 @@ def report(
     rate: float,
     seconds: float,
 ) -> dict[str, float]:
-    """Records the call's means of every seed that learned; returns those of all.
+    """Records the means of a call for every seed that learned; returns their means.
 
     Args:
       run: to record in.
@@ -141,7 +145,7 @@ def report(
       metrics: `[S, num_steps]` each.
       health: `[S]` each.
       rate: sequences per second, of all seeds together.
-      seconds: that the call took.
+      seconds: duration of the call.
     """
     means = []
     for i in np.flatnonzero(made):
@@ -161,14 +165,30 @@ def report(
     return {name: float(np.mean([mean[name] for mean in means])) for name in names}
 
 
-def tell_diverged(
+def report_solved(
+    run: RunFolder, before: TrainState, after: TrainState, console: Console
+) -> None:
+    """Reports each seed that a validation has found solved, or not solved any more."""
+    config = run.config
+    ends = np.asarray(last_step(config, after))
+    was, now = np.asarray(before.solved_at), np.asarray(after.solved_at)
+    for i in np.flatnonzero((was == NEVER) != (now == NEVER)):
+        who = f"Seed {config.seeds()[i]}: " if config.num_seeds > 1 else ""
+        if now[i] != NEVER:
+            words = f"solved at update {now[i]}, polishing until {ends[i]}"
+        else:
+            words = f"not solved any more, training until {ends[i]} at most"
+        console.print(who + words if who else words.capitalize())
+
+
+def report_diverged(
     run: RunFolder,
     learning: np.ndarray,
     states: TrainState,
     metrics: Metrics,
     console: Console,
 ) -> None:
-    """Says of each seed that stopped being finite where, and in what first."""
+    """Reports each seed that is no longer finite: where, and in which number."""
     diverged_at = np.asarray(states.diverged_at)
     for i in np.flatnonzero(learning & (diverged_at != NEVER)):
         made = int(np.argmin(all_finite(metrics)[i]))
@@ -179,26 +199,26 @@ def tell_diverged(
         )
         console.print(
             f"Seed {run.config.seeds()[i]} stopped: {name}: got {value} in update "
-            f"{diverged_at[i]}, want a finite number. The machine stays as it was "
-            f"before that update, and is kept in {run.path / 'checkpoints'}."
+            f"{diverged_at[i]}, want a finite number. The machine from before that "
+            f"update is in {run.path / 'checkpoints'}."
         )
 
 
-def tell_overflowed(
+def report_overflowed(
     run: RunFolder, made: np.ndarray, metrics: Metrics, console: Console
 ) -> None:
-    """Says of each seed that no update of a call had a gradient to follow."""
+    """Reports each seed whose gradient overflowed in every update of a call."""
     for i in np.flatnonzero(made):
         if metrics.overflowed[i, : made[i]].all():
             console.print(
                 f"Seed {run.config.seeds()[i]}: the gradient overflowed in all of the "
-                f"last {made[i]} updates, which changed little; if it stays so, try a "
-                "lower --learning_rate, in another --workdir"
+                f"last {made[i]} updates and little was learned; if it repeats, use a "
+                "lower --learning_rate and a new --workdir"
             )
 
 
 def all_finite(metrics: Metrics) -> np.ndarray:
-    """Of every update, `[S, num_steps]`."""
+    """Whether all metrics of an update are finite, `[S, num_steps]`."""
     return np.all([np.isfinite(values) for values in vars(metrics).values()], axis=0)
 
 
@@ -224,7 +244,7 @@ def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> 
 
 
 def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
-    """Of the first machine, to the sequence that is drawn at the end, for a film."""
+    """Keeps the first machine's answer to one fixed sequence, for a film."""
     hardest = run.config.make_task().trials()[0]
     machine = member(states.params, 0)
     recording = record(machine, run.config, hardest, traced=False)
@@ -234,7 +254,7 @@ def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
 def evaluate_at(
     states: TrainState, run: RunFolder, difficulty: dict[str, int]
 ) -> list[dict[str, Any]]:
-    """What `evaluation.json` keeps of every machine for one difficulty."""
+    """The entries of `evaluation.json` for one difficulty, one for each machine."""
     config, seed = run.config, 0
     results = evaluate(
         states.params,
@@ -257,5 +277,5 @@ def evaluate_at(
 
 
 def update_or_none(at: Array) -> int | None:
-    """The number of an update, None for `NEVER`."""
+    """The number of an update; None for `NEVER`."""
     return None if at == NEVER else int(at)

@@ -1,8 +1,12 @@
-"""Trains a machine on a task, to the end, in one command.
+"""Trains a machine on a task, evaluates it and draws what it does.
 
     python -m train.main --task=copy
+    python -m train.main --task=repeat_copy --seed=1 --workdir=runs/repeat_copy_1
+    python -m train.main --task=copy --controller=feed_forward --num_seeds=10
+    python -m train.main --task=copy --model=lstm --steps=500
+    python -m train.main --task=copy --preset=paper
 
-Started again on the same folder, it goes on where it was.
+The same command continues a run that was stopped.
 """
 
 import dataclasses
@@ -16,27 +20,30 @@ from rich.console import Console
 from rich.table import Table
 
 from train import cli
-from train.config import TrainConfig
-from train.devices import use_all_cores
 from train.learn import DivergedError, run_to_the_end
-from train.outcome import in_words, outcome
-from train.run import RunFolder
+from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder
+from train.runs.outcome import in_words, outcome
+from train.training.devices import use_all_cores
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
     """Trains a Neural Turing Machine on a task, evaluates it and draws what it does.
 
-    The defaults shown are those of the preset for the task. A run that was stopped, or
-    killed, goes on from its last checkpoint when it is started again.
+    The defaults shown are those of the preset for the task; add --task to see those of
+    another task. The same command continues a run that was stopped or killed, from its
+    last checkpoint. With more --steps it also continues a complete run.
     """
 
     preset: str = "default"
-    """The settings to start from: default, which is quick, or paper, those of 2014."""
+    """The settings that the other flags change.
+    - default: ours, which train fast.
+    - paper: those of the paper of 2014, up to a million updates."""
     workdir: Path | None = None
-    """The run's folder; runs/TASK unless given."""
+    """Folder of the run; None uses runs/TASK."""
     quiet: bool = False
-    """Print nothing but one JSON object, of what came of the run, at its end."""
+    """Print only one JSON object at the end: the evaluation and the figures."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
@@ -53,7 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
         states = run.start() if evaluation is None else None
     console = cli.make_console(quiet=flags.quiet)
     if states is None:
-        console.print(f"The run in {workdir} is complete.")
+        console.print(
+            f"The run in {workdir} is complete. Raise --steps to continue it, or use a "
+            "new --workdir for another run."
+        )
     else:
         status = cli.attempt(
             lambda: run_to_the_end(run, states, console),
@@ -72,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def in_json(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
-    """What `summarize` tells, for a script."""
+    """The same as `summarize`, for a script."""
     return {
         "workdir": str(run.path),
         "evaluation": evaluation,
@@ -83,18 +93,18 @@ def in_json(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
 def summarize(
     run: RunFolder, evaluation: list[dict[str, Any]], console: Console
 ) -> None:
-    """Prints how well the machines do and where to look."""
+    """Prints the evaluation of every machine and where the figures are."""
     batch, task = run.config.batch_size, run.config.make_task()
     names = list(task.difficulty)
     table = Table(
-        "seed", "sequences", "solved after", *names, task.error_name, "perfect"
+        "seed", "sequences", "solved after", *names, task.error_name, "no error"
     )
     for entry in sorted(evaluation, key=lambda entry: entry["machine"]):
         solved_at, diverged = entry["solved_at"], entry["diverged_at"] is not None
         table.add_row(
             str(entry["machine"]),
             f"{entry['step'] * batch:,}" + (", diverged" if diverged else ""),
-            "not" if solved_at is None else f"{solved_at * batch:,}",
+            "not solved" if solved_at is None else f"{solved_at * batch:,}",
             *(str(entry[name]) for name in names),
             f"{entry['error_per_sequence']:.3g}",
             f"{entry['perfect_fraction']:.1%}",
@@ -103,15 +113,15 @@ def summarize(
     if run.config.num_seeds > 1:
         console.print(in_words(outcome(run.config, evaluation), task))
     console.print(
-        f"The {task.error_name} are means per sequence, of "
-        f"{evaluation[0]['num_sequences']} fresh ones. Figures:"
+        f"{task.error_name.capitalize()}: mean per sequence over "
+        f"{evaluation[0]['num_sequences']} new sequences. Figures:"
     )
     for path in figures_of(run):
         console.print(f"  {path}")
 
 
 def figures_of(run: RunFolder) -> list[Path]:
-    """The pictures that a run has left."""
+    """The figures of a run."""
     return sorted(run.figures.glob("*.png"))
 
 

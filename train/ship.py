@@ -1,6 +1,7 @@
-"""Makes of a machine that was trained here one that ships with the code.
+"""Exports a trained machine to pretrained/, where `train.pretrained` finds it by name.
 
 python -m train.ship --workdir=runs/copy
+python -m train.ship --workdir=runs/copy_20_seeds --seed=3 --name=copy_3
 """
 
 import dataclasses
@@ -11,27 +12,32 @@ from typing import Any
 
 import jax
 
-from train import cli, pretrained
-from train.measure import evaluate, evaluation_key
-from train.population import member
-from train.run import RunFolder, open_complete
+from train import cli
+from train.runs import pretrained
+from train.runs.folder import RunFolder, open_complete
+from train.training.measure import evaluate, evaluation_key
+from train.training.population import member
 
-# Sequences whose result is kept to check, quickly, that a machine still does the same.
+# Sequences whose result is kept, for a quick check that a machine still does the same.
 _CHECKED = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Makes a file of one machine of a complete run."""
+    """Exports one machine of a complete run as a .safetensors file.
+
+    The file holds the parameters, the config of the run and the machine's provenance:
+    the command, the seed, the versions and the evaluation.
+    """
 
     workdir: Path
-    """The run's folder."""
+    """Folder of the run."""
     seed: int | None = None
-    """The machine's; the run's first unless given."""
+    """Seed of the machine; None uses the first of the run."""
     name: str | None = None
-    """Of the file, pretrained/NAME.safetensors; the task's unless given."""
+    """Name of the file, pretrained/NAME.safetensors; None uses the task's."""
     overwrite: bool = False
-    """Put the machine in the place of the one that has the name."""
+    """Replace the file if it exists."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 def how_made(
     run: RunFolder, evaluation: list[dict[str, Any]], seed: int
 ) -> dict[str, Any]:
-    """What `made` tells of one machine of a run."""
+    """The provenance of one machine of a run."""
     own = [entry for entry in evaluation if entry["machine"] == seed]
     step = own[0]["step"]
     return {
@@ -82,7 +88,7 @@ def how_made(
 
 
 def versions() -> dict[str, str]:
-    """Of what decides a machine's numbers."""
+    """The versions of the packages that decide a machine's numbers."""
     return {
         name: importlib.metadata.version(name)
         for name in ("ntm_jax", "jax", "flax", "optax")

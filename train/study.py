@@ -1,9 +1,10 @@
-"""What decides whether a machine learns: choices, each tried on many seeds.
+"""Compares settings: trains many seeds with each, and counts how many learn.
 
-    python -m train.study --num_seeds=10
+    python -m train.study --task=copy --num_seeds=10
+    python -m train.study --choices preset order=write_first controller=gru
+    python -m train.study --choices preset optimizer=adam,learning_rate=1e-3
 
-Every choice is a run of its own, which trains all seeds at once. Started again on the
-same folder, the study goes on where it was.
+Every choice is a run of its own, which trains all seeds at once.
 """
 
 import dataclasses
@@ -17,18 +18,20 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from tasks.registry import name_in_words
 from train import cli
-from train.config import TrainConfig, task_in_words
-from train.devices import use_all_cores
-from train.figures.style import STYLE
 from train.learn import DivergedError, run_to_the_end
-from train.outcome import Outcome, outcome, readable, tried_on, within
-from train.run import RunFolder, check_free, write_whole
+from train.runs.config import TrainConfig
+from train.runs.files import write_whole
+from train.runs.folder import RunFolder, check_free
+from train.runs.outcome import Outcome, outcome, readable, tried_on, within
+from train.show.figures.style import STYLE
+from train.training.devices import use_all_cores
 
 PRESET = "preset"
-# What is compared is compared on these; and another model has another preset.
+# The same for all choices; another model would also have another preset.
 _OF_ALL = ("task", "model", "seed", "num_seeds")
-# Each leaves the preset in one way.
+# Each changes the preset in one way.
 CHOICES = (
     PRESET,
     "initial_memory=random",
@@ -52,19 +55,21 @@ CHOICES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Tries choices of settings, each on many seeds, and compares what comes of them.
+    """Compares choices of settings: trains many seeds with each, and evaluates them.
 
-    A study that was stopped, or killed, goes on when it is started again.
+    The same command continues a study that was stopped or killed.
     """
 
     preset: str = "default"
-    """The settings that the choices change."""
+    """The settings that the choices change: default, or paper (of 2014)."""
     workdir: Path = Path("runs/study")
-    """The study's folder, with a run in it for each choice."""
+    """Folder of the study, with a run in it for each choice."""
     choices: tuple[str, ...] = CHOICES
-    """What to try: FIELD=VALUE, or several with commas between; 'preset' for none."""
+    """The choices to compare.
+    - preset: no change.
+    - FIELD=VALUE: one change; several have commas between them."""
     quiet: bool = False
-    """Print nothing but the table of what came of the choices, at its end."""
+    """Print only the table of all choices at the end."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
@@ -77,12 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
         cli.keep_compilations()
         use_all_cores(flags.config.num_seeds, flags.config.batch_size)
         workdir = flags.workdir.expanduser()
-        # All are checked before one is run, and before anything is written.
+        # All choices are checked before one is run or anything is written.
         configs = {
             choice.strip(): choose(flags.config, choice) for choice in flags.choices
         }
         if not configs:
-            raise ValueError("choices: got none, want at least one")
+            raise ValueError(
+                "choices: got none, want at least one, such as order=write_first"
+            )
         for choice, config in configs.items():
             check_free(workdir / choice, config)
         runs = {
@@ -108,7 +115,7 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
     """The config with a choice made, such as "initial_weighting=uniform".
 
     Raises:
-      ValueError: for a choice that is not FIELD=VALUE, by its words.
+      ValueError: for a choice that is not FIELD=VALUE.
     """
     if choice.strip() == PRESET:
         return config
@@ -133,7 +140,7 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
 
 
 def try_choice(run: RunFolder, console: Console) -> Outcome:
-    """What comes of a choice, from its complete run or by completing it."""
+    """The outcome of a choice, from its run, which is completed if need be."""
     evaluation = run.evaluation()
     if evaluation is None:
         try:
@@ -146,7 +153,8 @@ def try_choice(run: RunFolder, console: Console) -> Outcome:
 def table(outcomes: dict[str, Outcome]) -> str:
     """A Markdown table, a row for each choice."""
     lines = [
-        "| choice | solved | median sequences | worst | perfect | sequences perfect |",
+        "| choice | seeds solved | sequences until solved: median | worst | "
+        "seeds perfect | sequences perfect |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for choice, of in outcomes.items():
@@ -160,10 +168,10 @@ def table(outcomes: dict[str, Outcome]) -> str:
 
 @mpl.rc_context(STYLE)
 def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
-    """Bars: seeds solved, seeds perfect too, and sequences until solved."""
+    """A chart: seeds solved, seeds perfect, and sequences until solved."""
     task = config.make_task()
     figure = Figure(figsize=(9, 1.4 + 0.5 * len(outcomes)), layout="constrained")
-    figure.suptitle(f"What each choice does: {task_in_words(config.task)}")
+    figure.suptitle(f"Choices of settings: {name_in_words(config.task)}")
     seeds_axes, time_axes = figure.subplots(1, 2, sharey=True)
     rows = np.arange(len(outcomes))
     of_all = list(outcomes.values())
@@ -178,7 +186,7 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
     seeds_axes.set_yticks(rows, [choice.replace(",", "\n") for choice in outcomes])
     seeds_axes.invert_yaxis()
     seeds_axes.set_xlim(0, 1.15)
-    seeds_axes.set_xlabel("part of the seeds")
+    seeds_axes.set_xlabel("fraction of the seeds")
     seeds_axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for name, marker, label in (
         ("median_sequences", "o", "median seed"),
@@ -188,7 +196,7 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
         time_axes.plot(thousands, rows, marker, label=label)
     limit = config.steps * config.batch_size / 1000
     time_axes.set_xlim(0, 1.05 * limit)
-    time_axes.set_xlabel("thousands of sequences until solved (none: never)")
+    time_axes.set_xlabel("thousands of sequences until solved (no mark: not solved)")
     time_axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     time_axes.grid(alpha=0.3)
     return figure

@@ -1,5 +1,7 @@
-"""Draws what a trained machine does, or makes a page to look into its memory with.
+"""Draws what a trained machine does, or writes a page that shows its memory.
 
+python -m train.visualize --workdir=runs/copy
+python -m train.visualize --workdir=runs/copy --beside runs/copy_gru runs/copy_lstm
 python -m train.visualize --pretrained=copy --length=120
 python -m train.visualize --pretrained copy priority_sort --html
 """
@@ -13,16 +15,17 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-import tasks
-from train import cli, draw, figures
-from train.config import TrainConfig, task_in_words
+from tasks.registry import name_in_words
+from train import cli
 from train.evaluate import Sizes, check_fits, open_machines
-from train.figures.curves import Curve
-from train.page import page
-from train.population import member
-from train.recording import Recording, record
-from train.records import learner, load, of_task, shows_learning, validations
-from train.run import RunFolder, write_whole
+from train.runs.config import TrainConfig
+from train.runs.files import write_whole
+from train.runs.folder import RunFolder
+from train.show import draw, figures
+from train.show.learners import Learner, learner_of_run, recorded_learners
+from train.show.page import page
+from train.show.recording import Recording, machine_title, record
+from train.training.population import member
 
 PyTree = Any
 _FORMATS = ("png", "svg")
@@ -33,35 +36,37 @@ _PAGE = "page.html"
 class Flags(Sizes):
     """Draws what a trained machine does with a sequence, and how it learned.
 
-    Answer and error, where each head looks, what it reads and writes and how it moves,
-    where things are kept, learning curves, and films: as PNG, SVG and GIF files.
+    The figures show the answer and its error, where each head looks, what it reads and
+    writes, how it moves, where items are stored, and the learning curves; films show
+    the memory and the learning. They are PNG, SVG and GIF files.
     """
 
     workdir: Path | None = None
-    """The run's folder."""
+    """Folder of the run to draw."""
     machine: int | None = None
-    """Of a run of several seeds, the seed of the machine to draw; the first unless
-    given."""
+    """Seed of the machine to draw, in a run of several; None uses the first."""
     pretrained: tuple[str, ...] = ()
-    """Instead of a run, the names of trained machines, or .safetensors files."""
+    """Names of trained machines, or .safetensors files, to draw instead of a run."""
     beside: tuple[Path, ...] = ()
-    """Folders of other runs of the task, for the learning curves. Those of an LSTM are
-    there as they are recorded in benchmarks/records."""
+    """Folders of other runs of the task, to draw their learning curves too."""
+    records: Path = Path("benchmarks/records")
+    """Folder of recorded runs (python -m benchmarks.record). The learning curves of the
+    task's LSTM alone are drawn from it; for --pretrained, those of all its learners."""
     seed: int = 0
-    """Of the sequences, as in train.evaluate."""
+    """Seed of the sequences, as in train.evaluate."""
     html: bool = False
-    """Write one page to look into the memory with, step by step, instead of pictures:
-    of a sequence as long as in training, another one, and one beyond, unless sizes are
-    given."""
+    """Write one HTML page that shows the memory step by step, instead of figures.
+    Without sizes, it has two sequences of the training size and a longer one."""
     out: Path | None = None
-    """The folder to write to; the run's figures, or runs/pretrained, unless given."""
+    """Folder to write to; None uses the figures of the run, or runs/pretrained."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What is drawn: a machine by its name, and its run, if that is there."""
+    """A machine to draw: its name, its title in figures, and its run, if it has one."""
 
     name: str
+    title: str
     params: PyTree
     config: TrainConfig
     run: RunFolder | None = None
@@ -75,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         if flags.html and flags.beside:
             raise ValueError(
                 f"beside: got {' '.join(map(str, flags.beside))}, but a page has no "
-                "learning curves; want it without --html"
+                "learning curves; leave out --html or --beside"
             )
         machines = open_all(flags)
         for machine in machines:
@@ -93,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check_sizes(machine: Machine, flags: Flags) -> None:
-    """Raises a `ValueError` if what is asked for needs more slots."""
+    """Raises a `ValueError` if a sequence needs more slots than there are."""
     if not flags.difficulty() and flags.num_slots is None:
         return  # as in training and evaluation
     for size, _ in shown(machine, flags):
@@ -101,7 +106,7 @@ def check_sizes(machine: Machine, flags: Flags) -> None:
 
 
 def shown(machine: Machine, flags: Flags) -> list[tuple[dict[str, int], int]]:
-    """The difficulties of the sequences to show, and which of those they are."""
+    """The sequences to show: the difficulty and the index of each."""
     hardest, *beyond = machine.config.make_task().trials()
     given = {**hardest, **flags.difficulty()}
     if not flags.html:
@@ -111,17 +116,17 @@ def shown(machine: Machine, flags: Flags) -> list[tuple[dict[str, int], int]]:
 
 
 def open_all(flags: Flags) -> list[Machine]:
-    """The machines asked for.
+    """The machines to draw.
 
     Raises:
-      ValueError: unless they are those of one run or have names, each its own.
+      ValueError: unless they are one of a run, or pretrained with different names.
     """
     if not flags.pretrained:
         return [open_run(flags)]
     if flags.machine is not None:
         raise ValueError(
-            f"machine: got {flags.machine}, but what is pretrained is one machine; "
-            "want a --workdir with it"
+            f"machine: got {flags.machine}, but each pretrained file is one machine; "
+            "leave out --machine, or give a --workdir"
         )
     names = [Path(name).stem for name in flags.pretrained]
     name, times = Counter(names).most_common(1)[0]
@@ -129,14 +134,15 @@ def open_all(flags: Flags) -> list[Machine]:
         raise ValueError(f"pretrained: got {name!r} twice, want each once")
     machines = []
     for name, given in zip(names, flags.pretrained):
-        params, config, _ = open_machines(flags.workdir, given)
-        machines.append(Machine(name, member(params, 0), config))
+        params, config, (step,) = open_machines(flags.workdir, given)
+        title = machine_title(config, config.seed, step)
+        machines.append(Machine(name, title, member(params, 0), config))
     return machines
 
 
 def open_run(flags: Flags) -> Machine:
-    """The machine of the run, or the one of its machines that is asked for."""
-    params, config, _ = open_machines(flags.workdir, None)
+    """The machine of the run with the seed --machine, or its first."""
+    params, config, steps = open_machines(flags.workdir, None)
     assert flags.workdir is not None  # or there is no machine
     run = RunFolder.open(flags.workdir.expanduser())
     seeds = config.seeds()
@@ -145,12 +151,14 @@ def open_run(flags: Flags) -> Machine:
         raise ValueError(
             f"machine: got {seed}, want one of the run's, {seeds[0]} to {seeds[-1]}"
         )
-    own = member(params, seeds.index(seed))
-    return Machine(f"{config.task}, seed {seed}", own, config, run)
+    index = seeds.index(seed)
+    title = machine_title(config, seed, steps[index])
+    own = member(params, index)
+    return Machine(f"{config.task}, seed {seed}", title, own, config, run)
 
 
 def default_folder(machines: Sequence[Machine]) -> Path:
-    """The run's own; for machines that ship, one beside the runs."""
+    """The folder of the run's figures; runs/pretrained for pretrained machines."""
     if machines[0].run is not None:
         return machines[0].run.figures
     folder = Path("runs") / "pretrained"
@@ -158,14 +166,14 @@ def default_folder(machines: Sequence[Machine]) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises a `ValueError` if something else is where the folder is to be."""
+    """Raises a `ValueError` if a file is in the way of the folder."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir():
         raise ValueError(f"out: got {folder}, but {there} is a file, want a folder")
 
 
 def write_page(folder: Path, machines: Sequence[Machine], flags: Flags) -> list[Path]:
-    """One page, of a few sequences for each machine."""
+    """Writes one page with a few sequences of each machine."""
     html = page(
         [
             (machine.name, recorded(machine, difficulty, flags, index))
@@ -181,14 +189,14 @@ def write_page(folder: Path, machines: Sequence[Machine], flags: Flags) -> list[
 def write_figures(
     folder: Path, machines: Sequence[Machine], flags: Flags
 ) -> list[Path]:
-    """Pictures and films of every machine; those of several in a folder each."""
+    """Writes figures and films; of several machines, each has its own folder."""
     recordings = [
         recorded(machine, difficulty, flags)
         for machine in machines
         for difficulty, _ in shown(machine, flags)
     ]
     others = [RunFolder.open(path.expanduser(), "beside") for path in flags.beside]
-    compared = [learning(machine, others) for machine in machines]
+    compared = [learning(machine, others, flags.records) for machine in machines]
     paths = []
     for machine, recording, learned in zip(machines, recordings, compared):
         own = folder if len(machines) == 1 else folder / machine.name
@@ -208,7 +216,7 @@ def write_figures(
 def recorded(
     machine: Machine, difficulty: dict[str, int], flags: Flags, index: int = 0
 ) -> Recording:
-    """What the machine does with a sequence of that difficulty."""
+    """Records the machine on a sequence of that difficulty."""
     return record(
         machine.params,
         machine.config,
@@ -216,47 +224,50 @@ def recorded(
         num_slots=flags.num_slots,
         seed=flags.seed,
         index=index,
+        title=machine.title,
     )
 
 
-def learning(machine: Machine, others: Sequence[RunFolder]) -> dict[str, Figure]:
-    """Learning curves: of the machine's run, and of it beside other learners."""
+def learning(
+    machine: Machine, others: Sequence[RunFolder], records: Path
+) -> dict[str, Figure]:
+    """Learning curves of the machine's run, alone and beside other learners."""
     config, drawn = machine.config, {}
-    learners: list[tuple[str, list[Curve]]] = []
+    learners: list[Learner] = []
     if machine.run is not None:
         metrics = machine.run.metrics()
         if any(entry["kind"] == "validation" for entry in metrics):
             drawn["learning_curve"] = figures.learning_curve(metrics, config)
-            learners.append((learner(config), errors_of(machine.run)))
-    for run in others:
-        if run.config.task != config.task:
-            raise ValueError(
-                f"beside: got a run of {run.config.task} in {run.path}, want one of "
-                f"{config.task}"
-            )
-        curves = errors_of(run)
-        if not curves:
-            raise ValueError(f"beside: got {run.path}, which has no validation yet")
-        learners.append((f"{learner(run.config)}, {run.path.name}", curves))
-    recorded = filter(shows_learning, of_task(load(), config.task))
+            learners.append(learner_of_run(machine.run))
+    learners += [other_learner(run, config.task) for run in others]
     learners += [
-        (record["learner"], validations(record))
-        for record in recorded
-        if machine.run is None or record["learner"].startswith("LSTM")
+        learner
+        for learner in recorded_learners(records, config.task)
+        if machine.run is None or learner.name.startswith("LSTM")
     ]
     if len(learners) > 1 or others:
         drawn["learning_compared"] = figures.compared_curves(
-            f"Learning {task_in_words(config.task)}: validations of each seed",
-            tasks.get(config.task).error_name,
+            f"Learning {name_in_words(config.task)}: validation error of each seed",
+            config.make_task().error_name,
             learners,
         )
     return drawn
 
 
-def errors_of(run: RunFolder) -> list[Curve]:
-    """Of every seed that was validated yet."""
-    curves = figures.curves_of(run.metrics(), run.config, "validation", "error")
-    return [curve for curve in curves if len(curve[0])]
+def other_learner(run: RunFolder, task: str) -> Learner:
+    """The curves of a run to compare with, named by its folder too.
+
+    Raises:
+      ValueError: if it is of another task, or has no validation yet.
+    """
+    if run.config.task != task:
+        raise ValueError(
+            f"beside: got a run of {run.config.task} in {run.path}, want one of {task}"
+        )
+    own = learner_of_run(run)
+    if not own.curves:
+        raise ValueError(f"beside: got {run.path}, which has no validation yet")
+    return own._replace(name=f"{own.name}, {run.path.name}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,209 @@
+"""The tables on the page of results and in README, as lines of Markdown."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+
+import tasks
+from benchmarks.records import Record, config_of, of_task
+from benchmarks.trials import (
+    Size,
+    accuracy_cell,
+    all_sizes,
+    cell,
+    in_words,
+    is_of_strings,
+    optimum,
+    scores,
+    trials,
+)
+from tasks.registry import name_in_words
+from train.runs.outcome import readable
+from train.runs.presets import preset
+from train.show.learners import has_curves
+
+# What README says of each task: what to do, and how hard it is in training.
+DESCRIPTIONS = {
+    "copy": ("repeat a sequence of vectors", "1 to 20 vectors"),
+    "repeat_copy": (
+        "repeat it several times, then output an end marker",
+        "1 to 10 vectors, 1 to 10 times",
+    ),
+    "associative_recall": (
+        "given an item of a list, output the next item",
+        "2 to 6 items of three vectors",
+    ),
+    "dynamic_ngrams": (
+        "predict the next bit of a random n-gram source",
+        "200 bits, which depend on the last five",
+    ),
+    "priority_sort": (
+        "output the vectors of highest priority, in order",
+        "16 of 20 vectors",
+    ),
+    "reverse_string": (
+        "output a string of two symbols in reverse",
+        "1 to 40 symbols",
+    ),
+}
+
+
+def overview(records: Sequence[Record]) -> Iterator[str]:
+    """README's table: for each task, the machine that its preset trains."""
+    yield (
+        "| `--task` | what to do | size in training | seeds solved | "
+        "sequences trained on | minutes per seed | "
+        "error per sequence: median over seeds (best to worst) |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for task in tasks.names():
+        what, how_hard = DESCRIPTIONS[task]
+        own = next((r for r in of_task(records, task) if has_preset(r)), None)
+        if own is None:
+            yield f"| `{task}` | {what} | {how_hard} | | | | |"
+            continue
+        machines = own["machines"]
+        seen = sorted(machine["sequences"] for machine in machines)
+        yield (
+            f"| `{task}` | {what} | {how_hard} | {solved(own)} | "
+            f"{' to '.join(f'{n:,}' for n in sorted({seen[0], seen[-1]}))} | "
+            f"{own['seconds'] / len(machines) / 60:.1f} | "
+            f"{error_in_training_size(task, own)} |"
+        )
+    yield ""
+
+
+def summary(records: Sequence[Record]) -> Iterator[str]:
+    """The first table of the page: for each task, the NTMs and the LSTM alone."""
+    yield (
+        "| task | learner | seeds solved | sequences until solved | "
+        "stopped after at most | error per sequence |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for task in tasks.names():
+        for record in of_task(records, task):
+            if not is_main_learner(record):
+                continue
+            longest = max(machine["sequences"] for machine in record["machines"])
+            yield (
+                f"| {name_in_words(task)} | {learner_in_words(record)} | "
+                f"{solved(record)} | {until_solved(record)} | {longest:,} | "
+                f"{error_in_training_size(task, record)} |"
+            )
+    yield ""
+
+
+def is_main_learner(record: Record) -> bool:
+    """Whether a record is of the NTM with either controller, or of the LSTM alone."""
+    name = record["learner"]
+    main = name in ("NTM, LSTM", "NTM, feed-forward") or name.startswith("LSTM, ")
+    return main and has_curves(record)
+
+
+def learner_in_words(record: Record) -> str:
+    """The learner, so that an LSTM alone is not mistaken for a controller."""
+    name = record["learner"]
+    return f"LSTM alone, {name[6:]}" if name.startswith("LSTM, ") else name
+
+
+def has_preset(record: Record) -> bool:
+    """Whether it is of runs of the task's preset, without any other flag."""
+    config = config_of(record)
+    return config.for_any_seed() == preset("default", config.task).for_any_seed()
+
+
+def solved(record: Record) -> str:
+    """How many seeds were solved."""
+    after = [machine["solved_after"] for machine in record["machines"]]
+    return f"{sum(n is not None for n in after)} of {len(after)}"
+
+
+def until_solved(record: Record) -> str:
+    """The sequences until a seed was solved: the median over seeds (best to worst)."""
+    after = [machine["solved_after"] or math.inf for machine in record["machines"]]
+    if not any(map(math.isfinite, after)):
+        return "–"
+    median = readable(statistics.median_high(after))
+    return f"{median} ({readable(min(after))} to {readable(max(after))})"
+
+
+def error_in_training_size(task: str, record: Record) -> str:
+    """The final error at the largest size in training, with what it counts."""
+    size: Size = tuple(tasks.get(task).trials()[0].values())
+    errors = trials(task, record).get(size, [])
+    return f"{cell(errors)} {tasks.get(task).error_name}" if errors else ""
+
+
+def section(task: str, records: Sequence[Record]) -> Iterator[str]:
+    """The lines of a task: commands, tables and figures."""
+    if not records:
+        yield "Nothing is recorded yet.\n"
+        return
+    trained = list(filter(has_curves, records))
+    yield "```sh"
+    yield from dict.fromkeys(record["command"] for record in records)
+    yield "```"
+    yield ""
+    if trained:
+        yield from learned(trained)
+        yield ""
+    if is_of_strings(task):
+        yield "Accuracy, in per cent of the symbols:"
+        yield ""
+        yield from accuracies(task, records)
+    else:
+        error = tasks.get(task).error_name
+        yield f"{error[0].upper() + error[1:]} per sequence:"
+        yield ""
+        yield from beyond(task, records, "errors", cell)
+    yield ""
+    yield "Cost of the answer (cross-entropy), in bits per sequence:"
+    yield ""
+    yield from beyond(task, records, "loss_bits", cell)
+    yield ""
+    if hasattr(tasks.get(task), "optimal_logits"):
+        yield f"The best possible predictor costs {optimum(records[0]):.2f} bits."
+        yield ""
+    if trained:
+        yield f"![Learning curves](images/learning_{task}.png)"
+        yield ""
+    yield f"![Beyond the training size](images/beyond_{task}.png)"
+    yield ""
+
+
+def learned(records: Sequence[Record]) -> Iterator[str]:
+    """A row for each learner: how many seeds were solved, and how soon."""
+    yield (
+        "| learner | seeds solved | sequences until solved | stopped after at most | "
+        "minutes, all seeds |"
+    )
+    yield "| --- | --- | --- | --- | --- |"
+    for record in records:
+        longest = max(machine["sequences"] for machine in record["machines"])
+        yield (
+            f"| {record['learner']} | {solved(record)} | {until_solved(record)} | "
+            f"{longest:,} | {record['seconds'] / 60:.0f} |"
+        )
+
+
+def beyond(
+    task: str,
+    records: Sequence[Record],
+    what: str,
+    shown: Callable[[Sequence[float]], str],
+) -> Iterator[str]:
+    """A row for each trial: the median over seeds, the best and the worst."""
+    names = " × ".join(tasks.get(task).difficulty)
+    yield f"| {names} | " + " | ".join(record["learner"] for record in records) + " |"
+    yield "| --- |" + " --- |" * len(records)
+    tried = [trials(task, record, what) for record in records]
+    for size in all_sizes(tried):
+        cells = " | ".join(shown(of_one.get(size, [])) for of_one in tried)
+        yield f"| {in_words(size)} | {cells} |"
+
+
+def accuracies(task: str, records: Sequence[Record]) -> Iterator[str]:
+    """A row for each trial, as in `beyond`, and one for the benchmark's score."""
+    yield from beyond(task, records, "errors", accuracy_cell)
+    cells = " | ".join(accuracy_cell(scores(task, record)) for record in records)
+    yield f"| score | {cells} |"

@@ -1,0 +1,128 @@
+"""Flags from dataclasses: sections in the help, old names, defaults from a preset."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
+
+from train.runs.config import RENAMED, TrainConfig
+from train.runs.presets import preset
+from train.runs.settings import GROUPS
+
+FlagsT = TypeVar("FlagsT")
+_REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.struct_rule
+def sections(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Shows a `TrainConfig` as one section of flags for each group of settings."""
+    if info.type is not TrainConfig:
+        return None
+    config = info.default if isinstance(info.default, TrainConfig) else TrainConfig()
+
+    def together(**groups: Any) -> TrainConfig:
+        fields: dict[str, Any] = {}
+        for group in groups.values():
+            fields |= vars(group)
+        return TrainConfig(**fields)
+
+    def part(group: type) -> Any:
+        names = [field.name for field in dataclasses.fields(group)]
+        return group(**{name: getattr(config, name) for name in names})
+
+    return StructConstructorSpec(
+        together,
+        tuple(
+            StructFieldSpec(
+                name, tyro.conf.OmitArgPrefixes[group], part(group), group.__doc__
+            )
+            for name, group in GROUPS.items()
+        ),
+    )
+
+
+def parse(
+    flags: type[FlagsT],
+    arguments: Sequence[str] | None,
+    *,
+    prog: str,
+    default: FlagsT | None = None,
+) -> FlagsT:
+    """The flags given on the command line; a wrong one ends the program with 2.
+
+    `--help` ends with the commands in the docstring of the module that has the flags.
+    """
+    arguments = renamed(sys.argv[1:] if arguments is None else arguments, RENAMED)
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        return tyro.cli(
+            flags,
+            prog=prog,
+            args=arguments,
+            use_underscores=True,
+            registry=_REGISTRY,
+            **given,
+        )
+    except SystemExit:
+        if {"-h", "--help"} & {*arguments}:
+            print("\n".join(["Examples:", *examples(flags)]))
+        raise
+
+
+def examples(flags: type) -> list[str]:
+    """The commands in the docstring of the module that has these flags."""
+    lines = (sys.modules[flags.__module__].__doc__ or "").splitlines()
+    return [f"  {line.strip()}" for line in lines if line.strip().startswith("python")]
+
+
+def renamed(arguments: Sequence[str], names: Mapping[str, str]) -> list[str]:
+    """The arguments with the old names of flags replaced; reports each on stderr.
+
+    >>> renamed(["--colour=red", "--size", "3"], {"colour": "color"})
+    ['--color=red', '--size', '3']
+    """
+    result = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        path, dot, last = flag.removeprefix("--").rpartition(".")
+        new = names.get(last.replace("-", "_"))
+        if flag.startswith("--") and new is not None:
+            current = f"--{path}{dot}{new}"
+            print(
+                f"{flag} is now called {current}; the old name will go in 0.3",
+                file=sys.stderr,
+            )
+            argument = current + equals + value
+        result.append(argument)
+    return result
+
+
+def parse_from_preset(
+    flags: type[FlagsT], arguments: Sequence[str] | None, *, prog: str, **changed: Any
+) -> FlagsT:
+    """The flags of a class with a `preset` and a `config`.
+
+    Flags that are not given take the value of the preset for the task, the model, the
+    controller and the repeat code, except for the values in `changed`.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--task", default="copy", nargs="?", const="copy")
+    first.add_argument("--preset", default="default", nargs="?", const="default")
+    first.add_argument("--model", default="ntm", nargs="?", const="ntm")
+    first.add_argument("--controller", nargs="?")
+    first.add_argument("--repeat_code", default="scalar", nargs="?", const="scalar")
+    known, _ = first.parse_known_args(arguments)
+    given = known.task, known.model, known.controller, known.repeat_code
+    config = dataclasses.replace(preset(known.preset, *given), **changed)
+    default = flags(preset=known.preset, config=config)  # type: ignore[call-arg]
+    return parse(flags, arguments, prog=prog, default=default)

@@ -1,0 +1,203 @@
+"""The config of a run: everything that decides what it computes."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import flax.linen as nn
+
+import tasks
+from ntm_jax import NTMConfig, feed_forward, gru, lstm
+from ntm_jax.checks import check_count, check_fields
+from ntm_jax.renamed import renamed_fields
+from tasks.registry import name_in_words
+from tasks.repeat_copy import RepeatCopy
+from train.runs.files import read_json
+from train.runs.settings import (
+    MachineSettings,
+    OptimizerSettings,
+    RunSettings,
+    ScheduleSettings,
+    TaskSettings,
+)
+from train.training.model import LSTM, NTM, LSTMStack, Model
+
+_CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
+    "lstm": lstm,
+    "gru": gru,
+    "feed_forward": feed_forward,
+}
+# Fields that had another name before 0.2. Files are read with either name for good; in
+# Python and on the command line, the old names work until 0.3.
+RENAMED = {
+    "falling": "lr_decay_fraction",
+    "initial_focus": "initial_weighting",
+    "previous_focus": "previous_weighting",
+}
+# Each layer makes the compiled program longer.
+_MOST_LAYERS = 100
+
+
+# The bases in reverse: a dataclass takes its fields from the last base first.
+@renamed_fields(**RENAMED)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig(
+    RunSettings, ScheduleSettings, OptimizerSettings, MachineSettings, TaskSettings
+):
+    """A run, as the flags set it and as its `config.json` keeps it.
+
+    A file that is older than a field lacks it and is read with the field's default. The
+    default of a new field must therefore be what runs did before there was the field.
+
+    Raises:
+      TypeError, ValueError: for a field of the wrong kind, by its name.
+    """
+
+    def __post_init__(self) -> None:
+        check_config(self)
+
+    def seeds(self) -> range:
+        """The seeds of all machines."""
+        return range(self.seed, self.seed + self.num_seeds)
+
+    def title(self) -> str:
+        """The task and the seeds, in words."""
+        seeds = f"seed {self.seed}"
+        if self.num_seeds > 1:
+            seeds = f"seeds {self.seed} to {self.seed + self.num_seeds - 1}"
+        return f"{name_in_words(self.task)}, {seeds}"
+
+    def for_any_seed(self) -> "TrainConfig":
+        """The same config for every choice of seeds, so that they share a compilation."""
+        return dataclasses.replace(self, seed=0, num_seeds=1)
+
+    def make_task(self) -> tasks.Task:
+        """The task, which makes batches."""
+        if self.task == "repeat_copy":
+            return RepeatCopy(repeat_code=self.repeat_code)
+        return tasks.get(self.task)
+
+    def make_model(self) -> Model:
+        """The model, with the sizes of the task."""
+        if self.model == "ntm":
+            return NTM(self.make_ntm_config())
+        return LSTM(
+            LSTMStack(
+                units=self.controller_units,
+                num_layers=self.controller_layers,
+                output_size=self.make_task().output_size,
+            )
+        )
+
+    def make_controller(self) -> nn.Module:
+        """The controller's module."""
+        make = _CONTROLLERS[self.controller]
+        scale: dict[str, float] = {}
+        if self.input_scale is not None:
+            scale["input_scale"] = self.input_scale
+        return make(self.controller_units, self.controller_layers, **scale)
+
+    def make_ntm_config(self) -> NTMConfig:
+        """The config of the machine, with the sizes of the task."""
+        shared = {field.name for field in dataclasses.fields(NTMConfig)} & {
+            field.name for field in dataclasses.fields(self)
+        }
+        fields = {name: getattr(self, name) for name in shared - {"controller"}}
+        return NTMConfig(
+            output_size=self.make_task().output_size,
+            controller=self.make_controller(),
+            **fields,
+        )
+
+    def to_json(self) -> str:
+        """The text of a `config.json`, which `from_json` reads."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, path: Path) -> "TrainConfig":
+        """The config in that file.
+
+        Raises:
+          ValueError: if the file does not hold one.
+        """
+        try:
+            return cls.from_text(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_text(cls, text: str) -> "TrainConfig":
+        """The config in a text that `to_json` wrote, in this version or an older one.
+
+        Raises:
+          ValueError: if the text is not that of one.
+        """
+        try:
+            fields = read_json(text)
+            if not isinstance(fields, dict):
+                raise ValueError(f"got {type(fields).__name__}, want a JSON object")
+            if "task" not in fields:
+                raise ValueError("task: got none, want a value")
+            for old, new in RENAMED.items():
+                if old in fields:
+                    fields[new] = fields.pop(old)
+            return cls(**fields)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not the config of a run: {error}") from None
+
+
+def check_config(config: TrainConfig) -> None:
+    """Raises a `TypeError` or `ValueError` that names the first wrong field."""
+    check_fields(
+        config,
+        zero_too=(
+            "seed",
+            "shift_range",
+            "momentum",
+            "lr_decay_fraction",
+            "initial_strength",
+            "carry_noise",
+        ),
+    )
+    check_count("seed + num_seeds - 1", config.seed + config.num_seeds - 1, 0)
+    check_count("batch_size * sort_updates", config.batch_size * config.sort_updates)
+    for name in ("momentum", "decay"):
+        if (value := getattr(config, name)) >= 1:
+            raise ValueError(f"{name}: got {value}, want less than 1")
+    if (fraction := config.lr_decay_fraction) > 1:
+        raise ValueError(f"lr_decay_fraction: got {fraction}, want at most 1")
+    if (layers := config.controller_layers) > _MOST_LAYERS:
+        raise ValueError(
+            f"controller_layers: got {layers}, want at most {_MOST_LAYERS}"
+        )
+    check_call_multiples(config)
+    check_carry_noise(config)
+    config.make_ntm_config()  # checks the machine's own fields
+    if config.repeat_code != "scalar" and config.task != "repeat_copy":
+        raise ValueError(
+            f"repeat_code: got {config.repeat_code!r}, but {config.task} repeats "
+            "nothing; want 'scalar', or task repeat_copy"
+        )
+
+
+def check_call_multiples(config: TrainConfig) -> None:
+    """What a run does between two updates, it does between two compiled calls."""
+    for name in ("validate_every", "checkpoint_every", "polish_steps"):
+        if (value := getattr(config, name)) % config.steps_per_call:
+            raise ValueError(
+                f"{name}: got {value}, want a multiple of steps_per_call = "
+                f"{config.steps_per_call}"
+            )
+
+
+def check_carry_noise(config: TrainConfig) -> None:
+    """Noise needs a recurrent controller to go into."""
+    if not config.carry_noise:
+        return
+    if config.model != "ntm" or config.controller == "feed_forward":
+        what = "model lstm" if config.model != "ntm" else "controller feed_forward"
+        raise ValueError(
+            f"carry_noise: got {config.carry_noise}, want 0 with {what}: there is no "
+            "recurrent controller"
+        )

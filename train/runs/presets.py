@@ -1,0 +1,207 @@
+"""Settings by name for every task: ours, and those of the paper."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tasks
+from ntm_jax.checks import check_choice
+from train.runs.config import TrainConfig
+
+PRESETS = ("default", "paper")
+
+# What differs from the defaults of the fields, which are the settings for copy.
+_DEFAULT: dict[str, dict[str, Any]] = {
+    "copy": {},
+    # The write head moves on while the machine answers. With this many slots it does
+    # not reach what it wrote, even with twice the length or twice the repeats.
+    "repeat_copy": {
+        "num_read_heads": 2,
+        "num_slots": 256,
+        "decay": 0.99,
+        "steps": 8000,
+        "sort_updates": 20,
+        "polish_steps": 2000,
+    },
+    # The query is found by content, not by shifting. Few items would teach an LSTM to
+    # store them in its own state instead of looking them up; so most sequences have the
+    # most items almost from the start.
+    "associative_recall": {
+        "curriculum": "look_back",
+        "curriculum_steps": 50,
+        "decay": 0.99,
+        "initial_heads": "neutral",
+        "head_scale": 1.0,
+        "learning_rate": 6e-4,
+        "polish_steps": 1000,
+    },
+    # Counts belong in a slot for each context, found by content and not by order; a
+    # learned memory has such slots from the start. Two hundred steps of sharpened
+    # weightings that go by content are chaotic.
+    "dynamic_ngrams": {
+        "decay": 0.99,
+        "initial_heads": "content",
+        "initial_strength": 8.0,
+        "initial_memory": "learned",
+        "sharpening": "none",
+        "input_scale": 2.0,
+        "head_scale": 1.0,
+        "learning_rate": 6e-4,
+    },
+    # The second write head erases what has been output.
+    "priority_sort": {
+        "num_write_heads": 2,
+        "initial_strength": 5.0,
+        "decay": 0.99,
+        "num_slots": 64,
+        "curriculum_steps": 1000,
+        "steps": 20_000,
+    },
+    # An LSTM would store short strings in its own state, and stay with that. A
+    # controller without a state has only the memory.
+    "reverse_string": {
+        "controller": "feed_forward",
+        "initial_heads": "stack",
+        "sort_updates": 20,
+    },
+}
+# The controller counts pulses in its own state: in discrete steps, if that is noisy.
+_PULSES: dict[str, Any] = {"carry_noise": 0.05, "steps": 12_000, "polish_steps": 6000}
+# The paper's RMSProp is that of Graves 2013.
+_PAPER: dict[str, Any] = {
+    "optimizer": "graves_rmsprop",
+    "epsilon": 1e-4,
+    "clip": "value",
+    "clip_at": 10.0,
+    "update_clip": None,
+    "batch_size": 1,
+    "steps": 1_000_000,
+    "steps_per_call": 1000,
+    "validate_every": 10_000,
+    "checkpoint_every": 10_000,
+    "polish_steps": 10_000,
+    "curriculum": "uniform",
+    "lr_decay_fraction": 0.0,
+    "initial_heads": "neutral",
+    "input_scale": 1.0,
+    "head_scale": 1.0,
+}
+# The paper's tables 1, 2 and 3: heads of each kind, layers, units and learning rate of
+# the machine with a feed-forward and with an LSTM controller, and of the LSTM alone. The
+# paper has no strings: that LSTM has the size of the benchmark's.
+_PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
+    "feed_forward": {
+        "copy": (1, 1, 100, 1e-4),
+        "repeat_copy": (1, 1, 100, 1e-4),
+        "associative_recall": (4, 1, 256, 1e-4),
+        "dynamic_ngrams": (1, 1, 100, 3e-5),
+        "priority_sort": (8, 1, 512, 3e-5),
+    },
+    "lstm": {
+        "copy": (1, 1, 100, 1e-4),
+        "repeat_copy": (1, 1, 100, 1e-4),
+        "associative_recall": (1, 1, 100, 1e-4),
+        "dynamic_ngrams": (1, 1, 100, 3e-5),
+        "priority_sort": (5, 2, 100, 3e-5),
+    },
+    "alone": {
+        "copy": (1, 3, 256, 3e-5),
+        "repeat_copy": (1, 3, 512, 3e-5),
+        "associative_recall": (1, 3, 256, 1e-4),
+        "dynamic_ngrams": (1, 3, 128, 1e-4),
+        "priority_sort": (1, 3, 128, 3e-5),
+        "reverse_string": (1, 1, 256, 1e-3),
+    },
+}
+
+
+def preset(
+    name: str,
+    task: str,
+    model: str = "ntm",
+    controller: str | None = None,
+    repeat_code: str = TrainConfig.repeat_code,
+) -> TrainConfig:
+    """The config of that name for a task and a model.
+
+    Args:
+      name: one of `PRESETS`.
+      task: its name.
+      model: `"ntm"`, or `"lstm"` for an LSTM alone.
+      controller: of the machine; None uses the one that learns the task best.
+      repeat_code: of repeat copy.
+
+    Raises:
+      ValueError: for an unknown preset or task, and for the preset of the paper if the
+        paper does not have the task.
+    """
+    check_choice("preset", name, PRESETS)
+    check_choice("task", task, tasks.names())
+    if name == "paper" and task not in _PAPER_SIZES["lstm"]:
+        raise ValueError(f"preset: got 'paper', which has no {task}; pass --preset=default")
+    default = {"controller": TrainConfig.controller, **_DEFAULT[task]}
+    if controller is not None:
+        default["controller"] = controller
+    default["repeat_code"] = repeat_code
+    if repeat_code == "pulses" and (model, default["controller"]) == ("ntm", "lstm"):
+        default |= _PULSES
+    if name == "default" and model == "ntm":
+        return TrainConfig(task=task, model=model, **default)  # type: ignore[arg-type]
+
+    kind = "alone" if model == "lstm" else default["controller"]
+    # The paper has no GRU; its machine with an LSTM is the most similar.
+    sizes = _PAPER_SIZES.get(kind, _PAPER_SIZES["lstm"])
+    heads, layers, units, rate = sizes[task]
+    size = {"controller_layers": layers, "controller_units": units}
+    if name == "default":
+        # An LSTM alone is the paper's baseline only in the paper's size.
+        default.pop("sort_updates", None)  # it computes all steps anyway
+        return TrainConfig(task=task, model=model, **default | size)  # type: ignore[arg-type]
+    papers = {
+        **_PAPER,
+        **size,
+        "controller": default["controller"],
+        "repeat_code": repeat_code,
+        "learning_rate": rate,
+        "num_read_heads": heads,
+        "num_write_heads": heads,
+    }
+    return TrainConfig(task=task, model=model, **papers)  # type: ignore[arg-type]
+
+
+def command(
+    config: TrainConfig, steps_before: Sequence[int] = (), workdir: str | None = None
+) -> str:
+    """The command for a run with this config.
+
+    Args:
+      config: of the run.
+      steps_before: its earlier values of --steps, if that was raised.
+      workdir: folder of the run; None uses the command's default.
+    """
+    default = preset(
+        "default", config.task, config.model, config.controller, config.repeat_code
+    )
+    unless_given = preset("default", config.task)
+    always = {"task", "seed"} | {
+        name
+        for name in ("model", "controller", "repeat_code")
+        if getattr(config, name) != getattr(unless_given, name)
+    }
+    flags = [
+        f"--{field.name}={getattr(config, field.name)}"
+        for field in dataclasses.fields(config)
+        if field.name in always
+        or getattr(config, field.name) != getattr(default, field.name)
+    ]
+    words = [
+        "python -m train.main",
+        *flags,
+        *([f"--workdir={workdir}"] if workdir else []),
+    ]
+    last = " ".join(words)
+    before = [
+        command(dataclasses.replace(config, steps=steps), workdir=workdir)
+        for steps in steps_before
+    ]
+    return " && ".join([*before, last])

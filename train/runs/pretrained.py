@@ -1,0 +1,189 @@
+"""Trained machines as files: safetensors, which hold arrays and text but no code.
+
+The metadata of a file are `config`, the config of a run of this one machine, and
+`made`, its provenance: an object with at least the keys in PROVENANCE. This command
+exports a machine of a complete run:
+
+    python -m train.ship --workdir=runs/copy
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import safetensors
+from flax.serialization import from_state_dict, to_state_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors.flax import save_file
+
+from ntm_jax import NTMConfig
+from train.runs.config import TrainConfig
+from train.runs.files import read_json
+
+PyTree = Any
+FOLDER = Path(__file__).parents[2] / "pretrained"
+PROVENANCE = (
+    "command",
+    "seed",
+    "step",
+    "sequences",
+    "seconds",
+    "versions",
+    "evaluation",
+)
+# Fields that are at most the size of an array.
+_IN_A_SHAPE = (
+    "controller_units",
+    "num_read_heads",
+    "num_write_heads",
+    "slot_size",
+    "shift_range",
+)
+# ntm_jax guarantees finite results up to here.
+_LARGEST = 1e18
+
+
+def names() -> tuple[str, ...]:
+    """The names of the trained machines."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
+
+
+def load(name: str | Path) -> tuple[PyTree, NTMConfig]:
+    """The parameters and the config of a machine, for the functions of `ntm_jax`.
+
+    Args:
+      name: one of `names`, or the path of a file that `save` wrote.
+
+    Raises:
+      ValueError: for an unknown name, and for a file that holds no machine, or an LSTM
+        alone.
+    """
+    params, config, _ = load_run(name)
+    if config.model != "ntm":
+        raise ValueError(
+            f"pretrained: got {str(name)!r}, which is an LSTM alone, want a Neural "
+            "Turing Machine; use load_run, which opens both"
+        )
+    return params, config.make_ntm_config()
+
+
+def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
+    """The parameters, the config of their run, and their provenance.
+
+    Raises:
+      ValueError: as `load` does.
+    """
+    path = find(name)
+    try:
+        with safetensors.safe_open(path, framework="flax") as file:
+            config, made = read_metadata(file.metadata() or {})
+            headers = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+            check_sizes(headers, config)
+            wanted = shapes_of_params(config)
+            check_headers(headers, wanted)
+            arrays = {key: file.get_tensor(key) for key in headers}
+        check_numbers(arrays)
+    except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path}: not a trained machine: {error}") from None
+    return from_state_dict(wanted, unflatten_dict(arrays, sep="/")), config, made
+
+
+def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]]:
+    """The config and the provenance in the metadata of a file, or a `ValueError`."""
+    for key in ("config", "made"):
+        if key not in metadata:
+            raise ValueError(f"got no metadata {key!r}")
+    config = TrainConfig.from_text(metadata["config"])
+    if config.num_seeds > 1:
+        raise ValueError(f"num_seeds: got {config.num_seeds}, want 1")
+    made = read_json(metadata["made"])
+    if not isinstance(made, dict):
+        raise ValueError("made: got other than a JSON object")
+    if missing := [key for key in PROVENANCE if made.get(key) is None]:
+        raise ValueError(f"made: got no {missing[0]!r}")
+    evaluation = made["evaluation"]
+    entries = evaluation if isinstance(evaluation, list) else []
+    if not entries or not all(
+        isinstance(entry, dict) and "solved_at" in entry for entry in entries
+    ):
+        raise ValueError("made: got an 'evaluation' that is not that of a run")
+    return config, made
+
+
+def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) -> None:
+    """Writes a machine with the config of its run and its provenance."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".tmp")
+    metadata = {"config": config.to_json(), "made": json.dumps(made)}
+    try:
+        save_file(by_path(params), unfinished, metadata)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path}: {error}") from None
+    unfinished.replace(path)
+
+
+def find(name: str | Path) -> Path:
+    """The file with that name, or at that path.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    path = Path(name).expanduser()
+    if path.suffix != ".safetensors":
+        path = FOLDER / f"{name}.safetensors"
+    if not path.is_file():
+        raise ValueError(
+            f"pretrained: got {str(name)!r}, want one of {', '.join(names())}, or a "
+            ".safetensors file"
+        )
+    return path
+
+
+def by_path(tree: PyTree) -> dict[str, Any]:
+    """The leaves of a tree by their names in a file; tuples count their elements."""
+    return flatten_dict(to_state_dict(tree), sep="/")
+
+
+def check_sizes(headers: dict[str, Any], config: TrainConfig) -> None:
+    """Raises a `ValueError` if a file holds fewer numbers than its config needs.
+
+    Args:
+      headers: the safetensors slice of each array; its numbers are not read.
+      config: of the machine.
+    """
+    numbers = sum(math.prod(header.get_shape()) for header in headers.values())
+    for field in _IN_A_SHAPE:
+        if (size := getattr(config, field)) > numbers:
+            raise ValueError(f"{field}: got {size}, but only {numbers} numbers in all")
+
+
+def shapes_of_params(config: TrainConfig) -> PyTree:
+    """The shapes of the parameters of a machine with that config."""
+    input_size = config.make_task().input_size
+    return jax.eval_shape(
+        lambda: config.make_model().init(jax.random.key(0), input_size)
+    )
+
+
+def check_headers(headers: dict[str, Any], params: PyTree) -> None:
+    """Raises a `ValueError` unless names, shapes and dtypes are those of `params`."""
+    wanted = by_path(params)
+    if missing := sorted(set(wanted) ^ set(headers)):
+        verb = "no" if missing[0] in wanted else "an unknown"
+        raise ValueError(f"got {verb} array {missing[0]!r}")
+    for name, want in wanted.items():
+        dtype, shape = headers[name].get_dtype(), headers[name].get_shape()
+        if dtype != "F32" or tuple(shape) != want.shape:
+            raise ValueError(
+                f"{name}: got {dtype}{list(shape)}, want F32{list(want.shape)}"
+            )
+
+
+def check_numbers(arrays: dict[str, Any]) -> None:
+    """Raises a `ValueError` for numbers with which a machine may not stay finite."""
+    for name, array in arrays.items():
+        if not (jnp.abs(array) <= _LARGEST).all():
+            raise ValueError(f"{name}: got numbers that are not finite, or beyond 1e18")

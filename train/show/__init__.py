@@ -1,0 +1,1 @@
+"""What a person sees: figures, films, pages and the progress of a run."""

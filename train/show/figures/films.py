@@ -1,0 +1,164 @@
+"""Films, as GIF files: a memory in use, an answer during training."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.animation import PillowWriter
+from matplotlib.figure import Figure
+
+from ntm_jax import Trace
+from train.show.figures.machine import heads, of_one_sequence, outputs_of
+from train.show.figures.ring import visited
+from train.show.figures.style import (
+    BITS,
+    STYLE,
+    WEIGHTS,
+    colour_bar,
+    image,
+    largest,
+    mark,
+    scale_of_inputs,
+    signed,
+)
+from train.show.phases import Phase
+
+_DPI = 75
+_MOST_FRAMES = 80
+# The most slots that have a pixel each.
+_MOST_SLOTS = 400
+
+
+@mpl.rc_context(STYLE)
+def memory_film(
+    path: Path,
+    trace: Trace,
+    inputs: np.ndarray,
+    phases: Sequence[Phase] = (),
+    *,
+    frames_per_second: int = 6,
+) -> None:
+    """The memory and the weightings of the heads during one sequence.
+
+    The slots shown are those that any head visits, and one more at either end. Above
+    them are the input and the output, with a line at the current step. Long sequences
+    are shown with every second, third, ... step.
+
+    Args:
+      path: of the GIF to write.
+      trace: of one sequence.
+      inputs: `[T, I]`.
+      phases: to mark.
+      frames_per_second: the speed.
+    """
+    trace = of_one_sequence(trace)
+    weightings = dict(heads(trace))
+    used = visited(*weightings.values())
+    memory = used.part(np.swapaxes(trace.states.memory, 1, 2))
+    weightings = {name: used.part(weights) for name, weights in weightings.items()}
+    inches = [0.8, 0.8, 1.8, *[0.3] * len(weightings)]
+    figure = Figure(figsize=(8, 1.4 + sum(inches)), layout="constrained")
+    grid = figure.subplots(len(inches), height_ratios=inches)
+    for axes, label, values, scale in (
+        (grid[0], "input", np.asarray(inputs), scale_of_inputs(np.asarray(inputs))),
+        (grid[1], "output", outputs_of(trace), BITS),
+    ):
+        image(axes, values, scale)
+        axes.set_ylabel(label)
+        mark(axes, phases)
+    grid[0].tick_params(labelbottom=False)
+    grid[1].set_xlabel("time step", labelpad=1)
+    lines = [axes.axvline(0, color="#d55e00", lw=2) for axes in grid[:2]]
+    content = signed("content", memory)
+    corner = used.first, 0
+    image(grid[2], memory[0].T, content, corner=corner)
+    grid[2].set_ylabel("memory\nelement")
+    for axes, (name, weights) in zip(grid[3:], weightings.items()):
+        image(axes, weights[0][:, None], WEIGHTS, corner=corner)
+        axes.set_yticks([])
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+    for axes in grid[2:-1]:
+        axes.tick_params(labelbottom=False)
+    for axes in grid[2:]:
+        used.number(axes.xaxis)
+    grid[-1].set_xlabel(f"slot, of {used.slots:,}")
+    shown = [largest(weights.T, _MOST_SLOTS).T for weights in weightings.values()]
+    colour_bar(figure, [grid[2]], content)
+    colour_bar(figure, grid[3:], WEIGHTS)
+
+    def show(step: int) -> None:
+        phase = next((p.name for p in phases if p.first <= step < p.end), "")
+        grid[0].set_title(f"step {step} {phase and f'({phase})'}", loc="left")
+        for line in lines:
+            line.set_xdata([step, step])
+        grid[2].images[0].set_data(memory[step])
+        for axes, weights in zip(grid[3:], shown):
+            axes.images[0].set_data(weights[step][None])
+
+    _write(path, figure, show, frames(len(memory)), frames_per_second)
+
+
+@mpl.rc_context(STYLE)
+def learning_film(
+    path: Path,
+    answers: Sequence[tuple[str, np.ndarray]],
+    targets: np.ndarray,
+    mask: np.ndarray,
+    phases: Sequence[Phase] = (),
+    *,
+    frames_per_second: int = 4,
+) -> None:
+    """The answer to one sequence during training.
+
+    Args:
+      path: of the GIF to write.
+      answers: a title for each frame, and its outputs `[T, O]`, after the sigmoid.
+      targets: `[T, O]`.
+      mask: bool `[T]`, where an answer is due.
+      phases: to mark.
+      frames_per_second: the speed.
+    """
+    due = np.asarray(mask)[:, None]
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    grid = figure.subplots(3, sharex=True)
+    names = ("target", "output", "error")
+    for axes, name in zip(grid, names):
+        image(axes, np.where(due, targets, np.nan), BITS)
+        axes.set_ylabel(f"{name}\nchannel")
+        mark(axes, phases)
+    grid[-1].set_xlabel("time step")
+    colour_bar(figure, grid.tolist(), BITS)
+
+    def show(index: int) -> None:
+        when, outputs = answers[index]
+        wrong = int((np.abs(outputs - targets) >= 0.5)[mask].sum())
+        grid[0].set_title(f"{when}: {wrong} wrong bits", loc="left")
+        grid[1].images[0].set_data(np.where(due, outputs, np.nan).T)
+        grid[2].images[0].set_data(np.where(due, np.abs(outputs - targets), np.nan).T)
+
+    _write(path, figure, show, frames(len(answers)), frames_per_second)
+
+
+def frames(count: int) -> range:
+    """The frames to show: all, or every second, third, ...; always the last."""
+    every = -(-count // _MOST_FRAMES)
+    return range((count - 1) % every, count, every)
+
+
+def _write(
+    path: Path,
+    figure: Figure,
+    show: Callable[[int], None],
+    shown: Sequence[int],
+    frames_per_second: int,
+) -> None:
+    """Writes a frame for each; the last one stays for a second."""
+    show(shown[0])
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # only the content moves
+    writer = PillowWriter(fps=frames_per_second)
+    with writer.saving(figure, path, dpi=_DPI):
+        for frame in [*shown, *[shown[-1]] * frames_per_second]:
+            show(frame)
+            writer.grab_frame()

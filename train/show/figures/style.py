@@ -1,0 +1,189 @@
+"""Common parts of the figures: fonts, colours, scales, panels over one time axis."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.rcsetup import cycler
+from matplotlib.ticker import MaxNLocator
+
+from train.show.figures.ring import Stretch
+from train.show.phases import Phase
+
+# Colours that are distinct for everyone (Okabe and Ito 2008).
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "figure.dpi": 150,
+    "svg.hashsalt": "ntm_jax",  # the same file for the same picture
+}
+_PHASES = {"input": COLOURS[4], "delimiter": COLOURS[1], "answer": COLOURS[2]}
+_NOT_DUE = "#cfe0f0"
+_INCHES = 8.0
+# The most rows and columns of an image, so that each has at least a pixel.
+_MOST = (300, 900)
+
+
+class Scale(NamedTuple):
+    """The colours of an image: a colour map from `low` to `high`, and its label."""
+
+    label: str
+    cmap: str
+    low: float = 0.0
+    high: float = 1.0
+
+
+BITS = Scale("value", "gray_r")
+WEIGHTS = Scale("weight", "viridis")
+
+
+class Panel(NamedTuple):
+    """An image over time.
+
+    Attributes:
+      label: of the vertical axis.
+      values: `[T, rows]`; NaN where there is nothing to show.
+      scale: of the colours.
+      inches: height.
+      pooled: of the values that share a pixel, show the largest: a sharp weighting
+        must stay visible.
+      stretch: the slots that the rows stand for.
+    """
+
+    label: str
+    values: np.ndarray
+    scale: Scale
+    inches: float = 1.0
+    pooled: bool = False
+    stretch: Stretch | None = None
+
+
+def signed(label: str, *values: np.ndarray) -> Scale:
+    """A scale with zero in its middle that covers all these values."""
+    reach = max((float(np.max(np.abs(each), initial=0)) for each in values), default=0)
+    reach = reach or 1.0
+    return Scale(label, "RdBu_r", -reach, reach)
+
+
+def scale_of_inputs(inputs: np.ndarray) -> Scale:
+    """The scale of bits, or a signed one if there are other numbers."""
+    if inputs.min() < 0 or inputs.max() > 1:
+        return signed("input", inputs)
+    return BITS
+
+
+def colour(i: int) -> str:
+    """Of the i-th of several things; after the last colour the first comes again."""
+    return COLOURS[i % len(COLOURS)]
+
+
+@mpl.rc_context(STYLE)
+def over_time(
+    panels: Sequence[Panel], title: str, phases: Sequence[Phase] = ()
+) -> Figure:
+    """Stacked panels over the same steps, with the phases on top.
+
+    Neighbours with the same scale share a colour bar.
+    """
+    figure, axes = time_axes([panel.inches for panel in panels], title, phases)
+    for panel, own in zip(panels, axes):
+        lowest = 0 if panel.stretch is None else panel.stretch.first
+        image(own, panel.values, panel.scale, pooled=panel.pooled, corner=(0, lowest))
+        if panel.stretch is not None:
+            panel.stretch.number(own.yaxis)
+        own.set_ylabel(panel.label)
+        mark(own, phases)
+    first = 0
+    for end in range(1, len(panels) + 1):
+        if end == len(panels) or panels[end].scale != panels[first].scale:
+            colour_bar(figure, axes[first:end], panels[first].scale)
+            first = end
+    return figure
+
+
+def time_axes(
+    inches: Sequence[float], title: str, phases: Sequence[Phase] = ()
+) -> tuple[Figure, list[Axes]]:
+    """A figure with axes of these heights over one time axis, the phases on top."""
+    ratios = [0.15, *inches] if phases else [*inches]
+    size = _INCHES, 0.7 + sum(ratios) + 0.12 * len(ratios)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = list(
+        figure.subplots(len(ratios), sharex=True, height_ratios=ratios, squeeze=False)[
+            :, 0
+        ]
+    )
+    axes[0].set_title(title, loc="left")
+    axes[-1].set_xlabel("time step")
+    if phases:
+        strip = axes.pop(0)
+        strip.set_yticks([])
+        strip.set_ylabel("phase", rotation=0, ha="right", va="center")
+        for phase in phases:
+            strip.axvspan(phase.first - 0.5, phase.end - 0.5, color=_PHASES[phase.name])
+        shown = dict.fromkeys(phase.name for phase in phases)
+        strip.legend(
+            handles=[Patch(color=_PHASES[name], label=name) for name in shown],
+            loc="lower right",
+            bbox_to_anchor=(1, 0.9),
+            ncols=len(shown),
+            frameon=False,
+        )
+    return figure, axes
+
+
+def image(
+    axes: Axes,
+    values: np.ndarray,
+    scale: Scale,
+    *,
+    pooled: bool = False,
+    corner: tuple[int, int] = (0, 0),
+) -> None:
+    """Draws `[T, rows]` as an image in the colours of a scale, row 0 at the bottom.
+
+    `corner` has the numbers of the leftmost column and of the bottom row.
+    """
+    steps, rows = values.shape
+    left, bottom = (number - 0.5 for number in corner)
+    if pooled:
+        values = largest(largest(values, _MOST[1]).T, _MOST[0]).T
+    axes.imshow(
+        values.T,
+        aspect="auto",
+        interpolation="nearest",
+        origin="lower",
+        extent=(left, left + steps, bottom, bottom + rows),
+        cmap=scale.cmap,
+        vmin=scale.low,
+        vmax=scale.high,
+    )
+    axes.set_facecolor(_NOT_DUE)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+
+
+def largest(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, each the maximum over the same number of neighbours."""
+    together = -(-len(values) // most)
+    return np.maximum.reduceat(values, np.arange(0, len(values), together), axis=0)
+
+
+def mark(axes: Axes, phases: Sequence[Phase]) -> None:
+    """Draws a line between neighbouring phases."""
+    for phase in phases[1:]:
+        axes.axvline(phase.first - 0.5, color="0.6", lw=0.5)
+
+
+def colour_bar(figure: Figure, axes: Sequence[Axes], scale: Scale) -> None:
+    """Adds a colour bar for these axes."""
+    mappable = ScalarMappable(Normalize(scale.low, scale.high), scale.cmap)
+    figure.colorbar(mappable, ax=axes, label=scale.label, aspect=25)

@@ -1,0 +1,77 @@
+"""The learning curves of a task's learners: of runs, and of files of recorded runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from train.runs.config import TrainConfig
+from train.runs.files import read_json
+from train.runs.folder import RunFolder
+from train.show.figures.curves import Curve, curves_of
+
+
+class Learner(NamedTuple):
+    """A name for the legend, and a curve of validation errors for each seed."""
+
+    name: str
+    curves: list[Curve]
+
+
+def learner_name(config: TrainConfig) -> str:
+    """The model of a run in a few words."""
+    if config.model == "lstm":
+        return f"LSTM, {config.controller_layers} × {config.controller_units}"
+    name = {"lstm": "LSTM", "gru": "GRU", "feed_forward": "feed-forward"}
+    code = "" if config.repeat_code == "scalar" else f", {config.repeat_code}"
+    return f"NTM, {name[config.controller]}{code}"
+
+
+def learner_of_run(run: RunFolder) -> Learner:
+    """The seeds of a run that have been validated."""
+    curves = curves_of(run.metrics(), run.config, "validation", "error")
+    return Learner(
+        learner_name(run.config), [curve for curve in curves if len(curve[0])]
+    )
+
+
+def recorded_learners(folder: Path, task: str) -> list[Learner]:
+    """The learners of a task in a folder of records; none without such a folder.
+
+    A record is a JSON file as `python -m benchmarks.record` writes it. Machines with a
+    memory come first.
+
+    Raises:
+      ValueError: for a file that is not a record.
+    """
+    own = []
+    for path in sorted(folder.expanduser().glob("*.json")):
+        record = read_json(path.read_text())
+        try:
+            if record["task"] == task and has_curves(record):
+                own.append(Learner(record["learner"], validation_curves(record)))
+        except (KeyError, TypeError):
+            raise ValueError(f"records: got {path}, which is not a record") from None
+    return sorted(own, key=lambda learner: memory_first(learner.name))
+
+
+def memory_first(name: str) -> tuple[bool, bool]:
+    """A sort key for names of learners: the NTM with an LSTM, other NTMs, the rest."""
+    return not name.startswith("NTM, LSTM"), not name.startswith("NTM")
+
+
+def has_curves(record: Mapping[str, Any]) -> bool:
+    """Whether a record holds validations; that of a shipped machine does not."""
+    return any(machine["validated_after"] for machine in record["machines"])
+
+
+def validation_curves(record: Mapping[str, Any]) -> list[Curve]:
+    """The curve of each seed in a record."""
+    return [
+        (
+            np.asarray(machine["validated_after"]) / 1000,
+            np.asarray(machine["errors"]),
+        )
+        for machine in record["machines"]
+    ]

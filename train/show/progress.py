@@ -1,0 +1,87 @@
+"""The progress of training: a live bar on a terminal, lines in a log file."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+
+class Progress:
+    """A bar of updates on a terminal; elsewhere one line for each report."""
+
+    def __init__(self, console: Console, total: int, done: int, seeds: int) -> None:
+        self._console = console
+        self._seeds = seeds
+        # Fits a terminal of 80 columns, with a bar that can still be seen.
+        self._bar = Bar(
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(
+            "", total=total, completed=done, numbers="compiling"
+        )
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def report(
+        self,
+        step: int,
+        total: int,
+        *,
+        solved: int,
+        polishing: bool = False,
+        loss_bits: float,
+        wrong_bits: float,
+        rate: float,
+    ) -> None:
+        """Shows the progress of the run.
+
+        Args:
+          step: updates made.
+          total: updates to make in all, as far as it is known.
+          solved: seeds that have solved the task.
+          polishing: whether all seeds have, so that only polishing is left.
+          loss_bits: cost of the answer, per sequence.
+          wrong_bits: per sequence.
+          rate: sequences per second, of all seeds together.
+        """
+        loss, wrong = (_short(bits) for bits in (loss_bits, wrong_bits))
+        numbers = f"loss {loss} wrong {wrong} bits {rate:.0f} seq/s"
+        if self._seeds > 1:
+            numbers += f" {solved} solved"
+        self._bar.update(self._task, completed=step, total=total, numbers=numbers)
+        if not self._console.is_terminal:
+            line = (
+                f"{'polishing, ' if polishing else ''}update {step} of {total}: "
+                f"loss {loss_bits:.4g} bits, {wrong_bits:.4g} wrong bits per sequence; "
+                f"{rate:.0f} sequences/s"
+            )
+            if self._seeds > 1:
+                line += f"; {solved} of {self._seeds} solved"
+            self._console.print(line)
+
+
+def _short(number: float) -> str:
+    """Three digits, or all digits before the decimal point."""
+    return f"{number:.3g}" if number < 1000 else f"{number:.0f}"

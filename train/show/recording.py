@@ -1,0 +1,211 @@
+"""One sequence, and everything that a trained machine did with it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import ntm_jax
+import tasks
+from ntm_jax import Trace
+from ntm_jax.checks import check_count
+from tasks.registry import name_in_words
+from train.runs.config import TrainConfig
+from train.show.phases import Phase, phases
+from train.training.measure import evaluation_key, sample_each
+from train.training.model import NTM
+
+PyTree = Any
+_MOST_GIGABYTES = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One sequence and what the machine did with it; all arrays are NumPy's.
+
+    Attributes:
+      title: the machine, for the titles of figures.
+      config: of the machine's run.
+      difficulty: of the sequence.
+      index: of the sequence, from 0.
+      inputs: `[T, I]`.
+      targets: `[T, O]`.
+      mask: bool `[T]`, where an answer is due.
+      outputs: `[T, O]`, after the sigmoid.
+      wrong: wrong bits of the answer.
+      error: of the answer, in the task's measure.
+      phases: of the sequence.
+      trace: of the machine; None for an LSTM alone, or if it was not recorded.
+      optimum: `[T, O]`, the best possible predictions; None if the task has none.
+    """
+
+    title: str
+    config: TrainConfig
+    difficulty: dict[str, int]
+    index: int
+    inputs: np.ndarray
+    targets: np.ndarray
+    mask: np.ndarray
+    outputs: np.ndarray
+    wrong: int
+    error: float
+    phases: list[Phase]
+    trace: Trace | None
+    optimum: np.ndarray | None
+
+    @property
+    def size(self) -> str:
+        """The difficulty, for the name of a file."""
+        return "_".join(map(str, self.difficulty.values()))
+
+    @property
+    def result(self) -> str:
+        """The error of the answer, in words."""
+        bits = int(self.mask.sum()) * self.targets.shape[1]
+        words = f"{self.wrong} wrong of {bits} bits"
+        if self.optimum is not None:
+            words += f", {self.error:.2f} {self.config.make_task().error_name}"
+        return words
+
+
+def record(
+    params: PyTree,
+    config: TrainConfig,
+    difficulty: dict[str, int],
+    *,
+    num_slots: int | None = None,
+    seed: int = 0,
+    index: int = 0,
+    traced: bool = True,
+    title: str = "",
+) -> Recording:
+    """Runs a machine on one of the sequences of its evaluation.
+
+    Args:
+      params: of one machine.
+      config: of its run.
+      difficulty: a number for each of the task's.
+      num_slots: of the memory, instead of the config's.
+      seed: of the evaluation.
+      index: of the sequence in it.
+      traced: keep the trace, with the memory after every step.
+      title: of the machine, as `machine_title` makes it.
+
+    Raises:
+      TypeError, ValueError: for sizes that the task or the machine cannot have, and
+        for a trace that would be too large.
+    """
+    task = config.make_task()
+    task.ranges(**difficulty)  # checks the sizes before anything is compiled
+    check_count("index", index, 0)
+    make = _maker(config, difficulty, num_slots, traced)
+    arguments = params, evaluation_key(seed), jnp.uint32(index)
+    if (size := _gigabytes(make, *arguments)) > _MOST_GIGABYTES:
+        raise ValueError(
+            f"num_slots: the memory at every step would take {size:.0f} GB, want at "
+            f"most {_MOST_GIGABYTES}; use fewer slots (--num_slots) or a shorter "
+            "sequence"
+        )
+    batch, logits, trace, optimum, wrong, error = jax.device_get(make(*arguments))
+    return Recording(
+        title=title,
+        config=config,
+        difficulty=difficulty,
+        index=index,
+        inputs=batch.inputs[:, 0],
+        targets=batch.targets[:, 0],
+        mask=batch.mask[:, 0],
+        outputs=np.asarray(jax.nn.sigmoid(logits[:, 0])),
+        wrong=int(wrong[0]),
+        error=float(error[0]),
+        phases=phases(batch.inputs[:, 0], batch.mask[:, 0], task.input_names),
+        trace=trace,
+        optimum=None if optimum is None else optimum[:, 0],
+    )
+
+
+def machine_title(config: TrainConfig, seed: int, step: int) -> str:
+    """A machine in words: its task, its seed and its updates.
+
+    >>> machine_title(TrainConfig(task="copy"), 0, 1800)
+    'copy, seed 0, update 1,800'
+    """
+    return f"{name_in_words(config.task)}, seed {seed}, update {step:,}"
+
+
+def trace_fits(params: PyTree, config: TrainConfig, difficulty: dict[str, int]) -> bool:
+    """Whether the trace of a sequence is small enough to be recorded."""
+    make = _maker(config, difficulty, num_slots=None, traced=True)
+    return _gigabytes(make, params, evaluation_key(0), 0) <= _MOST_GIGABYTES
+
+
+def _gigabytes(make: Callable[..., PyTree], *arguments: Any) -> float:
+    """The size of the arrays that a function would return."""
+    leaves = jax.tree.leaves(jax.eval_shape(make, *arguments))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / 1e9
+
+
+def _maker(
+    config: TrainConfig,
+    difficulty: dict[str, int],
+    num_slots: int | None,
+    traced: bool,
+) -> Callable[..., PyTree]:
+    """A function from parameters, key and index to the arrays of a recording."""
+    return functools.partial(
+        _made,
+        config=config.for_any_seed(),
+        difficulty=tuple(difficulty.items()),
+        num_slots=num_slots,
+        traced=traced,
+    )
+
+
+@functools.partial(
+    jax.jit, static_argnames=("config", "difficulty", "num_slots", "traced")
+)
+def _made(
+    params: PyTree,
+    key: Array,
+    index: Array,
+    *,
+    config: TrainConfig,
+    difficulty: tuple[tuple[str, int], ...],
+    num_slots: int | None,
+    traced: bool,
+) -> tuple[tasks.Batch, Array, Trace | None, Array | None, Array, Array]:
+    """A batch of one sequence, logits, trace, best predictions, wrong bits, error."""
+    task, model = config.make_task(), config.make_model()
+    own_key = jax.random.fold_in(key, index)
+    batch = sample_each(task, own_key[None], **dict(difficulty))
+    trace = None
+    if traced and isinstance(model, NTM):
+        state = ntm_jax.initial_state(params, model.config, num_slots=num_slots)
+        trace = ntm_jax.trace(
+            params, batch.inputs[:, 0], config=model.config, state=state
+        )
+        logits = trace.outputs[:, None]
+    else:
+        logits = model.logits(params, batch.inputs, num_slots)
+    optimum = None
+    if isinstance(task, tasks.DynamicNGrams):
+        optimum = jax.nn.sigmoid(task.optimal_logits(batch))
+    wrong, error = tasks.wrong_bits(logits, batch), task.errors(logits, batch)
+    return batch, logits, trace, optimum, wrong, error
+
+
+@functools.partial(jax.jit, static_argnames=("task", "difficulty"))
+def _sample(
+    task: tasks.Task, key: Array, difficulty: tuple[tuple[str, int], ...]
+) -> tasks.Batch:
+    return sample_each(task, jax.random.fold_in(key, 0)[None], **dict(difficulty))
+
+
+def first_sequence(task: tasks.Task, difficulty: dict[str, int]) -> tasks.Batch:
+    """A batch of one: the first sequence of the evaluation at the end of every run."""
+    return _sample(task, evaluation_key(0), tuple(difficulty.items()))

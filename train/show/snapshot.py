@@ -1,0 +1,74 @@
+"""Histograms and pictures of a run for TensorBoard, beside its numbers."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from train.runs.folder import RunFolder
+from train.show import figures
+from train.show.draw import add_title
+from train.show.recording import machine_title, record, trace_fits
+from train.training.population import member
+from train.training.state import TrainState
+
+
+def show_machines(run: RunFolder, states: TrainState, step: int) -> None:
+    """Shows the parameters of all machines and the weightings of the first one.
+
+    A picture takes a quarter of a second, so call this rarely.
+    """
+    show_parameters(run, states, step)
+    show_focus(run, states, step)
+
+
+def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
+    """A histogram of every parameter of every seed."""
+    params = jax.device_get(states.params)
+    for i, seed in enumerate(run.config.seeds()):
+        named: dict[str, Any] = flatten_dict(member(params, i), sep="/")
+        for name, values in named.items():
+            run.events.histogram(step, f"parameters/{name}", values, seed=seed)
+
+
+def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
+    """Shows the weightings of the first machine's heads, and what the heads emit.
+
+    The sequence is the same at every update. An LSTM alone has no heads, and a memory
+    that is too large for a trace is not shown.
+    """
+    config, machine = run.config, member(states.params, 0)
+    difficulty = config.make_task().trials()[0]
+    if not trace_fits(machine, config, difficulty):
+        return
+    title = machine_title(config, config.seed, step)
+    recording = record(machine, config, difficulty, title=title)
+    trace = recording.trace
+    if trace is None:
+        return
+    figure = figures.focus(trace, recording.inputs, phases=recording.phases)
+    add_title(figure, recording)
+    run.events.picture(step, "machine/focus", pixels(figure), seed=config.seed)
+    for kind, emitted in (("read", trace.read), ("write", trace.write)):
+        for name in ("strength", "gate", "gamma"):
+            values = getattr(emitted, name)
+            run.events.histogram(step, f"{kind}_heads/{name}", values, seed=config.seed)
+
+
+def show_figures(run: RunFolder, step: int) -> None:
+    """Shows the figures in the run's folder."""
+    for path in sorted(run.figures.glob("*.png")):
+        picture = imread(path)[..., :3]
+        run.events.picture(step, f"figures/{path.stem}", picture, seed=run.config.seed)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """The figure as an image `[height, width, 3]`, bytes, in a size for a browser."""
+    figure.set_dpi(90)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -1,0 +1,167 @@
+"""Evaluation of machines: wrong bits, errors and cost, on new sequences."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+import tasks
+from ntm_jax.checks import check_count
+from train.runs.config import TrainConfig
+from train.training.devices import all_parts, mesh_for, own_part, spread
+from train.training.keys import purpose_key
+from train.training.population import for_each_seed
+
+PyTree = Any
+# The most numbers in the memories of the sequences that a device evaluates together.
+_MEMORY_NUMBERS = 2**18
+
+
+def evaluate(
+    params: PyTree,
+    config: TrainConfig,
+    *,
+    keys: Array,
+    num_sequences: int,
+    num_slots: int | None = None,
+    **difficulty: tasks.Difficulty,
+) -> list[dict[str, Any]]:
+    """Wrong bits, perfect answers and cost of every machine, on new sequences.
+
+    Sequence i of a machine depends only on its key, i and the difficulty.
+
+    Args:
+      params: of the machines of `config`, `[S, ...]`.
+      config: of the run.
+      keys: of the sequences, `[S]`.
+      num_sequences: how many for each machine.
+      num_slots: of the memory, instead of the config's.
+      **difficulty: of the task's `sample`; the default is that of training.
+
+    Returns:
+      For each machine the settings and the means over the sequences, ready for JSON.
+
+    Raises:
+      TypeError, ValueError: for sizes that are not positive integers, or that the
+        machine cannot have.
+    """
+    check_count("num_sequences", num_sequences)
+    task = config.make_task()
+    difficulty = {**task.difficulty, **difficulty}
+    # Checks the sizes before anything is compiled.
+    task.ranges(**difficulty)
+    jax.eval_shape(
+        lambda params, inputs: config.make_model().logits(params, inputs, num_slots),
+        jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params
+        ),
+        jax.ShapeDtypeStruct((1, 1, task.input_size), jnp.float32),
+    )
+    slots = slots_of(config, num_slots)
+    devices = jax.local_device_count()
+    on_each = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
+    at_once = devices * min(on_each, math.ceil(num_sequences / devices))
+    mesh = mesh_for(config.num_seeds, at_once)
+    params, keys = spread((params, keys), mesh)
+    same_for_all = config.for_any_seed()
+    parts = []
+    for first in range(0, num_sequences, at_once):
+        part = _evaluate_together(
+            params,
+            keys,
+            first,
+            config=same_for_all,
+            num_sequences=at_once,
+            num_slots=num_slots,
+            difficulty=tuple(sorted(difficulty.items())),
+            mesh=mesh,
+        )
+        # One at a time: CPU devices can deadlock in several such programs at once.
+        parts.append(jax.device_get(part))
+    loss, wrong, error = (
+        np.concatenate(of_one, axis=1)[:, :num_sequences] for of_one in zip(*parts)
+    )
+    return [
+        {
+            "task": config.task,
+            **difficulty,
+            **({} if config.model == "lstm" else {"num_slots": slots}),
+            "num_sequences": num_sequences,
+            "wrong_bits_per_sequence": float(np.mean(wrong[i])),
+            "worst_wrong_bits": int(np.max(wrong[i])),
+            "perfect_fraction": float(np.mean(wrong[i] == 0)),
+            "error_per_sequence": float(np.mean(error[i])),
+            "loss_bits_per_sequence": float(np.mean(loss[i])),
+            **in_other_words(task, float(np.mean(loss[i])), float(np.mean(error[i]))),
+        }
+        for i in range(len(wrong))
+    ]
+
+
+def in_other_words(task: tasks.Task, loss: float, error: float) -> dict[str, float]:
+    """The error in other measures: the best predictor's cost, or the accuracy."""
+    if hasattr(task, "optimal_logits"):
+        return {"optimal_bits_per_sequence": loss - error}
+    if isinstance(task, tasks.StringTask):
+        return {"accuracy": 1 - error}
+    return {}
+
+
+def evaluation_key(seed: int) -> Array:
+    """The key of an evaluation's sequences, which are none of training's.
+
+    Raises:
+      TypeError, ValueError: for a seed that is not an integer >= 0.
+    """
+    check_count("seed", seed, 0)
+    return purpose_key(seed, "evaluation")
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("config", "num_sequences", "num_slots", "difficulty", "mesh"),
+)
+def _evaluate_together(
+    params: PyTree,
+    keys: Array,
+    first: int,
+    *,
+    config: TrainConfig,
+    num_sequences: int,
+    num_slots: int | None,
+    difficulty: tuple[tuple[str, tasks.Difficulty], ...],
+    mesh: Mesh,
+) -> tuple[Array, ...]:
+    """Cost in bits, wrong bits and errors, `[S, num_sequences]`, from `first` on."""
+    task, model = config.make_task(), config.make_model()
+
+    def evaluate_one(params: PyTree, key: Array) -> tuple[Array, ...]:
+        indices = own_part(first + jnp.arange(num_sequences), axis=0)
+        each = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
+        batch = sample_each(task, each, **dict(difficulty))
+        logits = model.logits(params, batch.inputs, num_slots)
+        return all_parts(
+            (
+                tasks.loss_bits(logits, batch),
+                tasks.wrong_bits(logits, batch),
+                task.errors(logits, batch),
+            )
+        )
+
+    return for_each_seed(evaluate_one, mesh)(params, keys)
+
+
+def sample_each(task: tasks.Task, keys: Array, **difficulty: Any) -> tasks.Batch:
+    """A batch in which every sequence has its own key."""
+    one_each = jax.vmap(lambda key: task.sample(key, 1, **difficulty), out_axes=1)(keys)
+    return jax.tree.map(lambda leaf: leaf.squeeze(2), one_each)
+
+
+def slots_of(config: TrainConfig, num_slots: int | None) -> int:
+    """`num_slots`, or those of training if it is None."""
+    return config.num_slots if num_slots is None else num_slots

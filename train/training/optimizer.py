@@ -1,0 +1,81 @@
+"""The optimizer: clip, scale, clip again, all with Optax."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from train.runs.config import TrainConfig
+
+PyTree = Any
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """The optimizer of the config.
+
+    * `rmsprop`: g / sqrt(mean g^2 + ε), then momentum.
+    * `graves_rmsprop`: g / sqrt(mean g^2 - (mean g)^2 + ε), then momentum: Graves 2013,
+      *Generating Sequences with Recurrent Neural Networks* (arXiv:1308.0850, eqs.
+      38-45), which the paper used, with ε = 1e-4.
+    * `adam`, with `momentum` and `decay` as its two decay rates.
+
+    With an ε of the size of a squared gradient near the optimum, updates shrink with
+    the gradient there, instead of following its noise.
+
+    `update_clip` bounds the root mean square of each array's scaled gradient, as in
+    section 6 of Shazeer and Stern 2018, *Adafactor* (arXiv:1804.04235). After many
+    small gradients a rare large one is scaled up by 1 / sqrt(1 - decay), and momentum
+    makes it a jump that can undo what the machine has learned.
+    """
+    decay, eps = config.decay, config.epsilon
+    scales = {
+        "rmsprop": lambda: optax.scale_by_rms(decay, eps),
+        "graves_rmsprop": lambda: optax.scale_by_stddev(decay, eps),
+        "adam": lambda: optax.scale_by_adam(b1=config.momentum, b2=decay),
+    }
+    return optax.chain(
+        make_clip(config),
+        scales[config.optimizer](),
+        optax.identity()
+        if config.update_clip is None
+        else optax.clip_by_block_rms(config.update_clip),
+        optax.identity()
+        if config.optimizer == "adam"  # has its own
+        else optax.trace(config.momentum),
+        optax.scale_by_learning_rate(config.learning_rate),
+    )
+
+
+def make_clip(config: TrainConfig) -> optax.GradientTransformation:
+    """The clipping of the gradient."""
+    clips = {
+        "value": lambda: optax.clip(config.clip_at),
+        "norm": lambda: optax.clip_by_global_norm(config.clip_at),
+        "none": optax.identity,
+    }
+    return clips[config.clip]()
+
+
+def none_if_overflowed(gradient: PyTree) -> tuple[PyTree, Array, Array]:
+    """The gradient and its norm, both 0 if the norm is not finite; and whether it is.
+
+    A weighting that is spread evenly over the slots is unstable: a deviation can grow
+    by a factor of three a step. So the gradient over a hundred steps can overflow while
+    every value of the answer is finite. One such sequence must not end a run.
+    """
+    norm = optax.tree.norm(gradient)
+    overflowed = ~jnp.isfinite(norm)
+    gradient, norm = jax.tree.map(
+        lambda x: jnp.where(overflowed, 0, x), (gradient, norm)
+    )
+    return gradient, norm, overflowed
+
+
+def clipped_fraction(config: TrainConfig, gradient: PyTree) -> Array:
+    """The fraction of the gradient's components that clipping changes."""
+    clip = make_clip(config)
+    clipped, _ = clip.update(gradient, clip.init(gradient))
+    changed = jax.tree.map(lambda g, c: jnp.sum(g != c), gradient, clipped)
+    return jnp.asarray(optax.tree.sum(changed)) / optax.tree.size(gradient)

@@ -1,0 +1,57 @@
+"""The schedule of a seed: when it is solved, when it ends, how fast it learns."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from train.runs.config import TrainConfig
+from train.training.state import NEVER, TrainState
+
+
+def is_learning(config: TrainConfig, state: TrainState) -> Array:
+    """Whether a seed has updates left to make; `[]`, or `[S]` for all seeds."""
+    return (state.step < last_step(config, state)) & (state.diverged_at == NEVER)
+
+
+def last_step(config: TrainConfig, state: TrainState) -> Array:
+    """The last update: `steps`, or earlier once the task is solved."""
+    polished = jnp.minimum(state.solved_at + config.polish_steps, config.steps)
+    return jnp.where(state.solved_at == NEVER, config.steps, polished)
+
+
+def learning_rate_factor(config: TrainConfig, state: TrainState) -> Array:
+    """Factor of the learning rate: 1 at first, and 0 after the last update.
+
+    It decays linearly from `solved_at` on, and at the latest over the last
+    `lr_decay_fraction` of all updates.
+    """
+
+    def rate(last: int | Array, updates: float) -> Array:
+        left = jnp.asarray(last - state.step, jnp.float32)
+        return jnp.clip(left / max(updates, 1), 0, 1)
+
+    at_the_latest = rate(config.steps, config.lr_decay_fraction * config.steps)
+    polishing = rate(state.solved_at + config.polish_steps, config.polish_steps)
+    return jnp.where(
+        state.solved_at == NEVER,
+        at_the_latest,
+        jnp.minimum(polishing, at_the_latest),
+    )
+
+
+def judge(
+    states: TrainState, errors: Array, due: Array, tolerance: float
+) -> TrainState:
+    """Sets `solved_at` at the first validation within the tolerance.
+
+    A later validation beyond the tolerance resets it to `NEVER`. So a seed is polished
+    only while every validation stays within.
+
+    Args:
+      states: `[S, ...]`.
+      errors: `[S]`, the errors in the validation after the last update.
+      due: bool `[S]`, the seeds that were validated; the others stay as they are.
+      tolerance: of the task.
+    """
+    first = jnp.where(states.solved_at == NEVER, states.step, states.solved_at)
+    solved_at = jnp.where(errors <= tolerance, first, NEVER)
+    return states.replace(solved_at=jnp.where(due, solved_at, states.solved_at))

@@ -1,0 +1,78 @@
+"""The state of training: what a run carries from update to update."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array, lax
+from jax.sharding import Mesh
+
+from train.runs.config import TrainConfig
+from train.training.devices import mesh_for, spread
+from train.training.keys import purpose_key
+from train.training.optimizer import make_optimizer
+
+PyTree = Any
+NEVER = -1
+
+
+class TrainState(struct.PyTreeNode):
+    """What a run carries from update to update, and what a checkpoint holds.
+
+    `init_states` returns it with the seeds `[S]` as the first axis of every leaf; the
+    functions of one seed take it without that axis.
+
+    Attributes:
+      step: int `[]`, updates made.
+      solved_at: int `[]`, the update since which every validation has been within the
+        task's tolerance; `NEVER` if the last one was not.
+      diverged_at: int `[]`, the update that would have made a number that is not
+        finite; that update and all later ones are skipped. `NEVER` if there was none.
+      params: of the machine.
+      opt_state: of the optimizer.
+    """
+
+    step: Array
+    solved_at: Array
+    diverged_at: Array
+    params: PyTree
+    opt_state: optax.OptState
+
+
+def init_states(config: TrainConfig) -> TrainState:
+    """The states of all seeds before the first update, `[S, ...]` each.
+
+    A seed's state depends on the config and on that seed alone.
+    """
+    states = _init_states(seed_array(config), config=config.for_any_seed())
+    return spread(states, mesh_of(config))
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _init_states(seeds: Array, *, config: TrainConfig) -> TrainState:
+    def init_state(seed: Array) -> TrainState:
+        key = purpose_key(seed, "params")
+        params = config.make_model().init(key, config.make_task().input_size)
+        return TrainState(
+            step=jnp.int32(0),
+            solved_at=jnp.int32(NEVER),
+            diverged_at=jnp.int32(NEVER),
+            params=params,
+            opt_state=make_optimizer(config).init(params),
+        )
+
+    # One after the other: a seed's numbers must not depend on how many there are.
+    return lax.map(init_state, seeds)
+
+
+def mesh_of(config: TrainConfig) -> Mesh:
+    """The devices over which the seeds and batches of a run are spread."""
+    return mesh_for(config.num_seeds, config.batch_size)
+
+
+def seed_array(config: TrainConfig) -> Array:
+    """The seeds of all machines, `[S]`."""
+    return jnp.asarray(config.seeds(), jnp.uint32)
