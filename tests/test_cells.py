@@ -36,27 +36,40 @@ def params_of(config, dtype=jnp.float32):
     return random_like(shapes, seed=3, dtype=dtype)
 
 
+@functools.cache
+def compiled_unroll(config):
+    return jax.jit(functools.partial(ntm_jax.unroll, config=config))
+
+
 def expected(config, xs, **options):
     """What the pure machine makes of `[T, ..., I]`."""
-    run = jax.jit(functools.partial(ntm_jax.unroll, config=config))
-    return run(params_of(config), xs, **options)
+    return compiled_unroll(config)(params_of(config), xs, **options)
 
 
 def assert_same(result, wanted):
     jax.tree.map(close, result, wanted)
 
 
+@functools.cache
+def compiled_linen(config, **options):
+    layer = nn.RNN(NTMCell(config), time_major=True, **options)
+    return jax.jit(lambda variables, xs, call: layer.apply(variables, xs, **call))
+
+
 def linen(config, xs, call=None, **options):
     """`nn.RNN` of the cell, on `[T, B, I]` unless options say otherwise."""
-    layer = nn.RNN(NTMCell(config), time_major=True, **options)
     variables = {"params": {"cell": params_of(config)}}
-    return jax.jit(lambda v, xs: layer.apply(v, xs, **(call or {})))(variables, xs)
+    return compiled_linen(config, **options)(variables, xs, call or {})
+
+
+@nnx.jit
+def run_nnx(layer, xs, call):
+    return layer(xs, **call)
 
 
 def through_nnx(config, xs, call=None, **options):
     cell = NNXCell.from_params(params_of(config), config)
-    layer = nnx.RNN(cell, time_major=True, **options)
-    return nnx.jit(lambda layer, xs: layer(xs, **(call or {})))(layer, xs)
+    return run_nnx(nnx.RNN(cell, time_major=True, **options), xs, call or {})
 
 
 LAYERS = pytest.mark.parametrize("layer", [linen, through_nnx])
@@ -147,7 +160,7 @@ def test_each_sequence_alone_and_batch_first(layer):
     _, ys = expected(config, xs)
     for b in range(B):
         assert_same(layer(config, xs[:, b]), ys[:, b])
-    swapped = nn.RNN(NTMCell(config)).apply(
+    swapped = jax.jit(nn.RNN(NTMCell(config)).apply)(
         {"params": {"cell": params_of(config)}}, jnp.swapaxes(xs, 0, 1)
     )
     assert_same(swapped, jnp.swapaxes(ys, 0, 1))
@@ -215,7 +228,7 @@ def one_cell_both_ways(config, xs, kind, **options):
         )
     cell = NNXCell.from_params(params_of(config), config)
     layer = nnx.Bidirectional(nnx.RNN(cell), nnx.RNN(cell), time_major=True, **options)
-    return lambda xs, lengths: layer(xs, seq_lengths=lengths)
+    return lambda xs, lengths: run_nnx(layer, xs, {"seq_lengths": lengths})
 
 
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
@@ -244,11 +257,12 @@ def test_in_both_directions():
 def test_fresh_parameters_have_the_machine_s_names_and_shapes(name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     wanted = jax.tree.map(jnp.shape, params_of(config))
-    made = nn.RNN(NTMCell(config)).init(jax.random.key(0), xs)["params"]["cell"]
+    layer = nn.RNN(NTMCell(config))
+    made = jax.jit(layer.init)(jax.random.key(0), xs)["params"]["cell"]
     assert jax.tree.map(jnp.shape, made) == wanted
     cell = NNXCell(INPUT_SIZE, config, rngs=nnx.Rngs(0))
     assert jax.tree.map(jnp.shape, cell.params) == wanted
-    assert "NTMCell" in nn.RNN(NTMCell(config)).tabulate(jax.random.key(0), xs)
+    assert "NTMCell" in layer.tabulate(jax.random.key(0), xs)
 
 
 def test_under_vmap():
@@ -379,7 +393,7 @@ def test_gradients_are_those_of_unroll():
     jax.tree.map(check, jax.jit(jax.grad(loss))(params), wanted)
     cell = NNXCell.from_params(params, config)
     nnx_layer = nnx.RNN(cell, time_major=True)
-    found = nnx.grad(lambda layer: jnp.sum(layer(xs) ** 2))(nnx_layer)
+    found = nnx.jit(nnx.grad(lambda layer: jnp.sum(layer(xs) ** 2)))(nnx_layer)
     optimizer = nnx.Optimizer(nnx_layer, optax.sgd(1e-2), wrt=nnx.Param)
     optimizer.update(nnx_layer, found)
     jax.tree.map(
@@ -401,13 +415,13 @@ def test_gradients_are_those_of_unroll():
 def test_dtypes_are_those_asked_for(options, held, computed, name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     layer = nn.RNN(NTMCell(config, **options), return_carry=True, time_major=True)
-    variables = layer.init(jax.random.key(0), xs)
+    variables = jax.jit(layer.init)(jax.random.key(0), xs)
     cell = NNXCell(INPUT_SIZE, config, rngs=nnx.Rngs(0), **options)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(cell.params)} == {held}
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {held}
     for result in (
         jax.eval_shape(layer.apply, variables, xs),
-        nnx.RNN(cell, return_carry=True, time_major=True)(xs),
+        run_nnx(nnx.RNN(cell, return_carry=True, time_major=True), xs, {}),
     ):
         assert {leaf.dtype.name for leaf in jax.tree.leaves(result)} == {computed}
 
