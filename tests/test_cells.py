@@ -11,7 +11,14 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from machines import INPUT_SIZE, LEARNED, make_config, random_inputs, random_like
+from machines import (
+    INPUT_SIZE,
+    LEARNED,
+    make_config,
+    random_inputs,
+    random_like,
+    slow_unless,
+)
 
 import ntm_jax
 from ntm_jax.linen import NTMCell
@@ -112,6 +119,7 @@ def test_backwards_in_time(layer):
 
 
 @LAYERS
+@pytest.mark.slow
 def test_backwards_in_sequences_of_other_lengths(layer):
     """Each by itself: the padding stays at the end."""
     config, xs = CONFIGS["learned"], random_inputs(T, B)
@@ -139,6 +147,7 @@ def test_backwards_in_sequences_of_other_lengths(layer):
 
 
 @LAYERS
+@pytest.mark.slow
 def test_several_steps_in_one_of_the_loop(layer):
     config, xs = CONFIGS["plain"], random_inputs(T, B)
     assert_same(layer(config, xs, unroll=2), expected(config, xs)[1])
@@ -155,6 +164,7 @@ def test_from_a_carry_of_other_slots(layer):
 
 
 @LAYERS
+@pytest.mark.slow
 def test_each_sequence_alone_and_batch_first(layer):
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     _, ys = expected(config, xs)
@@ -180,6 +190,7 @@ def test_a_loop_over_the_cell_is_the_layer():
 
 
 @pytest.mark.parametrize("lift", [lambda cell: cell, nn.remat])
+@pytest.mark.slow
 def test_scanned_and_rematerialised(lift):
     config, xs = CONFIGS["plain"], random_inputs(T, B)
     scanned = nn.scan(
@@ -195,6 +206,7 @@ def test_scanned_and_rematerialised(lift):
 
 
 @pytest.mark.parametrize("lift", [lambda step: step, nnx.remat])
+@pytest.mark.slow
 def test_scanned_and_rematerialised_in_nnx(lift):
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     cell = NNXCell.from_params(params_of(config), config)
@@ -208,6 +220,7 @@ def test_scanned_and_rematerialised_in_nnx(lift):
     assert_same(run(cell, start, xs), expected(config, xs))
 
 
+@pytest.mark.slow
 def test_a_layer_of_a_rematerialised_cell_that_learns_its_start():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     cell = nn.remat(NTMCell, prevent_cse=False)(config)
@@ -232,6 +245,7 @@ def one_cell_both_ways(config, xs, kind, **options):
 
 
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
+@pytest.mark.slow
 def test_one_cell_in_both_directions(kind):
     config, xs = CONFIGS["plain"], random_inputs(T, B)
     run = one_cell_both_ways(config, xs, kind, merge_fn=jnp.subtract, return_carry=True)
@@ -265,6 +279,7 @@ def test_fresh_parameters_have_the_machine_s_names_and_shapes(name):
     assert "NTMCell" in layer.tabulate(jax.random.key(0), xs)
 
 
+@pytest.mark.slow
 def test_under_vmap():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     layer = nn.RNN(NTMCell(config))
@@ -283,6 +298,7 @@ def assert_are_two(ys, config, xs):
     assert_same(ys, run(two_of(config), xs)[1])
 
 
+@pytest.mark.slow
 def test_two_cells_at_once_in_linen():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     many = nn.vmap(
@@ -298,6 +314,7 @@ def test_two_cells_at_once_in_linen():
     assert_are_two(jax.jit(many.apply)(variables, xs), config, xs)
 
 
+@pytest.mark.slow
 def test_two_cells_at_once_in_nnx():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     make = nnx.vmap(lambda params: NNXCell.from_params(params, config))
@@ -351,6 +368,7 @@ class Memory(nn.Module):
         return ntm_jax.unroll(params, xs, config=self.config, **flags)
 
 
+@pytest.mark.slow
 def test_resets_and_masks_in_a_model_of_linen_or_nnx():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     flags: Any = {
@@ -411,7 +429,7 @@ def test_gradients_are_those_of_unroll():
         ({"dtype": jnp.float32, "param_dtype": jnp.bfloat16}, "bfloat16", "float32"),
     ],
 )
-@pytest.mark.parametrize("name", ["plain", "learned"])
+@pytest.mark.parametrize("name", slow_unless(["plain"], ["plain", "learned"]))
 def test_dtypes_are_those_asked_for(options, held, computed, name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     layer = nn.RNN(NTMCell(config, **options), return_carry=True, time_major=True)

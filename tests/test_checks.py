@@ -22,15 +22,21 @@ def checks():
 
 @pytest.fixture
 def started(monkeypatch):
-    """The commands that were started; those that name a word in `failing` fail."""
-    commands, failing = [], set()
+    """The checks that were started; those that name a word in `failing` fail."""
+    commands, environments, failing = [], [], set()
 
-    def run(command):
+    def run(command, env=None, **_):
+        failed = SimpleNamespace(returncode=3)
+        if "-c" in command:  # whether XLA has a flag
+            return failed if "flag" in failing else SimpleNamespace(returncode=0)
         commands.append(command[2:])
-        return SimpleNamespace(returncode=3 if failing & {*command} else 0)
+        environments.append(env)
+        return failed if failing & {*command} else SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(subprocess, "run", run)
-    return SimpleNamespace(commands=commands, failing=failing)
+    return SimpleNamespace(
+        commands=commands, environments=environments, failing=failing
+    )
 
 
 def report(capsys) -> list[list[str]]:
@@ -71,6 +77,19 @@ def test_slow_tests_are_left_out_unless_all_are_asked_for(checks, started):
     assert fast[-4:] == ["-m", "not slow", "-k", "copy"]
     assert every[-2:] == ["tests/test_tasks.py", "-x"]
     assert "-m" not in every
+
+
+def test_fast_tests_compile_quickly_where_xla_can(checks, started, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--other")
+    for arguments, failing, flags in (
+        ([], set(), f"--other {checks.QUICK_XLA}"),
+        ([], {"flag"}, "--other"),
+    ):
+        started.failing |= failing
+        checks.main(arguments)
+        assert started.environments[-1]["XLA_FLAGS"] == flags
+    checks.main(["--all"])
+    assert started.environments[-1] is None
 
 
 def test_help_starts_nothing(checks, started, capsys):
