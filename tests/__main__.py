@@ -11,7 +11,8 @@ CHECKS = {
     "ruff check": ("ruff", "check", "."),
     "pyright": ("pyright", "--pythonpath", sys.executable),
 }
-PYTEST = ("pytest", "--numprocesses=auto", "--dist=loadfile")
+# Files go to the workers whole, in the order of conftest.py.
+PYTEST = ("pytest", "--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
 # Programs compile three times as fast so on a CPU. The fast tests do that; all tests
 # compile as users do.
 QUICK_XLA = "--xla_cpu_use_fusion_emitters=false"
