@@ -22,6 +22,29 @@ settings.register_profile("same", max_examples=200, deadline=None, derandomize=T
 settings.register_profile("thorough", max_examples=20_000, deadline=None)
 settings.load_profile("same")
 
+LONGEST_FIRST = (
+    "test_notebooks",
+    "test_train",
+    "test_population",
+    "test_fast",
+    "test_total",
+    "test_docs",
+    "test_cells",
+    "test_transforms",
+    "test_devices",
+    "test_machine",
+    "test_results",
+    "test_study",
+    "test_visualize",
+    "test_pretrained",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Starts with the files that take longest, so that all workers end together."""
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(scope="module", autouse=True)
 def no_more_programs_than_a_process_may_hold():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import ntm_jax
 
@@ -59,6 +60,29 @@ MACHINES = {
     "learned_two_layers": LEARNED
     | {"controller": ntm_jax.feed_forward(4, num_layers=2)},
 }
+# Among them are every order, and every choice of each field but the controller.
+COVERING = {
+    "clip",
+    "default",
+    "interleaved_3_2",
+    "learned_lstm",
+    "no_focus",
+    "no_shift_sigmoid_key_identity_add",
+    "not_sharpened",
+    "random_memory_uniform_focus",
+    "read_first_2_3",
+    "read_focus_3_2",
+    "wide_shift_identity_key_sigmoid_add",
+    "write_first_2_2",
+}
+
+
+def slow_unless(fast, names) -> list:
+    """The names to parametrize a test by; those that are not among `fast` are slow."""
+    return [
+        pytest.param(name, marks=() if name in fast else pytest.mark.slow)
+        for name in names
+    ]
 
 
 def make_config(**fields) -> ntm_jax.NTMConfig:

@@ -142,6 +142,7 @@ def checkout(tmp_path):
     return tmp_path / "pytorch-ntm"
 
 
+@pytest.mark.slow
 def test_training_is_measured_beside_a_peer(checkout, capsys, monkeypatch):
     monkeypatch.setattr(peers, "_GROUPS", 1)
     monkeypatch.setattr(peers, "TrainConfig", small)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from machines import slow_unless
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 import tasks
@@ -85,7 +86,7 @@ def test_parts_of_a_batch_make_the_batch():
     np.testing.assert_allclose(mean, [11.5, 11.5])
 
 
-@pytest.mark.parametrize("sort_updates", [1, 2])
+@pytest.mark.parametrize("sort_updates", slow_unless([1], [1, 2]))
 def test_four_devices_have_the_gradient_of_one(sort_updates):
     config = dataclasses.replace(ONE, sort_updates=sort_updates)
     params = init_states(config).params
@@ -111,7 +112,7 @@ def test_four_devices_have_the_gradient_of_one(sort_updates):
     "changes",
     [
         {"sort_updates": 2, "num_seeds": 2},
-        {"model": "lstm"},
+        pytest.param({"model": "lstm"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -127,6 +128,7 @@ def test_four_devices_learn_what_one_learns(changes, devices):
     )
 
 
+@pytest.mark.slow
 def test_devices_talk_once_in_an_update_and_the_old_states_make_room():
     mesh = mesh_for(1, ONE.batch_size)
     states, seeds = init_states(ONE), spread(seed_array(ONE), mesh)
@@ -171,6 +173,7 @@ def test_an_evaluation_over_four_devices_is_that_of_one(devices):
         assert of_four[name] == pytest.approx(of_one[name], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_devices(tmp_path, devices, monkeypatch):
     config = dataclasses.replace(ONE, steps=20)
     runs = {name: tmp_path / name for name in ("unbroken", "moved")}
@@ -220,6 +223,7 @@ def test_devices_that_were_asked_for_are_used(name, value):
     assert done.stdout.strip() == "(1, 3)", done.stderr
 
 
+@pytest.mark.slow
 def test_cores_are_devices_as_far_as_there_is_work_for_each():
     asked = (
         "import os, sys, jax; from train.training.devices import use_all_cores; "

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
+from machines import slow_unless
 from sphinx.util.inventory import InventoryFile
 from state_dicts import INPUTS, PAIR, pytorch_ntm_dict
 
@@ -49,7 +50,14 @@ def run(page: Path) -> dict:
     return names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+# The other pages have no blocks or take long.
+QUICK_PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / p for p in ("design.md", "see.md")),
+]
+
+
+@pytest.mark.parametrize("page", slow_unless(QUICK_PAGES, PAGES), ids=name)
 def test_python_blocks_run(page):
     run(page)
 
@@ -233,6 +241,7 @@ def assert_finite_and_not_zero(gradients):
     assert all(np.any(leaf) for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 class TestHosts:
     """Each host gives what `unroll` gives, and its gradients reach the machine."""
 
@@ -328,6 +337,7 @@ def test_the_composed_machine_is_a_configuration_of_ours(x64):
     np.testing.assert_allclose(jax.nn.sigmoid(logits), theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_many_devices_have_the_gradient_of_one_and_the_trap_is_one():
     shown = run(ROOT / "docs" / "devices.md")
     count = shown["count"]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from machines import slow_unless
 from state_dicts import (
     INPUTS,
     OUTPUTS,
@@ -197,7 +198,9 @@ LISTS = {
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize(
+    "name", slow_unless(["two_pairs_of_two_layers", "a_write_before_reads"], LISTS)
+)
 def test_a_machine_of_pytorch_ntm(name):
     kinds, layers, order = LISTS[name]
     w = pytorch_ntm_dict(kinds, layers)

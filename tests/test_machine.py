@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import reference
 from machines import (
+    COVERING,
     INPUT_SIZE,
     LEARNED,
     MACHINES,
@@ -22,6 +23,7 @@ from machines import (
     random_inputs,
     random_params,
     random_state,
+    slow_unless,
     take,
 )
 
@@ -49,7 +51,7 @@ def assert_states_equal(state, expected, **tolerance):
 
 @pytest.mark.usefixtures("x64")
 class TestAgainstTheReference:
-    @pytest.mark.parametrize("name", MACHINES)
+    @pytest.mark.parametrize("name", slow_unless(COVERING, MACHINES))
     def test_every_step_of_a_sequence(self, name):
         config = make_config(**MACHINES[name])
         params = random_params(config, dtype=jnp.float64)
@@ -247,6 +249,7 @@ class TestMask:
             )
             assert_states_equal(take(state, b), alone, rtol=1e-4, atol=1e-6)
 
+    @pytest.mark.slow
     def test_steps_that_no_sequence_makes_at_the_end_are_not_made(self):
         made = []
         config = make_config(controller=Counting(made.append))

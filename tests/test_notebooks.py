@@ -51,6 +51,7 @@ def test_each_has_a_badge_that_opens_it(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+@pytest.mark.slow
 def test_it_runs_without_an_error_or_a_warning(path, tmp_path, monkeypatch):
     # This copy of the packages, and nothing that is the user's.
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

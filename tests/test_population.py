@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from machines import slow_unless
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 from train import evaluate, main
@@ -44,7 +45,7 @@ def test_seeds_are_spread_over_the_devices_that_divide_them():
     assert len(moved.sharding.device_set) == count
 
 
-@pytest.mark.parametrize("sort_updates", [1, 2])
+@pytest.mark.parametrize("sort_updates", slow_unless([2], [1, 2]))
 def test_each_seed_learns_what_it_learns_alone(sort_updates):
     changed = {"sort_updates": sort_updates, "curriculum": "uniform"}
     all_six = dataclasses.replace(SIX, **changed)
@@ -111,6 +112,7 @@ def test_a_seed_that_does_not_stay_finite_stops_alone(tmp_path, monkeypatch, cap
     }
 
 
+@pytest.mark.slow
 def test_a_run_stops_at_the_first_number_that_is_not_finite(tmp_path, capsys):
     # So large a step that the parameters overflow.
     config = dataclasses.replace(

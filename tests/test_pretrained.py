@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from machines import slow_unless
 from safetensors.flax import save_file
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
@@ -231,7 +232,7 @@ def test_a_machine_ships_for_every_task():
     assert set(pretrained.names()) >= set(tasks.names())
 
 
-@pytest.mark.parametrize("name", pretrained.names())
+@pytest.mark.parametrize("name", slow_unless(["copy"], pretrained.names()))
 def test_a_shipped_machine_does_what_is_recorded_of_it(name):
     params, config, made = pretrained.load_run(name)
     check = made["check"]

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from machines import LEARNED, make_config, random_inputs, random_params, random_state
+from machines import (
+    LEARNED,
+    make_config,
+    random_inputs,
+    random_params,
+    random_state,
+    slow_unless,
+)
 
 import ntm_jax
 
@@ -77,7 +84,11 @@ def value_and_gradients(run, config, mask, reset):
 
 
 @pytest.mark.parametrize(
-    ("name", "mask"), [*((name, MASK) for name in CONFIGS), ("learned", None)]
+    ("name", "mask"),
+    [
+        *((name, MASK) for name in CONFIGS),
+        pytest.param("learned", None, marks=pytest.mark.slow),
+    ],
 )
 def test_values_and_gradients_are_those_of_each_episode_alone(name, mask):
     config = CONFIGS[name]
@@ -120,7 +131,7 @@ def test_a_flag_at_a_masked_step_counts():
     assert not ys.any()
 
 
-@pytest.mark.parametrize("name", ["plain", "stateless"])
+@pytest.mark.parametrize("name", slow_unless(["plain"], ["plain", "stateless"]))
 def test_a_state_that_is_never_used_may_hold_anything(name):
     """Nor does it reach a gradient by way of padding, before which it was replaced."""
     config = CONFIGS[name]
@@ -193,7 +204,7 @@ def test_learned_slots_are_as_many_as_they_are():
         ntm_jax.unroll(params, random_inputs(T), config=config, state=more, reset=reset)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", slow_unless(["learned"], CONFIGS))
 def test_a_trace_starts_afresh_likewise(name):
     config = CONFIGS[name]
     params, xs = random_params(config), random_inputs(T, B)

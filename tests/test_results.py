@@ -207,6 +207,7 @@ def test_a_run_becomes_a_record(tmp_path, monkeypatch, capsys):
     assert "| 5 |" in results.rendered("<!-- copy -->\n<!-- end -->\n", [kept])
 
 
+@pytest.mark.slow
 def test_runs_of_other_seeds_make_one_record(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4)
     runs = [tmp_path / "first", tmp_path / "second"]
@@ -309,6 +310,7 @@ def test_accuracy_is_drawn_by_length():
         np.testing.assert_allclose(np.asarray(line.get_ydata()), accuracies)
 
 
+@pytest.mark.slow
 def test_trials_of_ranges_are_tried(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4, task="reverse_string")
     trial = {"length": [2, 5], "num_slots": 9, "num_sequences": 3}

@@ -30,6 +30,7 @@ def finished(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_a_study_leaves_a_run_for_each_choice_a_table_and_a_figure(finished):
     for choice in CHOICES:
         assert (finished / choice / "evaluation.json").exists()
@@ -44,6 +45,7 @@ def test_a_study_leaves_a_run_for_each_choice_a_table_and_a_figure(finished):
     assert width > height > 100
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_it_was(finished, tmp_path):
     broken = tmp_path / "study"
     shutil.copytree(finished, broken)
@@ -56,6 +58,7 @@ def test_a_study_goes_on_where_it_was(finished, tmp_path):
             assert after[path] == content
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_named(finished, tmp_path, capsys):
     broken = tmp_path / "study"
     shutil.copytree(finished, broken)
@@ -71,6 +74,7 @@ def test_a_damaged_run_is_named(finished, tmp_path, capsys):
         assert "evaluation.json, which is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_nothing_is_written_where_another_study_is(finished, tmp_path, capsys):
     other = tmp_path / "study"
     shutil.copytree(finished, other)

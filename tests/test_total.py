@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from machines import INPUT_SIZE, make_config, param_shapes
+from machines import INPUT_SIZE, make_config, param_shapes, slow_unless
 
 import ntm_jax
 from ntm_jax import heads
 
-DTYPES = ["float32", "bfloat16"]
+DTYPES = ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)]
 SIZES = [(1, 1, 1), (4, 3, 4)]  # N, M, R: a full turn each way
 BATCH = 8
 # How far from 1 weights may sum; a bfloat16 is rounded by up to 2^-8 of itself.
@@ -298,7 +298,7 @@ def compiled_unroll():
     return value_and_gradient(unroll)
 
 
-@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("fresh", slow_unless([True], [True, False]))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_thousand_steps_are_finite(dtype, fresh):
     """Of any parameters; those that training starts from have a finite gradient too."""

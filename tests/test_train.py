@@ -19,6 +19,7 @@ import numpy as np
 import optax
 import pytest
 from flax.traverse_util import flatten_dict
+from machines import slow_unless
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
@@ -90,6 +91,7 @@ def test_a_run_leaves_all_that_it_promises(finished):
     assert Checkpoints(finished / "checkpoints").latest_step() == 60
 
 
+@pytest.mark.slow
 def test_answers_need_no_trace_of_a_large_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "_MOST_GIGABYTES", 1e-4)
     workdir = tmp_path / "large"
@@ -292,6 +294,7 @@ def test_help_tells_every_flag(capsys):
     assert "--workdir" in printed
 
 
+@pytest.mark.slow
 def test_overflow_in_every_update_is_told(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4)
     monkeypatch.setattr(
@@ -440,6 +443,7 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
     broken = tmp_path / "broken"
     command = [sys.executable, "-m", "train.main", f"--workdir={broken}", *flags(TINY)]
@@ -476,7 +480,7 @@ def test_learning_lowers_the_loss(finished):
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
 
 
-@pytest.mark.parametrize("sort_updates", [1, 3])
+@pytest.mark.parametrize("sort_updates", slow_unless([3], [1, 3]))
 def test_updates_do_not_depend_on_how_they_are_grouped(sort_updates):
     config = dataclasses.replace(TINY, sort_updates=sort_updates)
     in_pairs, losses = init_states(config), []

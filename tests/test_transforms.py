@@ -69,6 +69,7 @@ class TestBatches:
         for index in np.ndindex(*leading):
             assert_close(step(take(state, index), x[index]), take(batched, index))
 
+    @pytest.mark.slow
     def test_unrolling_a_batch_equals_vmap_and_loop(self):
         xs, state = numpy_inputs(3, 2, 1), start((2, 1))
         batched_state, batched = unroll(xs, state=state)
@@ -87,6 +88,7 @@ class TestBatches:
             close(alone, np.asarray(batched)[:, b, 0])
             assert_close(alone_state, take(batched_state, (b, 0)))
 
+    @pytest.mark.slow
     def test_gradients_of_masked_sequences_equal_vmap_and_loop(self):
         xs, state = numpy_inputs(4, 3), start((3,))
         mask = np.arange(4)[:, None] < np.array([2, 3, 0])
