@@ -1,4 +1,4 @@
-"""Runs the notebooks and saves them with their outputs: `python -m notebooks [NAME]`."""
+"""Runs the notebooks and saves their outputs: `python -m notebooks [NAME ...]`."""
 
 import argparse
 import os
