@@ -1,4 +1,4 @@
-"""The site: its pages are Markdown, its reference comes from the docstrings.
+"""Sphinx settings. The pages are Markdown; the reference comes from the docstrings.
 
 python -m sphinx -W --keep-going docs build/site
 """
@@ -14,12 +14,13 @@ DOCS = Path(__file__).parent.resolve()
 ROOT = DOCS.parent
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _REPOSITORY = _PROJECT["urls"]["Repository"]
-# Files that the site shows as pages of its own.
+# Files of the repository that are pages of the site.
 _PAGES = {
     ROOT / "README.md": DOCS / "index.md",
     ROOT / "CHANGELOG.md": DOCS / "changelog.md",
+    ROOT / "CONTRIBUTING.md": DOCS / "contributing.md",
 }
-# Code, which may look like a link; or where a link leads within the repository.
+# Matches code, which is left as it is, or the target of a link within the repository.
 _CODE_OR_LINK = re.compile(
     r"```.*?```|`[^`\n]*`|(?<=\]\()(?!\w+:)([^)#\s]+)", re.DOTALL
 )
@@ -36,15 +37,15 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 myst_heading_anchors = 3
-# In docstrings as in Markdown, what stands between single backticks is code.
+# Text between single backticks is code, in docstrings as in Markdown.
 default_role = "code"
-autodoc_typehints = "none"  # shapes say more, and the docstrings have them
+autodoc_typehints = "none"  # the docstrings have the shapes, which say more
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_attr_annotations = False
-autodoc_default_options = {"exclude-members": "replace"}  # of every pytree of Flax
+autodoc_default_options = {"exclude-members": "replace"}  # every Flax pytree has it
 maximum_signature_line_length = 70
 toc_object_entries_show_parents = "hide"
 
@@ -54,10 +55,10 @@ html_copy_source = False
 
 
 def lead(text: str, folder: Path, page: Path) -> str:
-    """The text of a file in `folder`, with links that are right from `page`.
+    """Returns the text of a file in `folder`, with links that work from `page`.
 
-    A link to a page of the site leads to it; one to any other file of the repository,
-    such as a notebook, to where the repository is published.
+    A link to a page of the site stays within the site. A link to another file of the
+    repository, such as a notebook, leads to the published repository.
     """
 
     def target(match: re.Match[str]) -> str:
@@ -73,7 +74,7 @@ def lead(text: str, folder: Path, page: Path) -> str:
 
 
 def setup(app) -> None:
-    """Has Sphinx lead the links of every page, and of what pages include."""
+    """Rewrites the links of every page and of every file that a page includes."""
 
     def of_page(app, name: str, source: list[str]) -> None:
         page = Path(app.env.doc2path(name))

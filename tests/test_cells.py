@@ -49,14 +49,8 @@ def compiled_unroll(config):
 
 
 def expected(config, xs, **options):
-<<<<<<< HEAD
     """The result of `unroll` on `[T, ..., I]`."""
-    run = jax.jit(functools.partial(ntm_jax.unroll, config=config))
-    return run(params_of(config), xs, **options)
-=======
-    """What the pure machine makes of `[T, ..., I]`."""
     return compiled_unroll(config)(params_of(config), xs, **options)
->>>>>>> refs/heads/tests
 
 
 def assert_same(result, wanted):
@@ -226,12 +220,8 @@ def test_scanned_and_rematerialised_in_nnx(lift):
     assert_same(run(cell, start, xs), expected(config, xs))
 
 
-<<<<<<< HEAD
-def test_a_layer_of_a_rematerialised_cell_with_a_learned_initial_state():
-=======
 @pytest.mark.slow
-def test_a_layer_of_a_rematerialised_cell_that_learns_its_start():
->>>>>>> refs/heads/tests
+def test_a_layer_of_a_rematerialised_cell_with_a_learned_initial_state():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     cell = nn.remat(NTMCell, prevent_cse=False)(config)
     layer = nn.RNN(cell, time_major=True, return_carry=True)
@@ -439,13 +429,8 @@ def test_gradients_are_those_of_unroll():
         ({"dtype": jnp.float32, "param_dtype": jnp.bfloat16}, "bfloat16", "float32"),
     ],
 )
-<<<<<<< HEAD
-@pytest.mark.parametrize("name", ["plain", "learned"])
-def test_dtypes_are_as_given(options, held, computed, name):
-=======
 @pytest.mark.parametrize("name", slow_unless(["plain"], ["plain", "learned"]))
-def test_dtypes_are_those_asked_for(options, held, computed, name):
->>>>>>> refs/heads/tests
+def test_dtypes_are_as_given(options, held, computed, name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     layer = nn.RNN(NTMCell(config, **options), return_carry=True, time_major=True)
     variables = jax.jit(layer.init)(jax.random.key(0), xs)

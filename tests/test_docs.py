@@ -29,7 +29,11 @@ from train import cli, evaluate, import_torch, main, ship, study, visualize
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def name(page: Path) -> str:
@@ -197,10 +201,20 @@ def test_the_citation_is_of_this_version_and_place():
 
 
 def test_readme_tests_as_ci_does():
-    setups = [block for block in blocks(ROOT / "README.md", "sh") if "-m venv" in block]
-    train, test = (block.strip() for block in setups)
-    assert train.endswith("-m train.main --task=copy")
-    assert test in (ROOT / ".ci" / "run").read_text()
+    """CI runs the same commands, without the need to activate the environment."""
+    set_up = [block for block in blocks(ROOT / "README.md", "sh") if "pip in" in block]
+    train, test = (block.strip() for block in set_up)
+    assert train.endswith("python -m train.main --task=copy")
+    assert test.endswith("python -m tests")
+    (environment,) = [
+        block.strip()
+        for block in blocks(ROOT / "README.md", "sh")
+        if "-m venv" in block
+    ]
+    create, activate = environment.split(" && ")
+    assert activate == "source .venv/bin/activate"
+    in_ci = (ROOT / ".ci" / "run").read_text().replace(".venv/bin/", "")
+    assert f"{create} && {test}" in in_ci
 
 
 def test_readme_leads_to_the_repository_from_where_it_stands_alone():

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and are kept as they were written."""
+"""The notebooks run from top to bottom, and are kept with their outputs."""
 
 import tomllib
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from notebooks.__main__ import execute
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -27,11 +29,60 @@ def code(notebook) -> list:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_it_is_valid_and_kept_without_outputs(notebook):
+def images(notebook) -> list[str]:
+    """The images among the outputs, in base64."""
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert_no_error_or_warning(outputs)
+    return [
+        output.data["image/png"]
+        for output in outputs
+        if "image/png" in output.get("data", {})
+    ]
+
+
+def assert_no_error_or_warning(outputs):
+    """Also no figure of which there is only the name."""
+    for output in outputs:
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr", output.text
+        data = output.get("data", {})
+        assert "image/png" in data or "<Figure" not in data.get("text/plain", "")
+
+
+def test_it_is_valid_and_kept_with_its_outputs(notebook):
+    """As after `python -m notebooks`: every cell was run once, in order."""
     nbformat.validate(notebook)
+    counts = [cell.execution_count for cell in code(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert images(notebook)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_its_file_is_small_and_says_nothing_of_where_it_was_run(path):
+    assert path.stat().st_size < 1_000_000
+    notebook = nbformat.read(path, as_version=4)
     for cell in code(notebook):
-        assert cell.outputs == []
-        assert cell.execution_count is None
+        for output in cell.outputs:
+            output.get("data", {}).pop("image/png", None)
+    text = nbformat.writes(notebook)
+    for mark in ("/tmp", "/home", str(Path.home()), "iopub.execute_input"):
+        assert mark not in text
+
+
+def test_a_notebook_is_run_and_kept_by_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    cells = [nbformat.v4.new_code_cell("print(1 + 1)")]
+    metadata = {"language_info": {"name": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    path = tmp_path / "sums.ipynb"
+    nbformat.write(notebook, path)
+    execute(path, str(tmp_path))
+    kept = nbformat.read(path, as_version=4)
+    (cell,) = kept.cells
+    assert (cell.execution_count, cell.outputs[0].text) == (1, "2\n")
+    assert kept.metadata == metadata
+    assert cell.metadata == {}
 
 
 def test_each_begins_with_the_same_installation():
@@ -66,14 +117,4 @@ def test_it_runs_without_an_error_or_a_warning(path, tmp_path, monkeypatch):
         resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute()  # raises what a cell raises
-    outputs = [output for cell in code(notebook) for output in cell.outputs]
-    told = [
-        output.text
-        for output in outputs
-        if output.output_type == "stream" and output.name == "stderr"
-    ]
-    assert told == []
-    shown = [output.data for output in outputs if "data" in output]
-    for data in shown:  # not its name alone
-        assert "image/png" in data or "<Figure" not in data["text/plain"]
-    assert any("image/png" in data for data in shown)
+    assert images(notebook)
