@@ -11,7 +11,7 @@ from train.runs.config import TrainConfig
 PRESETS = ("default", "paper")
 
 # What differs from the defaults of the fields, which are the settings for copy.
-_DEFAULT: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "copy": {},
     # The write head moves on while the machine answers. With this many slots it does
     # not reach what it wrote, even with twice the length or twice the repeats.
@@ -139,7 +139,7 @@ def preset(
     check_choice("task", task, tasks.names())
     if name == "paper" and task not in _PAPER_SIZES["lstm"]:
         raise ValueError(f"preset: got 'paper', which has no {task}; pass --preset=default")
-    default = {"controller": TrainConfig.controller, **_DEFAULT[task]}
+    default = {"controller": TrainConfig.controller, **DEFAULTS[task]}
     if controller is not None:
         default["controller"] = controller
     default["repeat_code"] = repeat_code
