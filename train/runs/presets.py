@@ -138,7 +138,9 @@ def preset(
     check_choice("preset", name, PRESETS)
     check_choice("task", task, tasks.names())
     if name == "paper" and task not in _PAPER_SIZES["lstm"]:
-        raise ValueError(f"preset: got 'paper', which has no {task}; pass --preset=default")
+        raise ValueError(
+            f"preset: got 'paper', which has no {task}; pass --preset=default"
+        )
     default = {"controller": TrainConfig.controller, **DEFAULTS[task]}
     if controller is not None:
         default["controller"] = controller
