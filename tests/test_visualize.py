@@ -126,7 +126,7 @@ def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
         ("--pretrained copy copy", "pretrained: got 'copy' twice, want each once"),
         (
             "--pretrained=copy --machine=0",
-            "machine: got 0, but each pretrained file is one",
+            "machine: got 0, but each pretrained",
         ),
         (
             "--workdir={run} --machine=7",

@@ -23,9 +23,9 @@ from train.runs.checkpoint import Checkpoints
 from train.runs.config import TrainConfig
 from train.runs.events import Events
 from train.runs.files import append, entries_of, read_json, write_whole
+from train.runs.presets import command
 from train.training.devices import spread
 from train.training.state import TrainState, init_states, mesh_of
-from train.runs.presets import command
 
 # What a run can leave that is killed while it starts.
 _UNFINISHED = {"config.json.tmp"}

@@ -87,8 +87,8 @@ _PAPER: dict[str, Any] = {
     "head_scale": 1.0,
 }
 # The paper's tables 1, 2 and 3: heads of each kind, layers, units and learning rate of
-# the machine with a feed-forward and with an LSTM controller, and of the LSTM alone. The
-# paper has no strings: that LSTM has the size of the benchmark's.
+# the machine with a feed-forward and with an LSTM controller, and of the LSTM alone.
+# The paper has no strings: that LSTM has the size of the benchmark's.
 _PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
     "feed_forward": {
         "copy": (1, 1, 100, 1e-4),

@@ -1,0 +1,197 @@
+"""What a run can be asked for, in groups: task, machine, optimizer, schedule and run.
+
+`TrainConfig` has all these fields. The groups are the sections of `--help`, where every
+line of a field's docstring is shown as it stands here: one sentence or one value.
+"""
+
+import dataclasses
+from typing import Literal
+
+from ntm_jax import NTMConfig
+from ntm_jax.config import (
+    Activation,
+    InitialCarry,
+    InitialHeads,
+    InitialMemory,
+    InitialRead,
+    InitialWeighting,
+    Order,
+    PreviousWeighting,
+    Sharpening,
+)
+from tasks.registry import TaskName
+from tasks.repeat_copy import RepeatCode, RepeatCopy
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskSettings:
+    """What the machine learns."""
+
+    task: TaskName = "copy"
+    """The task; its preset sets the defaults of the other flags."""
+    repeat_code: RepeatCode = RepeatCopy.repeat_code
+    """How repeat_copy gives the number of copies.
+    - scalar: as one number, as in the paper.
+    - pulses: as that many pulses, which carries over to more copies."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MachineSettings:
+    """The network: its memory, its heads, its controller and its initial state."""
+
+    model: Literal["ntm", "lstm"] = "ntm"
+    """The network to train.
+    - ntm: a Neural Turing Machine.
+    - lstm: an LSTM alone, the baseline; of these flags it uses only the next three."""
+    controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
+    """The controller.
+    - lstm, gru: recurrent, with a state of its own.
+    - feed_forward: without a state; the memory is all that it remembers."""
+    controller_units: int = 100
+    """Units in each layer of the controller, or of the LSTM alone."""
+    controller_layers: int = 1
+    """Layers of the controller, or of the LSTM alone."""
+    num_slots: int = NTMConfig.num_slots
+    """Slots of the memory (N)."""
+    slot_size: int = NTMConfig.slot_size
+    """Numbers in a slot (M)."""
+    num_read_heads: int = NTMConfig.num_read_heads
+    """Read heads."""
+    num_write_heads: int = NTMConfig.num_write_heads
+    """Write heads."""
+    shift_range: int = NTMConfig.shift_range
+    """Slots by which a head can shift in one step, in each direction."""
+    order: Order = NTMConfig.order
+    """What the read heads see in a step.
+    - read_first: the memory before the writes of this step, as in the paper.
+    - write_first: the memory after them.
+    - interleaved: read head 1, write head 1, read head 2, ... take turns."""
+    key_activation: Activation = NTMConfig.key_activation
+    """Activation of the key vectors."""
+    add_activation: Activation = NTMConfig.add_activation
+    """Activation of the add vectors."""
+    sharpening: Sharpening = NTMConfig.sharpening
+    """Sharpening of the weightings.
+    - learned: heads emit gamma, as in the paper.
+    - none: gamma is 1, which keeps long sequences stable if heads go by content."""
+    head_clip: float | None = NTMConfig.head_clip
+    """Bound on the raw outputs of the heads (such as 20); None sets no bound."""
+    previous_weighting: PreviousWeighting = NTMConfig.previous_weighting
+    """The weighting that a write head interpolates with and shifts.
+    - own: its own of the previous step, as in the paper.
+    - read: that of the read head with its number."""
+    initial_memory: InitialMemory = NTMConfig.initial_memory
+    """The memory before the first step.
+    - constant: 1e-6 everywhere.
+    - random: random numbers, fixed at initialisation.
+    - learned: parameters."""
+    initial_weighting: InitialWeighting = NTMConfig.initial_weighting
+    """The weighting of every head before the first step.
+    - first_slot: all on slot 0.
+    - uniform: the same on all slots.
+    - learned: parameters.
+    - none: all zero, so that the first weighting comes from content alone."""
+    initial_read: InitialRead = NTMConfig.initial_read
+    """The read vectors before the first step: zeros, or learned parameters."""
+    initial_carry: InitialCarry = NTMConfig.initial_carry
+    """The state of the controller before the first step.
+    - cell: the cell's own, which is zeros.
+    - learned: parameters."""
+    initial_heads: InitialHeads = NTMConfig.initial_heads
+    """How untrained heads move.
+    - tape: the first write head moves one slot a step; the others stay.
+    - stack: the same, and the first read head moves with it.
+    - content: heads go to the slots most similar to their keys.
+    - neutral: no preference."""
+    initial_strength: float = NTMConfig.initial_strength
+    """Initial bias of the strength beta: larger values make heads notice content."""
+    head_scale: float = NTMConfig.head_scale
+    """Multiplies the Glorot-uniform initialisation of the heads."""
+    input_scale: float | None = None
+    """Multiplies the LeCun-normal initialisation of the controller's input weights.
+    None uses 4, or 2 for feed_forward."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """How a gradient becomes an update."""
+
+    optimizer: Literal["rmsprop", "graves_rmsprop", "adam"] = "rmsprop"
+    """The optimizer.
+    - rmsprop: RMSProp with momentum.
+    - graves_rmsprop: its centred form (Graves 2013, eqs. 38-45), which the paper uses.
+    - adam: Adam."""
+    learning_rate: float = 2e-4
+    """Step size of the optimizer."""
+    momentum: float = 0.9
+    """Momentum of RMSProp; the first decay rate of Adam."""
+    decay: float = 0.95
+    """Decay rate of the mean squared gradient."""
+    epsilon: float = 1e-8
+    """Added to the mean squared gradient; a larger value damps late updates."""
+    clip: Literal["value", "norm", "none"] = "norm"
+    """How the gradient is clipped.
+    - value: each component to [-clip_at, clip_at].
+    - norm: the whole gradient to a norm of clip_at.
+    - none: not at all."""
+    clip_at: float = 1.0
+    """The bound for --clip."""
+    update_clip: float | None = 1.0
+    """Bound on the root mean square of each array's scaled gradient; None for none.
+    It keeps one large gradient after many small ones from undoing what was learned."""
+    carry_noise: float = 0.0
+    """Standard deviation of noise in the controller's recurrent state during training.
+    It makes a controller count exactly, which carries over to longer sequences."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """How long training takes, and how hard its sequences are."""
+
+    steps: int = 6000
+    """Updates at most; training ends earlier once the task is solved and polished."""
+    lr_decay_fraction: float = 0.5
+    """Fraction of the updates, at the end, over which the learning rate decays to 0."""
+    polish_steps: int = 500
+    """Updates after the task is solved, while the learning rate decays to 0.
+    A multiple of steps_per_call."""
+    batch_size: int = 16
+    """Sequences in one update."""
+    sort_updates: int = 1
+    """Updates whose sequences are drawn together and sorted by length.
+    With more than 1, an NTM of order read_first skips the steps after a batch's end."""
+    curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
+    """How hard the training sequences are, within the task's own range.
+    - none: always the hardest.
+    - uniform: all difficulties from the start.
+    - growing: from easy ones up to the whole range.
+    - look_back: the same, but nine of ten are the hardest so far."""
+    curriculum_steps: int = 200
+    """Updates until growing or look_back covers the whole range."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Seeds, validation and checkpoints."""
+
+    seed: int = 0
+    """Seed of the parameters and of the training sequences."""
+    num_seeds: int = 1
+    """Machines to train at once, with the seeds from --seed on."""
+    steps_per_call: int = 50
+    """Updates in one compiled call; the run reports after each."""
+    validate_every: int = 100
+    """Updates between validations, a multiple of steps_per_call."""
+    validation_sequences: int = 1000
+    """Sequences in the validation set."""
+    checkpoint_every: int = 200
+    """Updates between checkpoints, a multiple of steps_per_call."""
+
+
+GROUPS: dict[str, type] = {
+    "task": TaskSettings,
+    "machine": MachineSettings,
+    "optimizer": OptimizerSettings,
+    "schedule": ScheduleSettings,
+    "run": RunSettings,
+}
