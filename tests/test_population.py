@@ -100,7 +100,7 @@ def test_a_seed_that_does_not_stay_finite_stops_alone(tmp_path, monkeypatch, cap
     assert main.main([f"--workdir={workdir}", *flags(THREE)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "Seed 1 stopped: loss_bits: got nan in update 1, want a finite" in printed
-    assert f"is kept in {workdir / 'checkpoints'}" in printed
+    assert f"is in {workdir / 'checkpoints'}" in printed
     states = RunFolder.open(workdir).restore()
     assert states.diverged_at.tolist() == [NEVER, 1, NEVER]
     assert states.step.tolist() == [20, 0, 20]
@@ -122,7 +122,7 @@ def test_a_run_stops_at_the_first_number_that_is_not_finite(tmp_path, capsys):
     assert main.main([f"--workdir={workdir}", *flags(config)]) == 1
     captured = capsys.readouterr()
     assert "Seed 0 stopped: " in captured.out
-    assert "try a lower --learning_rate" in captured.err
+    assert "use a lower --learning_rate" in captured.err
     assert not (workdir / "evaluation.json").exists()
     kept = RunFolder.open(workdir).restore()
     assert kept.diverged_at[0] == kept.step[0] + 1

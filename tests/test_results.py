@@ -69,7 +69,7 @@ def test_the_page_opens_with_a_table_of_all_learners():
     shipped = RECORD | {"learner": "NTM, LSTM, as shipped (seed 0)"}
     page = "<!-- summary -->\n<!-- end -->\n"
     lines = results.rendered(page, [alone, shipped, RECORD]).splitlines()
-    numbers = "1 of 2 | not solved (1,200 to not solved) | 1,600 | 0.5 (0 to 0.5)"
+    numbers = "1 of 2 | not solved (800 to not solved) | 1,600 | 0.5 (0 to 0.5)"
     assert lines[3:5] == [
         f"| copy | NTM, LSTM | {numbers} wrong bits |",
         f"| copy | LSTM alone, 3 × 256 | {numbers} wrong bits |",
@@ -118,7 +118,7 @@ def test_a_section_says_how_many_how_soon_and_how_far():
     assert "old" not in lines
     assert RECORD["command"] in lines
     assert (
-        "| NTM, LSTM | 1 of 2 | not solved (1,200 to not solved) | 1,600 | 2 |" in lines
+        "| NTM, LSTM | 1 of 2 | not solved (800 to not solved) | 1,600 | 2 |" in lines
     )
     for wrong, cost in (("0.5 (0 to 0.5)", "31.2 (0 to 31.2)"), ("1 (0 to 1)", "62.5")):
         at = lines.index(f"| 20 | {wrong} |")
@@ -348,4 +348,4 @@ def test_costs_stand_beside_those_of_the_best_predictor():
     page = results.rendered("<!-- dynamic_ngrams -->\n<!-- end -->\n", [own])
     assert "| 200 | 0.5 (0.25 to 1) |" in page
     assert "| 200 | 128.5 (128.2 to 129.0) |" in page
-    assert "best possible predictor's cost: 128.00." in page
+    assert "The best possible predictor costs 128.00 bits." in page

@@ -39,7 +39,7 @@ def test_a_study_leaves_a_run_for_each_choice_a_table_and_a_figure(finished):
     lines = (finished / "study.md").read_text().splitlines()
     assert len(lines) == 2 + len(CHOICES)
     assert lines[3].startswith(
-        "| initial_weighting=uniform | 0/2 | never | never | 0/2 | "
+        "| initial_weighting=uniform | 0/2 | not solved | not solved | 0/2 | "
     )
     height, width = matplotlib.image.imread(finished / "study.png").shape[:2]
     assert width > height > 100

@@ -127,7 +127,10 @@ def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
         ("--pretrained=copy --workdir={run}", "workdir, pretrained: got both"),
         ("--pretrained=magic", "pretrained: got 'magic', want one of"),
         ("--pretrained copy copy", "pretrained: got 'copy' twice, want each once"),
-        ("--pretrained=copy --machine=0", "machine: got 0, but what is pretrained"),
+        (
+            "--pretrained=copy --machine=0",
+            "machine: got 0, but each pretrained",
+        ),
         (
             "--workdir={run} --machine=7",
             "machine: got 7, want one of the run's, 0 to 1",

@@ -21,7 +21,7 @@ from rich.console import Console
 from tasks.registry import name_in_words
 from train import cli
 from train.learn import DivergedError, run_to_the_end
-from train.runs.config import TrainConfig
+from train.runs.config import RENAMED, TrainConfig
 from train.runs.files import write_whole
 from train.runs.folder import RunFolder, check_free
 from train.runs.outcome import Outcome, outcome, readable, tried_on, within
@@ -120,7 +120,7 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
     if choice.strip() == PRESET:
         return config
     changes = [change.strip() for change in choice.split(",")]
-    fields = {field.name for field in dataclasses.fields(config)}
+    fields = {field.name for field in dataclasses.fields(config)} | {*RENAMED}
     for change in changes:
         name, equals, _ = change.partition("=")
         if name not in fields or not equals:

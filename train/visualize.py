@@ -50,8 +50,8 @@ class Flags(Sizes):
     beside: tuple[Path, ...] = ()
     """Folders of other runs of the task, to draw their learning curves too."""
     records: Path = Path("benchmarks/records")
-    """Folder of recorded runs (python -m benchmarks.record). The learning curves of the
-    task's LSTM alone are drawn from it; for --pretrained, those of all its learners."""
+    """Folder of recorded runs, as python -m benchmarks.record writes them.
+    They give the learning curves of the LSTM alone; for --pretrained, all curves."""
     seed: int = 0
     """Seed of the sequences, as in train.evaluate."""
     html: bool = False

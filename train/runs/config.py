@@ -69,7 +69,7 @@ class TrainConfig(
         return f"{name_in_words(self.task)}, {seeds}"
 
     def for_any_seed(self) -> "TrainConfig":
-        """The same config for every choice of seeds, so that they share a compilation."""
+        """The same config for any choice of seeds, so that they share a compilation."""
         return dataclasses.replace(self, seed=0, num_seeds=1)
 
     def make_task(self) -> tasks.Task:

@@ -1,4 +1,4 @@
-"""TensorBoard events of a run: numbers, histograms and pictures, a folder for each seed."""
+"""TensorBoard events of a run: numbers, histograms and pictures of each seed."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

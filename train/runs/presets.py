@@ -11,7 +11,7 @@ from train.runs.config import TrainConfig
 PRESETS = ("default", "paper")
 
 # What differs from the defaults of the fields, which are the settings for copy.
-_DEFAULT: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "copy": {},
     # The write head moves on while the machine answers. With this many slots it does
     # not reach what it wrote, even with twice the length or twice the repeats.
@@ -87,8 +87,8 @@ _PAPER: dict[str, Any] = {
     "head_scale": 1.0,
 }
 # The paper's tables 1, 2 and 3: heads of each kind, layers, units and learning rate of
-# the machine with a feed-forward and with an LSTM controller, and of the LSTM alone. The
-# paper has no strings: that LSTM has the size of the benchmark's.
+# the machine with a feed-forward and with an LSTM controller, and of the LSTM alone.
+# The paper has no strings: that LSTM has the size of the benchmark's.
 _PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
     "feed_forward": {
         "copy": (1, 1, 100, 1e-4),
@@ -138,8 +138,10 @@ def preset(
     check_choice("preset", name, PRESETS)
     check_choice("task", task, tasks.names())
     if name == "paper" and task not in _PAPER_SIZES["lstm"]:
-        raise ValueError(f"preset: got 'paper', which has no {task}; pass --preset=default")
-    default = {"controller": TrainConfig.controller, **_DEFAULT[task]}
+        raise ValueError(
+            f"preset: got 'paper', which has no {task}; pass --preset=default"
+        )
+    default = {"controller": TrainConfig.controller, **DEFAULTS[task]}
     if controller is not None:
         default["controller"] = controller
     default["repeat_code"] = repeat_code

@@ -128,7 +128,7 @@ class OptimizerSettings:
     decay: float = 0.95
     """Decay rate of the mean squared gradient."""
     epsilon: float = 1e-8
-    """Added to the mean squared gradient; larger values damp updates near the optimum."""
+    """Added to the mean squared gradient; a larger value damps late updates."""
     clip: Literal["value", "norm", "none"] = "norm"
     """How the gradient is clipped.
     - value: each component to [-clip_at, clip_at].
@@ -137,7 +137,7 @@ class OptimizerSettings:
     clip_at: float = 1.0
     """The bound for --clip."""
     update_clip: float | None = 1.0
-    """Bound on the root mean square of each array's scaled gradient; None sets no bound.
+    """Bound on the root mean square of each array's scaled gradient; None for none.
     It keeps one large gradient after many small ones from undoing what was learned."""
     carry_noise: float = 0.0
     """Standard deviation of noise in the controller's recurrent state during training.
