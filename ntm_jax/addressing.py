@@ -44,7 +44,7 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
     [0.95, 0.05]
 
     Args:
-      memory: `[..., N, M]`, the memory M.
+      memory: `[..., N, M]`, N slots of width M.
       key: `[..., M]` or `[..., H, M]`, the key k.
       strength: `[...]` or `[..., H]`, the key strength β >= 0. The larger β is, the
         more weight the most similar slots receive. With β = 0 all slots weigh the same.
@@ -185,10 +185,11 @@ def sharpen(weights: Array, gamma: Array) -> Array:
     w(i) = w~(i)^γ / Σ_j w~(j)^γ
 
     The function computes softmax_i(γ log(w~(i) / max w~)), which cannot underflow to
-    0 / 0. If the weights sum to less than 2^-32, the difference is added to each of
-    them. Weights that are all zero therefore give the uniform weighting.
+    0 / 0. If the weights sum to less than 2^-32, then 2^-32 minus their sum is added to
+    each weight. Weights that are all zero therefore give the uniform weighting.
 
-    Where `weights` sum to 1, the backward pass enlarges a gradient at most 2 γ N times.
+    Where `weights` sum to 1, no entry of their cotangent is more than 2 γ N times as
+    large as the largest entry of the result's cotangent.
 
     >>> weights = sharpen(jnp.array([0.25, 0.75]), jnp.array(2.0))
     >>> [round(float(weight), 2) for weight in weights]
@@ -263,7 +264,7 @@ def address(
     [1.0, 0.0, 0.0]
 
     Args:
-      memory: `[..., N, M]`, the memory M.
+      memory: `[..., N, M]`, N slots of width M.
       previous: `[..., N]` or `[..., H, N]`, the head's weighting at the previous step,
         w_{t-1}.
       key: `[..., M]` or `[..., H, M]`, the key k.

@@ -55,7 +55,7 @@ class NTMConfig:
         Collier and Beel 2018 use 20. None sets no bound.
       previous_weighting: the previous weighting w_{t-1} of a head in eq. 7. `"own"`:
         the head's own. `"read"`: read heads use their own, and write head i uses that
-        of read head i. Where a head wrote last then has no effect on where it writes.
+        of read head i. The place of its last write then has no effect on the next one.
       initial_memory: content of the memory before the first step. `"constant"`: 1e-6 in
         every entry. `"random"`: fixed random numbers. `"learned"`: a parameter.
       initial_weighting: weighting of every head before the first step. `"first_slot"`:
@@ -74,7 +74,7 @@ class NTMConfig:
         have no preference.
       initial_strength: initial bias of the key strength β. With `"tape"` and `"stack"`
         it applies to the heads that stay and lets content influence them from the
-        start. With `"content"` it applies to all heads.
+        start. With `"content"` it applies to all heads, with `"neutral"` to none.
       head_scale: multiplies the Glorot-uniform initialisation of the heads' kernels.
 
     Raises:

@@ -26,7 +26,7 @@ def read(memory: Array, weights: Array) -> Array:
     Array([2., 3.], dtype=float32)
 
     Args:
-      memory: `[..., N, M]`, the memory M.
+      memory: `[..., N, M]`, N slots of width M.
       weights: `[..., N]` or `[..., H, N]`, the weighting w.
 
     Returns:
@@ -55,7 +55,7 @@ def write(memory: Array, weights: Array, erase: Array, add: Array) -> Array:
            [5., 5.]], dtype=float32)
 
     Args:
-      memory: `[..., N, M]`, the memory M.
+      memory: `[..., N, M]`, N slots of width M.
       weights: `[..., N]` or `[..., H, N]`, the weighting w.
       erase: `[..., M]` or `[..., H, M]`, the erase vector e with entries in [0, 1].
       add: `[..., M]` or `[..., H, M]`, the add vector a.

@@ -50,14 +50,16 @@ def unroll(
       state: the state before the first step; the initial state if not given.
       mask: bool `[T, ...]`, True for steps to make. At a masked step (False) the state
         stays exactly as it was and the output is zero, whatever the input.
-      reset: bool `[T, ...]`, True where the state is reset before the step: it becomes
-        the initial state of `params`, with as many slots as it had, and gradients reach
-        what is learned of the initial state. So one sequence can hold several episodes:
-        each is computed as if it were unrolled by itself. A masked step is reset too.
+      reset: bool `[T, ...]`, True where the state is reset before the step. It becomes
+        the `initial_state` of `params`, with the same number of slots. Gradients flow
+        into the learned parts of the initial state. So one sequence can hold several
+        episodes: each is computed as if it were unrolled by itself. A reset also
+        happens at a masked step.
       save_every: K, steps between the states that are saved for the backward pass. The
-        steps between are recomputed, so T / K + K memories are held at once. The
-        default is the square root of T, where that sum is smallest (of G T if a batch
-        is computed in G tiles), and 1 with `"autodiff"`.
+        other states are recomputed, so T / K + K memories are held at once. The default
+        is the square root of T, which makes that sum smallest. (On a CPU, a large batch
+        is computed in G tiles, one after another; then it is the square root of G T.)
+        With `"autodiff"` the default is 1.
       implementation: how gradients are computed.
         `"fast"` has a backward pass derived by hand (`ntm_jax.fast`), about twice as
         fast; trailing steps that the mask leaves out in all sequences cost nothing. It

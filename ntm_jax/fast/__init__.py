@@ -1,20 +1,21 @@
-"""`unroll` of the paper's order with a backward pass of its own, about twice as fast.
+"""`unroll` for `order="read_first"`, with a backward pass derived by hand.
 
-What JAX derives is right, and slow for two reasons: it adds to the gradient of every
-weight at every step, and it makes many passes over the memory. Here instead:
+It is about twice as fast as the backward pass that JAX derives. JAX's is slow for two
+reasons: it adds to the gradient of every weight at every step, and it makes many passes
+over the memory. Here instead:
 
-* Weights. The reverse of a step returns only the cotangents of what the weights
-  multiply into. The gradient of the weights is one product over all steps and
-  sequences, after the loop.
+* Weights. The reverse of a step returns the cotangents of the products of weights and
+  inputs, not those of the weights. The gradient of the weights is one product over all
+  steps and sequences, after the loop.
 * Memory. Its slots are the last axis, along which SIMD vectors run. The reverse of each
-  equation is derived by hand, and all of them together make few passes over it.
-* Time. Only every so many steps a memory is saved; the others are recomputed.
+  equation is derived by hand, and all of them together make few passes over the memory.
+* Time. The memory is saved only after every K-th step. The others are recomputed.
 * Padding. Steps at the end that the mask leaves out in all sequences are not computed.
-* CPU. What XLA compiles badly for a CPU is avoided; see `xla`.
+* CPU. `xla` holds workarounds for what XLA compiles badly for a CPU.
 
-Read the files in this order: `equations` (each with its reverse), `step` (one step of
-them, and its reverse), `controller`, `layout` (shapes), `through_time` (all steps, and
-the `custom_vjp`), `xla`.
+Read the files in this order: `equations` (each equation and its reverse), `step` (one
+whole step made of these equations, and its reverse), `controller`, `layout` (shapes),
+`through_time` (all steps, and the `custom_vjp`), `xla`.
 
 The derivation. For one head, with M the memory before the step, u its key over its norm
 and l(i) = 1 / sqrt(|M(i)|^2 + ε^2):
@@ -33,17 +34,17 @@ known:
     da    = Σ_i w(i) dM'(i)
     de    = -Σ_i w(i) M(i) dM'(i)
     dw(i) += a dM'(i) - e (M(i) dM'(i)) + dr M(i)
-    z(i)  = w(i) (dw(i) - Σ_j w(j) dw(j))  of the softmax, from its result alone
+    z(i)  = w(i) (dw(i) - Σ_j w(j) dw(j))  the reverse of the softmax, from its result w
     dγ    = Σ_i z(i) x(i);  dx = γ z
-    dv    : what JAX derives of x, and the part of `sum_deficit` by hand
+    dv    : JAX differentiates x = log(v), see `equations.sharpen_vjp`
     ds(j) = Σ_i dv(i) q(i - j);  dq(i) = Σ_j s(j) dv(i + j)
     dg    = Σ_i dq(i) (p(i) - w-(i));  dp = g dq;  dw- = (1 - g) dq
     dβ, dc: as dγ and dx, from p and dp
     du    = Σ_i dc(i) l(i) M(i)
     dM(i) = dM'(i) (1 - w(i) e) + w(i) dr + dc(i) l(i) u - dc(i) c(i) l(i)^2 M(i)
 
-The parts of several heads add up, except that each write head's gradient has the
-factors (1 - w e) of the other write heads.
+The gradients of several heads are added. The gradient of each write head is also
+multiplied by the factors (1 - w e) of the other write heads.
 """
 
 import functools
