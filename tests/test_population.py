@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from machines import slow_unless
 from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
 
 from train import evaluate, main
@@ -45,7 +44,8 @@ def test_seeds_are_spread_over_the_devices_that_divide_them():
     assert len(moved.sharding.device_set) == count
 
 
-@pytest.mark.parametrize("sort_updates", slow_unless([2], [1, 2]))
+@pytest.mark.slow
+@pytest.mark.parametrize("sort_updates", [1, 2])
 def test_each_seed_learns_what_it_learns_alone(sort_updates):
     changed = {"sort_updates": sort_updates, "curriculum": "uniform"}
     all_six = dataclasses.replace(SIX, **changed)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from machines import INPUT_SIZE, make_config, param_shapes, slow_unless
+from machines import INPUT_SIZE, make_config, param_shapes
 
 import ntm_jax
 from ntm_jax import heads
@@ -298,7 +298,8 @@ def compiled_unroll():
     return value_and_gradient(unroll)
 
 
-@pytest.mark.parametrize("fresh", slow_unless([True], [True, False]))
+@pytest.mark.slow
+@pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_thousand_steps_are_finite(dtype, fresh):
     """Of any parameters; those that training starts from have a finite gradient too."""

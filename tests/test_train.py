@@ -19,7 +19,6 @@ import numpy as np
 import optax
 import pytest
 from flax.traverse_util import flatten_dict
-from machines import slow_unless
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
@@ -480,7 +479,8 @@ def test_learning_lowers_the_loss(finished):
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
 
 
-@pytest.mark.parametrize("sort_updates", slow_unless([3], [1, 3]))
+@pytest.mark.slow
+@pytest.mark.parametrize("sort_updates", [1, 3])
 def test_updates_do_not_depend_on_how_they_are_grouped(sort_updates):
     config = dataclasses.replace(TINY, sort_updates=sort_updates)
     in_pairs, losses = init_states(config), []

@@ -221,8 +221,16 @@ class TestGradients:
         ("mask", "fields"),
         [
             (None, {"num_read_heads": 2, "initial_memory": "random"}),
-            ([True, False, True, False], {"num_read_heads": 2, "num_write_heads": 2}),
-            ([False, True, False], {"controller": ntm_jax.gru(3)}),
+            pytest.param(
+                [True, False, True, False],
+                {"num_read_heads": 2, "num_write_heads": 2},
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                [False, True, False],
+                {"controller": ntm_jax.gru(3)},
+                marks=pytest.mark.slow,
+            ),
             (
                 [True, False, True],
                 {
