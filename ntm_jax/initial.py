@@ -44,7 +44,7 @@ def init(
       dtype: of the parameters, and so of everything computed with them.
 
     Returns:
-      `controller` (the parameters of its module), `read_heads` and `write_heads` (kernel
+      `controller` (the module's parameters), `read_heads` and `write_heads` (kernel
       `[H, heads, P]`, bias `[heads, P]`), `output` (kernel `[H + R M, output_size]`,
       bias) and, if the config learns a part of the initial state, `initial`. H is the
       width of the controller's output and P the number of values that a head emits.

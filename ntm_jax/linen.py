@@ -21,14 +21,14 @@ lengths. It also works inside a Linen module, with the parameters
 `seq_lengths` and `return_carry=True`, `nn.RNN` stores the state after every step. For
 1,000 steps of 16 sequences, with 128 slots of width 20, the layers need (in MiB):
 
-======================================================  =======  ============  ==========
+======================================================  =======  ============  =========
 layer                                                   forward  gradient,     gradient,
                                                                  return_carry  no carry
-======================================================  =======  ============  ==========
-`unroll`                                                     15           122         116
-`nn.RNN(NTMCell(config))`                                   186         1,465         998
-`nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))`      186           655         187
-======================================================  =======  ============  ==========
+======================================================  =======  ============  =========
+`unroll`                                                     15           122        116
+`nn.RNN(NTMCell(config))`                                   186         1,465        998
+`nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))`      186           655        187
+======================================================  =======  ============  =========
 
 For a sequence of length 0, `nn.RNN` returns the state after all padding, as it does
 with Flax's own cells. `unroll` returns the initial state.
