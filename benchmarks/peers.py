@@ -77,7 +77,7 @@ class Flags:
     batch_size: tuple[int, ...] = (1, 16, 64)
     """Sequences in one update; the table has a row for each size."""
     turns: int = 5
-    """Turns of each; the result is their median."""
+    """Measurements of each, taken alternately; the result is the median."""
 
 
 def main(arguments: list[str] | None = None) -> int:

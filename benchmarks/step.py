@@ -59,10 +59,10 @@ _TURN = 0.2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """Measures the loss and gradient of a machine beside those of Flax's LSTM.
+    """Measures the time of a loss and gradient: of a machine and of Flax's LSTM.
 
-    Without a size it measures the usual sizes. With one of --batch_size, --length and
-    --num_slots it measures that size alone; the others are then 16, 41 and 128.
+    Without flags it measures several sizes. If you pass --batch_size, --length or
+    --num_slots, it measures one size; those you leave out are 16, 41 and 128.
     """
 
     batch_size: int | None = None
@@ -72,7 +72,7 @@ class Flags:
     num_slots: int | None = None
     """Slots of the memory (N)."""
     turns: int = 11
-    """Turns of each network; the result is their median."""
+    """Measurements of each network, taken alternately; the result is the median."""
 
 
 def main(arguments: list[str] | None = None) -> int:

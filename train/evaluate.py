@@ -38,11 +38,12 @@ class Sizes:
     """The size of the sequences and of the memory."""
 
     length: int | None = None
-    """Vectors, bits or symbols in a sequence; None uses the largest of training."""
+    """Vectors, bits or symbols in a sequence; None uses the longest of training."""
     repeats: int | None = None
-    """Copies to output (repeat_copy); None uses the most of training."""
+    """Copies to output (repeat_copy); None uses the largest number in training."""
     items: int | None = None
-    """Items before the query (associative_recall); None uses the most of training."""
+    """Items before the query (associative_recall).
+    None uses the largest number in training."""
     answers: int | None = None
     """Vectors to output (priority_sort); None uses as many as in training."""
     num_slots: int | None = None
@@ -59,8 +60,8 @@ class Sizes:
 class Flags(Sizes):
     """Evaluates the newest checkpoint of a run, or a machine that ships with the code.
 
-    The sequences are none of training's. A run of several seeds prints one JSON object
-    for each machine and one for all.
+    The sequences are not from the training data. A run of several seeds prints one JSON
+    object for each machine and one for all.
     """
 
     workdir: Path | None = None

@@ -37,7 +37,7 @@ class Flags:
     """
 
     preset: str = "default"
-    """The settings that the other flags change.
+    """The base settings; the other flags override them.
     - default: ours, which train fast.
     - paper: those of the paper of 2014, up to a million updates."""
     workdir: Path | None = None

@@ -51,14 +51,14 @@ class Flags(Sizes):
     """Folders of other runs of the task, to draw their learning curves too."""
     records: Path = Path("benchmarks/records")
     """Folder of recorded runs, as python -m benchmarks.record writes them.
-    They give the learning curves of the LSTM alone; for --pretrained, all curves."""
+    The LSTM's learning curve comes from here; with --pretrained, all curves do."""
     seed: int = 0
     """Seed of the sequences, as in train.evaluate."""
     html: bool = False
     """Write one HTML page that shows the memory step by step, instead of figures.
     Without sizes, it has two sequences of the training size and a longer one."""
     out: Path | None = None
-    """Folder to write to; None uses the figures of the run, or runs/pretrained."""
+    """Folder to write to; None uses the run's figures/, or runs/pretrained."""
 
 
 @dataclasses.dataclass(frozen=True)

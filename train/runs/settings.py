@@ -32,7 +32,7 @@ class TaskSettings:
     repeat_code: RepeatCode = RepeatCopy.repeat_code
     """How repeat_copy gives the number of copies.
     - scalar: as one number, as in the paper.
-    - pulses: as that many pulses, which carries over to more copies."""
+    - pulses: as that many pulses; so machines can learn more copies than in training."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ class MachineSettings:
     model: Literal["ntm", "lstm"] = "ntm"
     """The network to train.
     - ntm: a Neural Turing Machine.
-    - lstm: an LSTM alone, the baseline; of these flags it uses only the next three."""
+    - lstm: an LSTM alone, the baseline.
+    It uses only --controller_units and --controller_layers of these flags."""
     controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
     """The controller.
     - lstm, gru: recurrent, with a state of its own.
@@ -73,17 +74,17 @@ class MachineSettings:
     sharpening: Sharpening = NTMConfig.sharpening
     """Sharpening of the weightings.
     - learned: heads emit gamma, as in the paper.
-    - none: gamma is 1, which keeps long sequences stable if heads go by content."""
+    - none: gamma is 1. Machines whose heads go by content then stay stable for longer."""
     head_clip: float | None = NTMConfig.head_clip
     """Bound on the raw outputs of the heads (such as 20); None sets no bound."""
     previous_weighting: PreviousWeighting = NTMConfig.previous_weighting
     """The weighting that a write head interpolates with and shifts.
     - own: its own of the previous step, as in the paper.
-    - read: that of the read head with its number."""
+    - read: that of the read head with the same number."""
     initial_memory: InitialMemory = NTMConfig.initial_memory
     """The memory before the first step.
     - constant: 1e-6 everywhere.
-    - random: random numbers, fixed at initialisation.
+    - random: random numbers, the same in every run.
     - learned: parameters."""
     initial_weighting: InitialWeighting = NTMConfig.initial_weighting
     """The weighting of every head before the first step.
@@ -137,11 +138,12 @@ class OptimizerSettings:
     clip_at: float = 1.0
     """The bound for --clip."""
     update_clip: float | None = 1.0
-    """Bound on the root mean square of each array's scaled gradient; None for none.
-    It keeps one large gradient after many small ones from undoing what was learned."""
+    """Bound on the root mean square of each array's gradient, after its scaling.
+    The optimizer scales it by its running root mean square. None sets no bound.
+    Without a bound, one large gradient after many small ones can undo the training."""
     carry_noise: float = 0.0
     """Standard deviation of noise in the controller's recurrent state during training.
-    It makes a controller count exactly, which carries over to longer sequences."""
+    It makes a controller count exactly, also further than in training."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,18 +156,19 @@ class ScheduleSettings:
     """Fraction of the updates, at the end, over which the learning rate decays to 0."""
     polish_steps: int = 500
     """Updates after the task is solved, while the learning rate decays to 0.
+    If the decay of --lr_decay_fraction is ahead, that one counts.
     A multiple of steps_per_call."""
     batch_size: int = 16
     """Sequences in one update."""
     sort_updates: int = 1
     """Updates whose sequences are drawn together and sorted by length.
-    With more than 1, an NTM of order read_first skips the steps after a batch's end."""
+    An NTM of order read_first skips steps that are padding in the whole batch."""
     curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
     """How hard the training sequences are, within the task's own range.
     - none: always the hardest.
     - uniform: all difficulties from the start.
     - growing: from easy ones up to the whole range.
-    - look_back: the same, but nine of ten are the hardest so far."""
+    - look_back: like growing, but nine of ten have the hardest difficulty so far."""
     curriculum_steps: int = 200
     """Updates until growing or look_back covers the whole range."""
 
@@ -177,7 +180,7 @@ class RunSettings:
     seed: int = 0
     """Seed of the parameters and of the training sequences."""
     num_seeds: int = 1
-    """Machines to train at once, with the seeds from --seed on."""
+    """Machines to train at once, with the seeds --seed, --seed + 1 and so on."""
     steps_per_call: int = 50
     """Updates in one compiled call; the run reports after each."""
     validate_every: int = 100
