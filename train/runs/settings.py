@@ -32,7 +32,7 @@ class TaskSettings:
     repeat_code: RepeatCode = RepeatCopy.repeat_code
     """How repeat_copy gives the number of copies.
     - scalar: as one number, as in the paper.
-    - pulses: as that many pulses; so machines can learn more copies than in training."""
+    - pulses: as that many pulses; a machine can then exceed its training counts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class MachineSettings:
     sharpening: Sharpening = NTMConfig.sharpening
     """Sharpening of the weightings.
     - learned: heads emit gamma, as in the paper.
-    - none: gamma is 1. Machines whose heads go by content then stay stable for longer."""
+    - none: gamma is 1; keeps heads that go by content stable on long sequences."""
     head_clip: float | None = NTMConfig.head_clip
     """Bound on the raw outputs of the heads (such as 20); None sets no bound."""
     previous_weighting: PreviousWeighting = NTMConfig.previous_weighting
