@@ -692,7 +692,7 @@ def test_polishing_lowers_the_learning_rate_to_zero():
 
 
 @pytest.mark.parametrize(
-    ("lr_decay_fraction", "solved_at", "expected"),
+    ("fraction", "solved_at", "expected"),
     [
         (0.5, NEVER, [1, 1, 0.5, 0]),
         (0.0, NEVER, [1, 1, 1, 0]),
