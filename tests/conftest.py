@@ -58,9 +58,10 @@ def quick_compilations():
     """For programs that run once: here, and in a process started from here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        before = jax.config.jax_disable_most_optimizations  # type: ignore[attr-defined]
         jax.config.update("jax_disable_most_optimizations", True)
         yield
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ def test_four_devices_have_the_gradient_of_one(sort_updates):
         np.testing.assert_allclose(of_four[0], of_one, rtol=1e-6, atol=1e-6 * largest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

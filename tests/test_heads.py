@@ -125,6 +125,7 @@ def test_each_head_starts_glorot_uniform_as_a_layer_of_its_own():
     np.testing.assert_array_equal(params["bias"], np.zeros((2, 20)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift_range", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["tape", "stack"])
 def test_tape_heads_move_before_training(kind, shift_range):

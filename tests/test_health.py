@@ -99,6 +99,7 @@ def test_a_gradient_beyond_all_numbers_counts_as_none(bad):
     chex.assert_trees_all_equal(none, jax.tree.map(jnp.zeros_like, gradient))
 
 
+@pytest.mark.slow
 def test_one_overflow_does_not_end_a_run(monkeypatch):
     """The second update has a gradient, and nothing else, that overflows."""
     config = dataclasses.replace(TINY, clip_at=0.875)  # of no other test

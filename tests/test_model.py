@@ -64,6 +64,7 @@ def test_an_lstm_has_no_slots():
         model.logits(params, jnp.zeros((2, 1, 9)), num_slots=9)
 
 
+@pytest.mark.slow
 def test_an_lstm_trains_by_the_same_command(tmp_path):
     assert main.main([f"--workdir={tmp_path / 'run'}", *flags(ALONE)]) == 0
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}

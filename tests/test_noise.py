@@ -80,6 +80,7 @@ def test_without_noise_all_is_as_it_was():
     assert noisy_model(config) == config.make_model()
 
 
+@pytest.mark.slow
 def test_each_update_and_seed_has_noise_of_its_own_and_the_loss_feels_it():
     losses = []
     for noise in (0.0, 0.5):

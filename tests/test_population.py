@@ -69,6 +69,7 @@ def test_a_member_is_on_one_device():
     assert len(one.sharding.device_set) == 1
 
 
+@pytest.mark.slow
 def test_a_finished_seed_stays_as_it_is_while_the_others_learn():
     config = dataclasses.replace(THREE, polish_steps=10)
     states = init_states(config)
@@ -84,6 +85,7 @@ def test_a_finished_seed_stays_as_it_is_while_the_others_learn():
         assert (np.asarray(kernels[0][i]) != kernels[1][i]).any()
 
 
+@pytest.mark.slow
 def test_a_seed_that_does_not_stay_finite_stops_alone(tmp_path, monkeypatch, capsys):
     def poisoned(config):
         states = init_states(config)

@@ -70,6 +70,7 @@ def test_what_is_saved_is_loaded(params, saved):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+@pytest.mark.slow
 def test_a_first_carry_of_many_layers_is_loaded_as_it_was(tmp_path):
     # So many that the names of the layers are not in order.
     config = dataclasses.replace(

@@ -38,7 +38,8 @@ SIGNATURES = {
     "step": "(params, state, x, *, config)",
     "trace": "(params, xs, *, config, state=None, reset=None)",
     "unroll": (
-        "(params, xs, *, config, state=None, mask=None, reset=None, save_every=None)"
+        "(params, xs, *, config, state=None, mask=None, reset=None, save_every=None, "
+        "implementation='auto')"
     ),
     "write": "(memory, weights, erase, add)",
 }

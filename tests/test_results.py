@@ -185,6 +185,7 @@ def test_figures_show_every_seed():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["20", "120"]
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_record(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4, num_seeds=2)
     workdir = tmp_path / "run"

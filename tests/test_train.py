@@ -189,6 +189,7 @@ def test_another_config_is_refused_and_changes_nothing(finished, capsys):
     assert listing(finished) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilations")
 def test_a_run_goes_on_with_more_steps(tmp_path, capsys):
     # At a constant rate it makes no difference when it got them.

@@ -49,6 +49,7 @@ def made_by(arguments: list[str], capsys) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_all_figures_of_a_run(run, capsys):
     made = made_by([f"--workdir={run}", "--length=3"], capsys)
     assert {path.parent for path in made} == {run / "figures"}

@@ -190,11 +190,13 @@ def command(
         for name in ("model", "controller", "repeat_code")
         if getattr(config, name) != getattr(unless_given, name)
     }
+    names = [field.name for field in dataclasses.fields(config)]
+    # The task and the seed first: they are what tells one run from another.
+    names.sort(key=lambda name: name not in ("task", "seed"))
     flags = [
-        f"--{field.name}={getattr(config, field.name)}"
-        for field in dataclasses.fields(config)
-        if field.name in always
-        or getattr(config, field.name) != getattr(default, field.name)
+        f"--{name}={getattr(config, name)}"
+        for name in names
+        if name in always or getattr(config, name) != getattr(default, name)
     ]
     words = [
         "python -m train.main",
