@@ -56,9 +56,9 @@ def no_more_programs_than_a_process_may_hold():
 @pytest.fixture(scope="module")
 def quick_compilations():
     """For programs that run once: here, and in a process started from here."""
+    before = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        before = jax.config.jax_disable_most_optimizations  # type: ignore[attr-defined]
         jax.config.update("jax_disable_most_optimizations", True)
         yield
         jax.config.update("jax_disable_most_optimizations", before)
