@@ -86,6 +86,7 @@ def test_parts_of_a_batch_make_the_batch():
     np.testing.assert_allclose(mean, [11.5, 11.5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort_updates", slow_unless([1], [1, 2]))
 def test_four_devices_have_the_gradient_of_one(sort_updates):
     config = dataclasses.replace(ONE, sort_updates=sort_updates)

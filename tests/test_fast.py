@@ -276,6 +276,7 @@ def test_any_machine_on_any_sequences(sequences, in_groups):
     assert_close(1e-9, result, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilations")
 @pytest.mark.parametrize(
     "order", slow_unless(["read_first"], ["read_first", "write_first"])
@@ -361,7 +362,7 @@ def test_fast_has_no_forward_derivative_and_names_what_to_take_for_a_second():
     ("derivative", "order"),
     [
         (lambda f: lambda x: jax.jvp(f, (x,), (1.0,))[1], 1),
-        (lambda f: jax.grad(jax.grad(f)), 2),
+        pytest.param(lambda f: jax.grad(jax.grad(f)), 2, marks=pytest.mark.slow),
         pytest.param(jax.hessian, 2, marks=pytest.mark.slow),
     ],
     ids=["forward", "gradient_of_gradient", "hessian"],

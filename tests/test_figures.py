@@ -383,6 +383,7 @@ def frames_of(path) -> int:
         return getattr(film, "n_frames", 1)
 
 
+@pytest.mark.slow
 def test_films_have_a_frame_for_every_step(seen, tmp_path):
     trace, xs = seen
     figures.memory_film(tmp_path / "memory.gif", trace, xs, PHASES)

@@ -50,6 +50,7 @@ def test_entropy_counts_bits():
     np.testing.assert_allclose(entropy_bits(weights), [0, 1, 2])
 
 
+@pytest.mark.slow
 def test_health_is_what_a_loop_over_the_steps_finds(params, batch):
     health = watch(params, batch, TINY.make_ntm_config())
     entropies, norms = by_steps(params, batch)

@@ -47,6 +47,7 @@ def test_the_cell_steps_from_the_carry_with_noise(controller, layers):
     jax.tree.map(np.testing.assert_array_equal, stepped, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("controller", "layers"), RECURRENT)
 def test_noise_comes_after_the_inputs_as_strong_as_asked(controller, layers):
     config = config_of(controller, layers)

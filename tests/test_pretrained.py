@@ -181,6 +181,7 @@ def test_a_name_that_there_is_not():
         pretrained.load("/nowhere/x.safetensors")
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_file_that_evaluates_alike(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4, num_seeds=2)
     workdir = tmp_path / "run"

@@ -406,6 +406,7 @@ def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):
         assert name in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(finished, tmp_path, capsys):
     damaged = tmp_path / "run"
     shutil.copytree(finished, damaged)

@@ -79,6 +79,7 @@ def test_the_same_picture_again_is_the_same_file(tmp_path):
     assert first == second
 
 
+@pytest.mark.slow
 def test_a_machine_of_its_seed(run, tmp_path):
     flags = visualize.Flags(workdir=run, machine=1)
     (machine,) = visualize.open_all(flags)
@@ -168,6 +169,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
     assert listing(run) == before
 
 
+@pytest.mark.slow
 def test_a_run_without_a_validation_yet_is_named(run, tmp_path, capsys):
     young = tmp_path / "young"
     shutil.copytree(run, young)
