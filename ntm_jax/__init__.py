@@ -21,9 +21,9 @@ from ntm_jax.addressing import (
 )
 from ntm_jax.config import NTMConfig
 from ntm_jax.controllers import feed_forward, gru, lstm
-from ntm_jax.initial import init, initial_state
+from ntm_jax.initial import init, initial_memory, initial_state
 from ntm_jax.machine import step
-from ntm_jax.memory import initial_memory, read, write
+from ntm_jax.memory import read, write
 from ntm_jax.sequence import trace, unroll
 from ntm_jax.types import NTMState, Trace
 

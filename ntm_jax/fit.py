@@ -1,4 +1,4 @@
-"""Whether arguments fit each other: all checks across arguments, and their words."""
+"""Checks that arguments fit each other: parameters, state, inputs and config."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -12,6 +12,7 @@ from ntm_jax.addressing import softmax
 from ntm_jax.arrays import cast
 from ntm_jax.checks import (
     check_array,
+    check_choice,
     check_count,
     check_dtype,
     check_float_array,
@@ -20,8 +21,11 @@ from ntm_jax.checks import (
 )
 from ntm_jax.config import NTMConfig, check_shift_range
 from ntm_jax.fit import check_config, check_params
-from ntm_jax.memory import initial_memory
 from ntm_jax.types import NTMState, Params, PyTree
+
+FIXED_MEMORIES = ("constant", "random")
+# The constant initialisation of Collier and Beel 2018 (arXiv:1807.08518).
+_CONSTANT = 1e-6
 
 
 def init(
@@ -129,6 +133,45 @@ def init_initial(
         # The shape of a carry does not depend on the input size, so any size will do.
         initial["carry"] = controllers.initial_carry(config.controller, 1, ())
     return cast(initial, dtype)
+
+
+def initial_memory(
+    num_slots: int,
+    slot_size: int,
+    kind: str = "constant",
+    dtype: jax.typing.DTypeLike = jnp.float32,
+) -> Array:
+    """The content of a memory before the first write.
+
+    >>> initial_memory(128, 20).shape
+    (128, 20)
+
+    Args:
+      num_slots: N, the number of slots.
+      slot_size: M, the width of a slot.
+      kind: `"constant"`: every entry is 1e-6, as in Collier and Beel 2018. `"random"`:
+        the entries are uniform in ±1/sqrt(M). Every call returns the same numbers. They
+        depend on the slot but not on N, so a larger memory begins with the same slots.
+      dtype: dtype of the memory.
+
+    Returns:
+      `[N, M]`.
+
+    Raises:
+      TypeError: if a size is not an integer or the dtype is not supported.
+      ValueError: if a size is not positive or the kind is unknown.
+    """
+    check_count("num_slots", num_slots)
+    check_count("slot_size", slot_size)
+    check_choice("kind", kind, FIXED_MEMORIES)
+    check_dtype("dtype", dtype)
+    if kind == "constant":
+        return jnp.full((num_slots, slot_size), _CONSTANT, dtype)
+    slot_keys = jax.vmap(jax.random.key)(jnp.arange(num_slots))
+    limit = slot_size**-0.5
+    return jax.vmap(
+        lambda key: jax.random.uniform(key, (slot_size,), dtype, -limit, limit)
+    )(slot_keys)
 
 
 def initial_state(

@@ -1,4 +1,4 @@
-"""The memory: reading, writing and the initial content.
+"""The memory: reading and writing.
 
 Equations 2 to 4 of Graves, Wayne and Danihelka 2014 (arXiv:1410.5401). Shapes use the
 letters of `ntm_jax.addressing`: N slots of width M, and H heads at one memory.
@@ -7,16 +7,11 @@ Values and gradients of `read` and `write` are finite if weights and erase vecto
 in [0, 1] and the entries of the memory and the add vectors are at most 1e18 in size.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ntm_jax.addressing import head_axis
-from ntm_jax.checks import check_arrays, check_choice, check_count, check_dtype
-
-FIXED_MEMORIES = ("constant", "random")
-# The constant initialisation of Collier and Beel 2018 (arXiv:1807.08518).
-_CONSTANT = 1e-6
+from ntm_jax.checks import check_arrays
 
 
 def read(memory: Array, weights: Array) -> Array:
@@ -82,42 +77,3 @@ def write(memory: Array, weights: Array, erase: Array, add: Array) -> Array:
     for h in heads:
         memory = memory + weights[..., h, :, None] * add[..., h, None, :]
     return memory
-
-
-def initial_memory(
-    num_slots: int,
-    slot_size: int,
-    kind: str = "constant",
-    dtype: jax.typing.DTypeLike = jnp.float32,
-) -> Array:
-    """The content of a memory before the first write.
-
-    >>> initial_memory(128, 20).shape
-    (128, 20)
-
-    Args:
-      num_slots: N, the number of slots.
-      slot_size: M, the width of a slot.
-      kind: `"constant"`: every entry is 1e-6, as in Collier and Beel 2018. `"random"`:
-        the entries are uniform in ±1/sqrt(M). Every call returns the same numbers. They
-        depend on the slot but not on N, so a larger memory begins with the same slots.
-      dtype: dtype of the memory.
-
-    Returns:
-      `[N, M]`.
-
-    Raises:
-      TypeError: if a size is not an integer or the dtype is not supported.
-      ValueError: if a size is not positive or the kind is unknown.
-    """
-    check_count("num_slots", num_slots)
-    check_count("slot_size", slot_size)
-    check_choice("kind", kind, FIXED_MEMORIES)
-    check_dtype("dtype", dtype)
-    if kind == "constant":
-        return jnp.full((num_slots, slot_size), _CONSTANT, dtype)
-    slot_keys = jax.vmap(jax.random.key)(jnp.arange(num_slots))
-    limit = slot_size**-0.5
-    return jax.vmap(
-        lambda key: jax.random.uniform(key, (slot_size,), dtype, -limit, limit)
-    )(slot_keys)

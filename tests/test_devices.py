@@ -32,7 +32,7 @@ from train.training.devices import (
 )
 from train.training.loop import train
 from train.training.population import for_each_seed
-from train.training.schedule import judge
+from train.training.solved import judge
 from train.training.state import init_states, seed_array
 
 # One machine, with two sequences for each of four devices.

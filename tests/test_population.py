@@ -15,7 +15,7 @@ from train.runs.folder import RunFolder
 from train.training.devices import mesh_for, spread
 from train.training.loop import train
 from train.training.population import for_each_seed, member
-from train.training.schedule import is_learning
+from train.training.solved import is_learning
 from train.training.state import NEVER, init_states, mesh_of
 
 THREE = dataclasses.replace(TINY, num_seeds=3, steps=20)

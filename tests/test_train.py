@@ -38,10 +38,11 @@ from train.training import measure
 from train.training.batches import batch_of
 from train.training.curriculum import curriculum
 from train.training.keys import purpose_key
+from train.training.learning_rate import learning_rate_factor
 from train.training.loop import train
 from train.training.optimizer import make_optimizer
 from train.training.population import member
-from train.training.schedule import judge, last_step, learning_rate_factor
+from train.training.solved import judge, last_step
 from train.training.state import NEVER, init_states
 
 

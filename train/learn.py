@@ -20,7 +20,7 @@ from train.training.keys import purpose_key
 from train.training.loop import Metrics, train
 from train.training.measure import evaluate, evaluation_key
 from train.training.population import member
-from train.training.schedule import is_learning, judge, last_step
+from train.training.solved import is_learning, judge, last_step
 from train.training.state import NEVER, TrainState
 
 FINAL_SEQUENCES = 1000

@@ -16,6 +16,7 @@ from train.training.batches import batch_of, draw_sequences, part_of
 from train.training.devices import mean_of_parts, own_part, spread
 from train.training.health import Health
 from train.training.keys import purpose_key
+from train.training.learning_rate import learning_rate_factor
 from train.training.noise import noisy_batch, noisy_model
 from train.training.optimizer import (
     clipped_fraction,
@@ -23,7 +24,7 @@ from train.training.optimizer import (
     none_if_overflowed,
 )
 from train.training.population import for_each_seed
-from train.training.schedule import is_learning, learning_rate_factor
+from train.training.solved import is_learning
 from train.training.state import TrainState, mesh_of, seed_array
 
 PyTree = Any

@@ -1,4 +1,4 @@
-"""The schedule of a seed: when it is solved, when it ends, how fast it learns."""
+"""When a seed is solved, and when its training ends."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -16,26 +16,6 @@ def last_step(config: TrainConfig, state: TrainState) -> Array:
     """The last update: `steps`, or earlier once the task is solved."""
     polished = jnp.minimum(state.solved_at + config.polish_steps, config.steps)
     return jnp.where(state.solved_at == NEVER, config.steps, polished)
-
-
-def learning_rate_factor(config: TrainConfig, state: TrainState) -> Array:
-    """Factor of the learning rate: 1 at first, and 0 after the last update.
-
-    It decays linearly from `solved_at` on, and at the latest over the last
-    `lr_decay_fraction` of all updates.
-    """
-
-    def rate(last: int | Array, updates: float) -> Array:
-        left = jnp.asarray(last - state.step, jnp.float32)
-        return jnp.clip(left / max(updates, 1), 0, 1)
-
-    at_the_latest = rate(config.steps, config.lr_decay_fraction * config.steps)
-    polishing = rate(state.solved_at + config.polish_steps, config.polish_steps)
-    return jnp.where(
-        state.solved_at == NEVER,
-        at_the_latest,
-        jnp.minimum(polishing, at_the_latest),
-    )
 
 
 def judge(
