@@ -16,6 +16,7 @@ def last_line(capsys):
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_step_is_measured_beside_an_lstm_s(capsys, monkeypatch):
     monkeypatch.setattr(step, "_TURN", 1e-3)
     asked = ["--batch_size=2", "--length=3", "--num_slots=5", "--turns=3"]

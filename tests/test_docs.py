@@ -329,6 +329,7 @@ class TestHosts:
         assert_finite_and_not_zero(gradients["params"]["Block_0"]["memory"])
 
 
+@pytest.mark.slow
 def test_streaming_gives_what_unroll_gives():
     page = run(ROOT / "docs" / "streaming.md")
     unroll = jax.jit(functools.partial(ntm_jax.unroll, config=page["config"]))
