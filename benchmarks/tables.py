@@ -35,7 +35,7 @@ DESCRIPTIONS = {
     ),
     "dynamic_ngrams": (
         "predict the next bit of a random n-gram source",
-        "200 bits, which depend on the last five",
+        "200 bits; each depends on the five before it",
     ),
     "priority_sort": (
         "output the vectors of highest priority, in order",
@@ -84,11 +84,9 @@ def summary(records: Sequence[Record]) -> Iterator[str]:
         for record in of_task(records, task):
             if not is_main_learner(record):
                 continue
-            longest = max(machine["sequences"] for machine in record["machines"])
             yield (
                 f"| {name_in_words(task)} | {learner_in_words(record)} | "
-                f"{solved(record)} | {until_solved(record)} | {longest:,} | "
-                f"{error_in_training_size(task, record)} |"
+                f"{training(record)} | {error_in_training_size(task, record)} |"
             )
     yield ""
 
@@ -110,6 +108,12 @@ def has_preset(record: Record) -> bool:
     """Whether it is of runs of the task's preset, without any other flag."""
     config = config_of(record)
     return config.for_any_seed() == preset("default", config.task).for_any_seed()
+
+
+def training(record: Record) -> str:
+    """Three cells: the seeds solved, how soon, and where training stopped."""
+    longest = max(machine["sequences"] for machine in record["machines"])
+    return f"{solved(record)} | {until_solved(record)} | {longest:,}"
 
 
 def solved(record: Record) -> str:
@@ -179,11 +183,8 @@ def learned(records: Sequence[Record]) -> Iterator[str]:
     )
     yield "| --- | --- | --- | --- | --- |"
     for record in records:
-        longest = max(machine["sequences"] for machine in record["machines"])
-        yield (
-            f"| {record['learner']} | {solved(record)} | {until_solved(record)} | "
-            f"{longest:,} | {record['seconds'] / 60:.0f} |"
-        )
+        minutes = record["seconds"] / 60
+        yield f"| {record['learner']} | {training(record)} | {minutes:.0f} |"
 
 
 def beyond(

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,25 +69,22 @@ def in_words(size: Size) -> str:
     )
 
 
-def cell(errors: Sequence[float]) -> str:
-    """The median over seeds (best to worst)."""
-    if not errors:
-        return ""
-    spread = f" ({short(min(errors))} to {short(max(errors))})"
-    return short(statistics.median_high(errors)) + spread * (len(errors) > 1)
-
-
 def short(error: float) -> str:
     """An error or a cost in a few digits; 0 only if it is exactly 0."""
     return f"{error:.3g}" if error < 100 else f"{error:,.1f}"
 
 
-def accuracy_cell(errors: Sequence[float]) -> str:
-    """The median accuracy over seeds (highest to lowest)."""
+def cell(errors: Sequence[float], shown: Callable[[float], str] = short) -> str:
+    """The median over seeds (best to worst), each as text."""
     if not errors:
         return ""
-    spread = f" ({percent(min(errors))} to {percent(max(errors))})"
-    return percent(statistics.median_high(errors)) + spread * (len(errors) > 1)
+    spread = f" ({shown(min(errors))} to {shown(max(errors))})"
+    return shown(statistics.median_high(errors)) + spread * (len(errors) > 1)
+
+
+def accuracy_cell(errors: Sequence[float]) -> str:
+    """The median accuracy over seeds (highest to lowest)."""
+    return cell(errors, percent)
 
 
 def percent(error: float) -> str:

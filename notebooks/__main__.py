@@ -12,18 +12,29 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parent
 
 
-def execute(path: Path, folder: str) -> None:
-    """Runs a notebook in `folder` and writes its outputs into the file."""
+def run(path: Path, folder: str) -> nbformat.NotebookNode:
+    """The notebook with its outputs, run in `folder`.
+
+    Raises:
+      CellExecutionError: what a cell raises.
+    """
     notebook = nbformat.read(path, as_version=4)
     metadata = notebook.metadata.copy()
     NotebookClient(
         notebook,
-        timeout=1200,
+        kernel_name="python3",
+        timeout=600,
+        startup_timeout=300,
         record_timing=False,  # time stamps would change the file at every run
         resources={"metadata": {"path": folder}},
     ).execute()
     notebook.metadata = metadata  # without the version of this Python
-    nbformat.write(notebook, path)
+    return notebook
+
+
+def execute(path: Path, folder: str) -> None:
+    """Runs a notebook in `folder` and writes its outputs into the file."""
+    nbformat.write(run(path, folder), path)
 
 
 def main() -> int:

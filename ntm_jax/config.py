@@ -19,8 +19,14 @@ InitialRead = Literal["zeros", "learned"]
 InitialCarry = Literal["cell", "learned"]
 InitialHeads = Literal["tape", "stack", "content", "neutral"]
 
+# Fields that had another name before 0.2, until 0.3.
+RENAMED = {
+    "initial_focus": "initial_weighting",
+    "previous_focus": "previous_weighting",
+}
 
-@renamed_fields(initial_focus="initial_weighting", previous_focus="previous_weighting")
+
+@renamed_fields(**RENAMED)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NTMConfig:
     """Every choice that defines a machine.

@@ -2,10 +2,27 @@
 
 import functools
 import warnings
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 ClassT = TypeVar("ClassT")
+
+
+def with_new_names(
+    fields: Mapping[str, Any], old_names: Mapping[str, str]
+) -> dict[str, Any]:
+    """The fields, by their new names.
+
+    >>> with_new_names({"colour": "blue", "size": 3}, {"colour": "color"})
+    {'color': 'blue', 'size': 3}
+
+    Raises:
+      TypeError: if a field is there by both of its names.
+    """
+    for old, new in old_names.items():
+        if old in fields and new in fields:
+            raise TypeError(f"{old}: got both {old} and {new}, want only {new}")
+    return {old_names.get(name, name): value for name, value in fields.items()}
 
 
 def renamed_fields(**old_names: str) -> Callable[[type[ClassT]], type[ClassT]]:
@@ -34,18 +51,14 @@ def renamed_fields(**old_names: str) -> Callable[[type[ClassT]], type[ClassT]]:
 
         @functools.wraps(init)
         def __init__(self, *arguments, **fields):  # noqa: N807
-            for old, new in old_names.items():
-                if old not in fields:
-                    continue
-                if new in fields:
-                    raise TypeError(f"{old}: got both {old} and {new}, want only {new}")
+            renamed = with_new_names(fields, old_names)
+            for old in fields.keys() & old_names:
                 warnings.warn(
-                    f"{old} is now called {new}; 0.3 removes the old name",
+                    f"{old} is now called {old_names[old]}; 0.3 removes the old name",
                     DeprecationWarning,
                     stacklevel=2,
                 )
-                fields[new] = fields.pop(old)
-            init(self, *arguments, **fields)
+            init(self, *arguments, **renamed)
 
         cls.__init__ = __init__
         return cls

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from notebooks.__main__ import execute
+from notebooks.__main__ import execute, run
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -108,13 +107,4 @@ def test_it_runs_without_an_error_or_a_warning(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        kernel_name="python3",
-        timeout=600,
-        startup_timeout=300,
-        resources={"metadata": {"path": str(tmp_path)}},
-    )
-    client.execute()  # raises what a cell raises
-    assert images(notebook)
+    assert images(run(path, str(tmp_path)))  # raises what a cell raises

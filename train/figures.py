@@ -1,41 +1,4 @@
 """The pictures and films of `train.show.figures`, for Python code and notebooks."""
 
-from train.show.figures import (
-    addressing,
-    answer,
-    compared_curves,
-    curves_of,
-    error_axes,
-    focus,
-    learning_curve,
-    learning_film,
-    leave_room,
-    median_curve,
-    memory,
-    memory_film,
-    over_time,
-    prediction,
-    recall_locations,
-    sort_locations,
-    vectors,
-)
-
-__all__ = (
-    "addressing",
-    "answer",
-    "compared_curves",
-    "curves_of",
-    "error_axes",
-    "focus",
-    "learning_curve",
-    "learning_film",
-    "leave_room",
-    "median_curve",
-    "memory",
-    "memory_film",
-    "over_time",
-    "prediction",
-    "recall_locations",
-    "sort_locations",
-    "vectors",
-)
+from train.show.figures import *  # noqa: F403
+from train.show.figures import __all__ as __all__

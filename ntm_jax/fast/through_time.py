@@ -9,7 +9,7 @@ Buffers have a row for each tile and step, `[G, T, ...]`. `g` is a tile, `c` a c
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ class Chunks(NamedTuple):
     num_steps: int | Array
 
     @property
-    def number(self):
+    def number(self) -> Any:
         """How many chunks there are."""
         return -(-self.num_steps // self.size)
 
@@ -148,7 +148,8 @@ def _forward(settings, weights, starts, initial, sequence):
 
     with xla.forms(settings.for_cpu):
         memories = xla.buffers_like(
-            (number, -(-length // settings.save_every)), xla.row(0, starts.memory)
+            (number, Chunks(settings.save_every, length).number),
+            xla.row(0, starts.memory),
         )
         # Rows of steps that are not computed keep the first state: a cell may fail on
         # zeros, and what a masked step gets may be anything.

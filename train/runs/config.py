@@ -10,7 +10,8 @@ import flax.linen as nn
 import tasks
 from ntm_jax import NTMConfig, feed_forward, gru, lstm
 from ntm_jax.checks import check_count, check_fields
-from ntm_jax.renamed import renamed_fields
+from ntm_jax.config import RENAMED as RENAMED_OF_MACHINE
+from ntm_jax.renamed import renamed_fields, with_new_names
 from tasks.registry import name_in_words
 from tasks.repeat_copy import RepeatCopy
 from train.runs.files import read_json
@@ -30,11 +31,7 @@ _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
 }
 # Fields that had another name before 0.2. Files are read with either name for good; in
 # Python and on the command line, the old names work until 0.3.
-RENAMED = {
-    "falling": "lr_decay_fraction",
-    "initial_focus": "initial_weighting",
-    "previous_focus": "previous_weighting",
-}
+RENAMED = {"falling": "lr_decay_fraction", **RENAMED_OF_MACHINE}
 # Each layer makes the compiled program longer.
 _MOST_LAYERS = 100
 
@@ -139,10 +136,7 @@ class TrainConfig(
                 raise ValueError(f"got {type(fields).__name__}, want a JSON object")
             if "task" not in fields:
                 raise ValueError("task: got none, want a value")
-            for old, new in RENAMED.items():
-                if old in fields:
-                    fields[new] = fields.pop(old)
-            return cls(**fields)
+            return cls(**with_new_names(fields, RENAMED))
         except (TypeError, ValueError) as error:
             raise ValueError(f"not the config of a run: {error}") from None
 
