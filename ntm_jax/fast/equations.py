@@ -15,6 +15,7 @@ Every equation but 7 and 8 touches the memory, by far the largest array of a ste
 Equations 6 and 9 are both softmax_i(factor x(i)), with max x = 0.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -32,7 +33,13 @@ from ntm_jax.addressing import (
     weighted_sum,
     wrap,
 )
-from ntm_jax.fast.xla import sum_of_slots, sum_of_squares, twice_half, weighted_slots
+from ntm_jax.fast.xla import (
+    noinline,
+    sum_of_slots,
+    sum_of_squares,
+    twice_half,
+    weighted_slots,
+)
 
 # A power of two (so that it rounds nothing) that makes the squares of any slot finite.
 _TINY = 2.0**-80
@@ -168,7 +175,8 @@ def gate_and_shift_vjp(
 def _rolled(weights: Array, shift: Array) -> list[Array]:
     """The weights `[B, K, N]` rolled by each of the S shifts."""
     reach = shift.shape[-1] // 2
-    return shifted_windows(wrap(weights, reach), reach)
+    wrapped = noinline(functools.partial(wrap, reach=reach))(weights)
+    return shifted_windows(wrapped, reach)
 
 
 # Eq. 9: sharpening.
