@@ -13,9 +13,13 @@ CHECKS = {
 }
 # Files go to the workers whole, in the order of conftest.py.
 PYTEST = ("pytest", "--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
-# Programs compile three times as fast so on a CPU. The fast tests do that; all tests
-# compile as users do.
-QUICK_XLA = "--xla_cpu_use_fusion_emitters=false"
+# With these flags XLA compiles for a CPU in a third of the time. The fast tier uses
+# them; with --all, programs are compiled as users compile them.
+QUICK_XLA = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_cpu_use_fusion_emitters=false",
+)
 
 
 def parse(arguments: list[str] | None) -> tuple[bool, list[str]]:
@@ -39,10 +43,10 @@ def parse(arguments: list[str] | None) -> tuple[bool, list[str]]:
 
 
 def quick_environment() -> dict[str, str]:
-    """The environment in which XLA compiles quickly, where it has the flag for that."""
-    flags = " ".join([os.environ.get("XLA_FLAGS", ""), QUICK_XLA]).strip()
+    """The environment with QUICK_XLA, if this XLA knows these flags."""
+    flags = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK_XLA]).strip()
     environment = {**os.environ, "XLA_FLAGS": flags}
-    # XLA ends a process that gives it a flag it does not know.
+    # XLA ends a process that gives it a flag that it does not know.
     probe = [sys.executable, "-c", "import jax; jax.devices()"]
     done = subprocess.run(probe, env=environment, capture_output=True)
     return dict(os.environ) if done.returncode else environment

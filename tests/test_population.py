@@ -133,6 +133,7 @@ def test_a_run_stops_at_the_first_number_that_is_not_finite(tmp_path, capsys):
     assert main.main([f"--workdir={workdir}", *flags(config)]) == 1
 
 
+@pytest.mark.slow
 def test_a_population_is_a_run_like_any_other(tmp_path, capsys):
     workdir = tmp_path / "run"
     arguments = [f"--workdir={workdir}", *flags(THREE)]

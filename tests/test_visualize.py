@@ -36,6 +36,15 @@ def run(tmp_path_factory) -> Path:
     return workdir
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory) -> Path:
+    """The folder of a run of two seeds before its first update."""
+    workdir = tmp_path_factory.mktemp("runs") / "begun"
+    folder = RunFolder.create(workdir, dataclasses.replace(SHORT, num_seeds=2))
+    folder.save(folder.start())
+    return workdir
+
+
 def files(names: set[str]) -> set[str]:
     """Each in both formats."""
     return {f"{name}.{suffix}" for name in names for suffix in BOTH}
@@ -154,19 +163,19 @@ def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_written(
-    run, arguments, message, tmp_path, capsys
+    begun, arguments, message, tmp_path, capsys
 ):
-    words = arguments.format(run=run).split()
+    words = arguments.format(run=begun).split()
     if "--out" not in arguments:
         words.append(f"--out={tmp_path / 'out'}")
-    before = listing(run)
+    before = listing(begun)
     with pytest.raises(SystemExit, match="2"):
         visualize.main(words)
     told = capsys.readouterr().err
-    assert message.format(run=run) in " ".join(told.split())
+    assert message.format(run=begun) in " ".join(told.split())
     assert "Traceback" not in told
     assert not (tmp_path / "out").exists()
-    assert listing(run) == before
+    assert listing(begun) == before
 
 
 @pytest.mark.slow

@@ -27,6 +27,6 @@ slots this happens from γ = 8 on.
 """
 
 from ntm_jax.interop.clemkoa import ClemkoaRevision, from_clemkoa
-from ntm_jax.interop.loudinthecloud import from_pytorch_ntm
+from ntm_jax.interop.pytorch_ntm import from_pytorch_ntm
 
 __all__ = ("ClemkoaRevision", "from_clemkoa", "from_pytorch_ntm")

@@ -11,8 +11,8 @@ import numpy as np
 from ntm_jax.checks import check_choice
 from ntm_jax.config import NTMConfig
 from ntm_jax.controllers import lstm
-from ntm_jax.interop import pytorch
-from ntm_jax.interop.pytorch import Arrays, Params, Shapes
+from ntm_jax.interop import state_dicts
+from ntm_jax.interop.state_dicts import Arrays, Params, Shapes
 
 ClemkoaRevision = Literal["f6da298", "723d4eb"]
 
@@ -62,14 +62,14 @@ def from_clemkoa(
         the revision is unknown.
     """
     check_choice("revision", revision, get_args(ClemkoaRevision))
-    arrays = pytorch.as_arrays(state_dict, dtype)
+    arrays = state_dicts.as_arrays(state_dict, dtype)
     for name in (_MEMORY, _READ):
         # The memory is a submodule of the machine and of both heads.
         pattern = r"((read|write)_head\.)?" + re.escape(name)
-        arrays = pytorch.with_one_name(arrays, name, pattern)
-    known = pytorch.shapes_of(arrays, _AXES)
+        arrays = state_dicts.with_one_name(arrays, name, pattern)
+    known = state_dicts.shapes_of(arrays, _AXES)
     machine = _machine_of(known)
-    pytorch.check_entries(arrays, _entries(machine), known)
+    state_dicts.check_entries(arrays, _entries(machine), known)
     config, params = _config(machine, revision), _params(arrays, machine)
     return config, jax.tree.map(jnp.asarray, params)
 
@@ -102,8 +102,8 @@ def _entries(machine: _Machine) -> Shapes:
     shapes: Shapes = {
         f"{_CARRY}_h_state": (1, 1, units),
         f"{_CARRY}_c_state": (1, 1, units),
-        **pytorch.lstm_shapes(_LSTM, 1, machine.lstm_inputs, m, units),
-        **pytorch.linear_shapes(_OUTPUT, units + m, machine.outputs),
+        **state_dicts.lstm_shapes(_LSTM, 1, machine.lstm_inputs, m, units),
+        **state_dicts.linear_shapes(_OUTPUT, units + m, machine.outputs),
         _READ: (1, m),
         _MEMORY: (machine.num_slots, m),
     }
@@ -111,7 +111,7 @@ def _entries(machine: _Machine) -> Shapes:
     for head, layers in _HEADS.items():
         shapes[f"{head}._initial_state"] = (1, machine.num_slots)
         for layer in layers:
-            shapes |= pytorch.linear_shapes(
+            shapes |= state_dicts.linear_shapes(
                 f"{head}.{layer}_layer", units, emitted[layer]
             )
     return shapes
@@ -126,7 +126,7 @@ def _config(machine: _Machine, revision: ClemkoaRevision) -> NTMConfig:
         order="read_first",
         previous_weighting="read" if revision == "f6da298" else "own",
         initial_weighting="learned",
-        **pytorch.COMMON_FIELDS,
+        **state_dicts.COMMON_FIELDS,
     )
 
 
@@ -134,22 +134,23 @@ def _params(arrays: Arrays, machine: _Machine) -> Params:
     def head(name: str) -> Params:
         """One affine map, made by joining a head's layers."""
         layers = [
-            pytorch.linear(arrays, f"{name}.{layer}_layer") for layer in _HEADS[name]
+            state_dicts.linear(arrays, f"{name}.{layer}_layer")
+            for layer in _HEADS[name]
         ]
         joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=-1), *layers)
-        return pytorch.heads([joined], machine.slot_size)
+        return state_dicts.heads([joined], machine.slot_size)
 
     return {
-        "controller": pytorch.lstm(arrays, _LSTM, 1),
+        "controller": state_dicts.lstm(arrays, _LSTM, 1),
         "read_heads": head("read_head"),
         "write_heads": head("write_head"),
-        "output": pytorch.linear(arrays, _OUTPUT),
+        "output": state_dicts.linear(arrays, _OUTPUT),
         "initial": {
             "memory": arrays[_MEMORY],
             "read_focus": arrays["read_head._initial_state"],
             "write_focus": arrays["write_head._initial_state"],
             "reads": arrays[_READ],
-            "carry": pytorch.carry(
+            "carry": state_dicts.carry(
                 arrays[f"{_CARRY}_c_state"], arrays[f"{_CARRY}_h_state"]
             ),
         },

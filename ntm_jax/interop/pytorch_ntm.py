@@ -11,8 +11,8 @@ import numpy as np
 from ntm_jax import heads
 from ntm_jax.config import NTMConfig, Order
 from ntm_jax.controllers import lstm
-from ntm_jax.interop import pytorch
-from ntm_jax.interop.pytorch import Arrays, Params, Shapes
+from ntm_jax.interop import state_dicts
+from ntm_jax.interop.state_dicts import Arrays, Params, Shapes
 
 _MEMORY = "ntm.memory.mem_bias"
 _LSTM = "ntm.controller.lstm"
@@ -75,12 +75,12 @@ def from_pytorch_ntm(
     >>> config.num_slots, config.order, params["initial"]["reads"].shape
     (8, 'read_first', (1, 2))
     """
-    arrays = pytorch.with_one_name(
-        pytorch.as_arrays(state_dict, dtype), _MEMORY, _NAMES_OF_MEMORY
+    arrays = state_dicts.with_one_name(
+        state_dicts.as_arrays(state_dict, dtype), _MEMORY, _NAMES_OF_MEMORY
     )
-    known = pytorch.shapes_of(arrays, _AXES)
+    known = state_dicts.shapes_of(arrays, _AXES)
     machine = _machine_of(arrays, known)
-    pytorch.check_entries(arrays, _entries(machine), known)
+    state_dicts.check_entries(arrays, _entries(machine), known)
     config, params = _config(machine), _params(arrays, machine)
     return config, jax.tree.map(jnp.asarray, params)
 
@@ -131,15 +131,15 @@ def _entries(machine: _Machine) -> Shapes:
         _MEMORY: (machine.num_slots, m),
         f"{_LSTM}_h_bias": (num_layers, 1, units),
         f"{_LSTM}_c_bias": (num_layers, 1, units),
-        **pytorch.lstm_shapes(
+        **state_dicts.lstm_shapes(
             _LSTM, num_layers, machine.lstm_inputs, read_width, units
         ),
-        **pytorch.linear_shapes(_OUTPUT, units + read_width, machine.outputs),
+        **state_dicts.linear_shapes(_OUTPUT, units + read_width, machine.outputs),
     }
     for name in machine.read_heads:
-        shapes |= pytorch.linear_shapes(name, units, heads.addressing_size(m, 1))
+        shapes |= state_dicts.linear_shapes(name, units, heads.addressing_size(m, 1))
     for name in machine.write_heads:
-        shapes |= pytorch.linear_shapes(name, units, heads.writing_size(m, 1))
+        shapes |= state_dicts.linear_shapes(name, units, heads.writing_size(m, 1))
     return shapes | dict.fromkeys(machine.initial_reads, (1, m))
 
 
@@ -153,24 +153,24 @@ def _config(machine: _Machine) -> NTMConfig:
         controller=lstm(machine.units, machine.num_layers),
         order=_order(machine.heads),
         initial_weighting="none",
-        **pytorch.COMMON_FIELDS,
+        **state_dicts.COMMON_FIELDS,
     )
 
 
 def _params(arrays: Arrays, machine: _Machine) -> Params:
     def converted(names: list[str]) -> Params:
-        layers = [pytorch.linear(arrays, name) for name in names]
-        return pytorch.heads(layers, machine.slot_size)
+        layers = [state_dicts.linear(arrays, name) for name in names]
+        return state_dicts.heads(layers, machine.slot_size)
 
     return {
-        "controller": pytorch.lstm(arrays, _LSTM, machine.num_layers),
+        "controller": state_dicts.lstm(arrays, _LSTM, machine.num_layers),
         "read_heads": converted(machine.read_heads),
         "write_heads": converted(machine.write_heads),
-        "output": pytorch.linear(arrays, _OUTPUT),
+        "output": state_dicts.linear(arrays, _OUTPUT),
         "initial": {
             "memory": arrays[_MEMORY],
             "reads": np.concatenate([arrays[name] for name in machine.initial_reads]),
-            "carry": pytorch.carry(
+            "carry": state_dicts.carry(
                 arrays[f"{_LSTM}_c_bias"], arrays[f"{_LSTM}_h_bias"]
             ),
         },

@@ -1,0 +1,66 @@
+"""Makes the pictures of docs/see.md again: `python -m docs.pictures`.
+
+It trains a machine on copy, draws the trained machines of `pretrained/`, and takes a
+screenshot of the page with Chromium. This takes a few minutes.
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from train import main as trainer
+from train import visualize
+
+IMAGES = Path(__file__).parent / "images"
+# The picture, the trained machine, and the file that `train.visualize` writes of it.
+OF_MACHINES = (
+    ("see_copy_weightings.png", "copy", "focus_20.png"),
+    ("see_copy_memory.gif", "copy", "memory_20.gif"),
+    ("see_repeat_weightings.png", "repeat_copy", "focus_10_10.png"),
+    ("see_recall_locations.png", "associative_recall", "locations_6.png"),
+    ("see_sort_locations.png", "priority_sort", "locations_20_16.png"),
+    ("see_ngrams_prediction.png", "dynamic_ngrams", "prediction_200.png"),
+)
+_STEP_ON_PAGE = 28
+
+
+def screenshot(page: Path, picture: Path) -> None:
+    """The page in a browser, at a step within the answer."""
+    with sync_playwright() as playwright:
+        # Without its sandbox: in a container, root may not make one.
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        opened = browser.new_page(viewport={"width": 1000, "height": 820})
+        opened.goto(page.as_uri())
+        opened.wait_for_selector("#heads td")
+        opened.locator("#step").focus()
+        for _ in range(_STEP_ON_PAGE):
+            opened.keyboard.press("ArrowRight")
+        opened.screenshot(path=picture)
+        browser.close()
+
+
+def main() -> int:
+    """The command; returns its exit status."""
+    names = list(dict.fromkeys(machine for _, machine, _ in OF_MACHINES))
+    with tempfile.TemporaryDirectory() as folder:
+        drawn, run = Path(folder, "drawn"), Path(folder, "run")
+        visualize.main(["--pretrained", *names, f"--out={drawn}"])
+        for picture, machine, file in OF_MACHINES:
+            shutil.copyfile(drawn / machine / file, IMAGES / picture)
+        trainer.main([f"--workdir={run}"])
+        visualize.main([f"--workdir={run}"])
+        shutil.copyfile(
+            run / "figures" / "learning.gif", IMAGES / "see_copy_learning.gif"
+        )
+        visualize.main(["--pretrained", *names, f"--out={drawn}", "--html"])
+        screenshot(drawn / "page.html", IMAGES / "see_page.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
