@@ -50,7 +50,7 @@ class NTMConfig:
         paper): all heads address the old memory, and reads come before writes.
         `"write_first"`: the write heads act first, and the read heads address and read
         the new memory. `"interleaved"`: read head 1, write head 1, read head 2, ...,
-        each with the memory that the heads before it left.
+        each with the memory as changed by the heads before it.
       key_activation: activation of the key k: `"tanh"`, `"identity"` or `"sigmoid"`.
       add_activation: activation of the add vector a: the same choices.
       sharpening: `"learned"`: each head emits its γ (eq. 9). `"none"`: γ is always 1.

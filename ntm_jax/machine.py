@@ -7,8 +7,8 @@ heads), and `...` for batch axes: none, one or many, the same for all arguments.
 With the controllers of `ntm_jax`, a step is finite for parameters, state and input with
 entries up to 1e18. So is any number of steps, as long as no memory grows beyond that.
 The gradient of a step is finite for parameters up to 1e2, state and input up to 1e9.
-The gradient of many steps is a product of theirs and may overflow float32: where
-weights tie, each step multiplies it by up to γ.
+The gradient of many steps is the product of the gradients of the steps and may overflow
+float32: where two slots have the same largest weight, each step can multiply it by γ.
 """
 
 from flax import errors
@@ -26,7 +26,7 @@ from ntm_jax.types import NTMState, Params
 def step(
     params: Params, state: NTMState, x: Array, *, config: NTMConfig
 ) -> tuple[NTMState, Array]:
-    """One time step. `functools.partial(step, params, config=config)` scans as it is.
+    """One time step. `lax.scan` takes `functools.partial(step, params, config=config)`.
 
     >>> import jax
     >>> from ntm_jax import init, initial_state
@@ -60,7 +60,7 @@ def named_step(
     x_name: str,
     state_name: str = "state",
 ) -> tuple[NTMState, Array, Interface]:
-    """`step`, for a caller whose own arguments are called `x_name` and `state_name`.
+    """`step`, whose errors name its arguments as the caller's are called.
 
     Also returns what the heads emitted.
     """

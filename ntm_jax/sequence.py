@@ -49,7 +49,8 @@ def unroll(
       config: of the machine.
       state: the state before the first step; the initial state if not given.
       mask: bool `[T, ...]`, True for steps to make. At a masked step (False) the state
-        stays exactly as it was and the output is zero, whatever the input.
+        stays exactly as it was, unless `reset` is set, and the output is zero, whatever
+        the input.
       reset: bool `[T, ...]`, True where the state is reset before the step. It becomes
         the `initial_state` of `params`, with the same number of slots. Gradients flow
         into the learned parts of the initial state. So one sequence can hold several
@@ -58,17 +59,19 @@ def unroll(
       save_every: K, steps between the states that are saved for the backward pass. The
         other states are recomputed, so T / K + K memories are held at once. The default
         is the square root of T, which makes that sum smallest. (On a CPU, a large batch
-        is computed in G tiles, one after another; then it is the square root of G T.)
-        With `"autodiff"` the default is 1.
+        is split into G parts that are computed in turn. The default K is then the
+        square root of G T.) With `"autodiff"` the default is 1.
       implementation: how gradients are computed.
         `"fast"` has a backward pass derived by hand (`ntm_jax.fast`), about twice as
         fast; trailing steps that the mask leaves out in all sequences cost nothing. It
-        can be differentiated once in reverse, and forwards over that (`jax.hessian`),
-        and needs `order="read_first"`, `previous_weighting="own"` and float32 or
-        float64.
+        supports reverse mode (`jax.grad`) and forward over reverse (`jax.hessian`), but
+        not forward mode alone (`jax.jvp`). It needs `order="read_first"`,
+        `previous_weighting="own"` and float32 or float64.
         `"autodiff"` is a scan that JAX differentiates, slower, in any mode and any
         number of times: `jax.jvp`, gradients of gradients, gradient penalties, MAML.
-        `"auto"`, the default, is `"fast"` where that applies, else `"autodiff"`.
+        `"auto"`, the default, is `"fast"` if the config and the dtypes allow it, else
+        `"autodiff"`. It cannot see how you will differentiate: for `jax.jvp` or for
+        gradients of gradients, ask for `"autodiff"`.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.

@@ -87,10 +87,12 @@ def value_and_gradients(run, config, mask, reset):
     ("name", "mask"),
     [
         ("plain", MASK),
-        ("stateless", MASK),
-        pytest.param("learned", MASK, marks=pytest.mark.slow),
+        *(
+            pytest.param(name, MASK, marks=pytest.mark.slow)
+            for name in CONFIGS
+            if name != "plain"
+        ),
         pytest.param("learned", None, marks=pytest.mark.slow),
-        pytest.param("interleaved", MASK, marks=pytest.mark.slow),
     ],
 )
 def test_values_and_gradients_are_those_of_each_episode_alone(name, mask):

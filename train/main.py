@@ -2,9 +2,9 @@
 
     python -m train.main --task=copy
     python -m train.main --task=repeat_copy --seed=1 --workdir=runs/repeat_copy_1
-    python -m train.main --task=copy --controller=feed_forward --num_seeds=10
-    python -m train.main --task=copy --model=lstm --steps=500
-    python -m train.main --task=copy --preset=paper
+    python -m train.main --controller=feed_forward --num_seeds=10 --workdir=runs/no_lstm
+    python -m train.main --task=copy --model=lstm --steps=500 --workdir=runs/lstm
+    python -m train.main --task=copy --preset=paper --workdir=runs/paper
 
 The same command continues a run that was stopped.
 """
@@ -31,9 +31,10 @@ from train.training.devices import use_all_cores
 class Flags:
     """Trains a Neural Turing Machine on a task, evaluates it and draws what it does.
 
-    The defaults shown are those of the preset for the task; add --task to see those of
-    another task. The same command continues a run that was stopped or killed, from its
-    last checkpoint. With more --steps it also continues a complete run.
+    The defaults shown are those for the task. They also depend on --preset, --model,
+    --controller and --repeat_code: add these and --task to --help. The same command
+    continues a run that was stopped or killed, from its last checkpoint. With more
+    --steps it also continues a complete run.
     """
 
     preset: str = "default"
@@ -43,7 +44,7 @@ class Flags:
     workdir: Path | None = None
     """Folder of the run; None uses runs/TASK."""
     quiet: bool = False
-    """Print only one JSON object at the end: the evaluation and the figures."""
+    """Print only one JSON object at the end: the evaluation and the figures' paths."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 

@@ -196,7 +196,7 @@ def draw(outcomes: dict[str, Outcome], config: TrainConfig) -> Figure:
         time_axes.plot(thousands, rows, marker, label=label)
     limit = config.steps * config.batch_size / 1000
     time_axes.set_xlim(0, 1.05 * limit)
-    time_axes.set_xlabel("thousands of sequences until solved (no mark: not solved)")
+    time_axes.set_xlabel("thousands of sequences until solved\n(no mark: not solved)")
     time_axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     time_axes.grid(alpha=0.3)
     return figure

@@ -43,7 +43,7 @@ class MachineSettings:
     """The network to train.
     - ntm: a Neural Turing Machine.
     - lstm: an LSTM alone, the baseline.
-    It uses only --controller_units and --controller_layers of these flags."""
+    Of this group, it uses only --controller_units and --controller_layers."""
     controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
     """The controller.
     - lstm, gru: recurrent, with a state of its own.
@@ -78,7 +78,7 @@ class MachineSettings:
     head_clip: float | None = NTMConfig.head_clip
     """Bound on the raw outputs of the heads (such as 20); None sets no bound."""
     previous_weighting: PreviousWeighting = NTMConfig.previous_weighting
-    """The weighting that a write head interpolates with and shifts.
+    """The earlier weighting that a write head's gate mixes with the content weighting.
     - own: its own of the previous step, as in the paper.
     - read: that of the read head with the same number."""
     initial_memory: InitialMemory = NTMConfig.initial_memory
@@ -138,12 +138,13 @@ class OptimizerSettings:
     clip_at: float = 1.0
     """The bound for --clip."""
     update_clip: float | None = 1.0
-    """Bound on the root mean square of each array's gradient, after its scaling.
-    The optimizer scales it by its running root mean square. None sets no bound.
+    """Bound on the update of each array, relative to the learning rate.
+    The optimizer divides each array's gradient by its running root mean square.
+    This bounds the root mean square of the result; None sets no bound.
     Without a bound, one large gradient after many small ones can undo the training."""
     carry_noise: float = 0.0
     """Standard deviation of noise in the controller's recurrent state during training.
-    It makes a controller count exactly, also further than in training."""
+    It helps a controller to count exactly, also further than in training."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,13 +157,14 @@ class ScheduleSettings:
     """Fraction of the updates, at the end, over which the learning rate decays to 0."""
     polish_steps: int = 500
     """Updates after the task is solved, while the learning rate decays to 0.
-    If the decay of --lr_decay_fraction is ahead, that one counts.
+    If --lr_decay_fraction gives a lower learning rate, that lower one is used.
     A multiple of steps_per_call."""
     batch_size: int = 16
     """Sequences in one update."""
     sort_updates: int = 1
-    """Updates whose sequences are drawn together and sorted by length.
-    An NTM of order read_first skips steps that are padding in the whole batch."""
+    """Number of updates whose sequences are drawn at once and sorted by length.
+    Each batch then has less padding. An NTM of order read_first skips the steps that
+    are padding in the whole batch."""
     curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
     """How hard the training sequences are, within the task's own range.
     - none: always the hardest.

@@ -114,7 +114,7 @@ def recall_locations(trace: Trace, inputs: np.ndarray, item_length: int) -> Figu
                 (_ANSWER, "the item after it: written, read"),
             )
         ],
-        loc="outside upper center",
+        loc="outside lower center",
         ncols=2,
         frameon=False,
     )
