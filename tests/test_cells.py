@@ -83,7 +83,7 @@ LAYERS = pytest.mark.parametrize("layer", [linen, through_nnx])
 
 
 @LAYERS
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", slow_unless(["learned"], CONFIGS))
 def test_a_layer_is_unroll(layer, name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     state, ys = expected(config, xs)
@@ -93,7 +93,7 @@ def test_a_layer_is_unroll(layer, name):
 
 
 @LAYERS
-@pytest.mark.parametrize("batch", [(), (2, 1, 3)])
+@pytest.mark.parametrize("batch", slow_unless([(2, 1, 3)], [(), (2, 1, 3)]))
 def test_any_number_of_batch_axes(layer, batch):
     config, xs = CONFIGS["learned"], random_inputs(T, *batch)
     assert_same(layer(config, xs), expected(config, xs)[1])
@@ -267,7 +267,7 @@ def test_in_both_directions():
     assert_same(ys, jnp.swapaxes(jnp.concatenate([there, back], axis=-1), 0, 1))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", slow_unless(["learned"], CONFIGS))
 def test_new_parameters_have_the_machine_s_names_and_shapes(name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     wanted = jax.tree.map(jnp.shape, params_of(config))
@@ -429,7 +429,8 @@ def test_gradients_are_those_of_unroll():
         ({"dtype": jnp.float32, "param_dtype": jnp.bfloat16}, "bfloat16", "float32"),
     ],
 )
-@pytest.mark.parametrize("name", slow_unless(["plain"], ["plain", "learned"]))
+@pytest.mark.parametrize("name", ["plain", "learned"])
+@pytest.mark.slow
 def test_dtypes_are_as_given(options, held, computed, name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     layer = nn.RNN(NTMCell(config, **options), return_carry=True, time_major=True)

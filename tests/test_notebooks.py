@@ -1,7 +1,10 @@
 """The notebooks run from top to bottom, and are kept with their outputs."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -88,6 +91,104 @@ def test_each_begins_with_the_same_installation():
     first = {code(nbformat.read(path, as_version=4))[0].source for path in NOTEBOOKS}
     (installation,) = first
     assert f'REPOSITORY = "{REPOSITORY}"' in installation
+
+
+class Colab:
+    """A session of Colab in `folder`: what is installed there, and what is run."""
+
+    def __init__(self, folder: Path, monkeypatch) -> None:
+        self.commands: list[list[str]] = []
+        self.installed = {"numpy": "2.0.2", "jax": "0.7.2", "pandas": "2.2.2"}
+        self.modules: set[str] = set()
+        self.programs: set[str] = set()
+        self.upgraded = {"jax": "0.12.0"}
+        self.git_fails = False
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        monkeypatch.setattr(sys, "modules", {**sys.modules, "pandas": None})
+        monkeypatch.setattr(
+            "importlib.util.find_spec", lambda name: name in self.modules or None
+        )
+        monkeypatch.setattr(
+            "importlib.metadata.distributions",
+            lambda: [
+                SimpleNamespace(name=name, version=version)
+                for name, version in self.installed.items()
+            ],
+        )
+        monkeypatch.setattr(
+            "shutil.which", lambda name: name if name in self.programs else None
+        )
+        monkeypatch.setattr("subprocess.run", self.run)
+
+    def run(self, command: list[str], **_) -> SimpleNamespace:
+        self.commands.append(command)
+        if command[0] == "git":
+            Path(command[-1]).mkdir()
+            if self.git_fails:
+                raise subprocess.CalledProcessError(128, command)
+        elif "pip" in command:
+            self.installed |= self.upgraded
+        return SimpleNamespace(stdout="| Driver Version: 580  CUDA Version: 13.0 |")
+
+
+@pytest.fixture
+def colab(tmp_path, monkeypatch) -> Colab:
+    return Colab(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def installation() -> str:
+    """The first cell of the notebooks."""
+    return code(nbformat.read(NOTEBOOKS[0], as_version=4))[0].source
+
+
+def test_nothing_is_installed_where_the_library_is(colab, installation):
+    colab.modules.add("train.pretrained")
+    exec(installation, {})
+    assert colab.commands == []
+
+
+def test_it_installs_what_is_missing_and_works_at_once(colab, installation):
+    colab.upgraded = {"orbax-checkpoint": "0.12", "numpy": "2.0.2"}
+    exec(installation, {})
+    _, pip = colab.commands
+    assert pip[1:] == ["-m", "pip", "install", "-q", "-e", "clone[train]"]
+    assert "--upgrade" not in pip
+    assert sys.path[0] == str(Path("clone").resolve())
+
+
+@pytest.mark.parametrize("name", ["jax", "numpy"])
+def test_it_says_when_to_restart(colab, installation, name):
+    colab.upgraded = {name: "9.0", "pandas": "2.2.2"}
+    with pytest.raises(RuntimeError, match=f"Restart the session.*: {name} .* by 9.0 "):
+        exec(installation, {})
+
+
+def test_what_is_not_in_use_may_be_replaced(colab, installation, monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax")
+    exec(installation, {})
+
+
+@pytest.mark.parametrize(
+    ("program", "module", "extra"),
+    [("nvidia-smi", None, "jax[cuda13]"), (None, "libtpu", "jax[tpu]")],
+)
+def test_jax_is_that_of_the_accelerator(colab, installation, program, module, extra):
+    colab.programs, colab.modules = {program}, {module}
+    colab.upgraded = {}
+    exec(installation, {})
+    assert colab.commands[-1][-2:] == ["clone[train]", extra]
+
+
+def test_a_clone_that_did_not_end_is_made_again(colab, installation):
+    colab.git_fails, colab.upgraded = True, {}
+    with pytest.raises(subprocess.CalledProcessError):
+        exec(installation, {})
+    assert not Path("clone").exists()
+    colab.git_fails = False
+    exec(installation, {})
+    assert [path.name for path in Path().iterdir()] == ["clone"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)

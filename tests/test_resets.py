@@ -136,7 +136,8 @@ def test_a_flag_at_a_masked_step_counts():
     assert not ys.any()
 
 
-@pytest.mark.parametrize("name", slow_unless(["plain"], ["plain", "stateless"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["plain", "stateless"])
 def test_a_state_that_is_never_used_may_hold_anything(name):
     """Nor does it reach a gradient by way of padding, before which it was replaced."""
     config = CONFIGS[name]
