@@ -158,6 +158,7 @@ def site(tmp_path_factory) -> Path:
     return folder / "html"
 
 
+@pytest.mark.slow
 def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_afar(site):
     pages = {page: Links(page.read_text()) for page in sorted(site.rglob("*.html"))}
     for page, links in pages.items():
@@ -176,6 +177,7 @@ def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_afar(
                 )
 
 
+@pytest.mark.slow
 def test_the_site_documents_every_public_name(site):
     documented = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
     found = {name for kind in documented.values() for name in kind}

@@ -32,7 +32,10 @@ def saved(tmp_path):
 @pytest.mark.parametrize(
     ("file", "source", "convert", "options"),
     [
-        ("theirs.npz", "clemkoa", interop.from_clemkoa, {"revision": "723d4eb"}),
+        pytest.param(
+            *("theirs.npz", "clemkoa", interop.from_clemkoa, {"revision": "723d4eb"}),
+            marks=pytest.mark.slow,
+        ),
         ("theirs.safetensors", "pytorch_ntm", interop.from_pytorch_ntm, {}),
     ],
 )

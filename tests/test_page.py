@@ -122,6 +122,7 @@ def check_numbers(opened: Page, recording: Recording) -> None:
     assert found == expected
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_trace_at_every_step(opened, recordings):
     for step in range(len(recordings[0].inputs)):
         assert step_shown(opened) == step
@@ -129,6 +130,7 @@ def test_numbers_are_those_of_the_trace_at_every_step(opened, recordings):
         opened.keyboard.press("ArrowRight")
 
 
+@pytest.mark.slow
 def test_arrow_keys_and_buttons_go_one_step(opened):
     for _ in range(3):
         opened.keyboard.press("ArrowRight")
@@ -143,6 +145,7 @@ def test_arrow_keys_and_buttons_go_one_step(opened):
     assert step_shown(opened) == 0
 
 
+@pytest.mark.slow
 def test_the_slider_moves(opened, recordings):
     slider = opened.get_by_role("slider", name="Time step")
     slider.fill("7")
@@ -155,6 +158,7 @@ def test_the_slider_moves(opened, recordings):
     assert slider.get_attribute("aria-valuetext") == "step 10 of 10: answer"
 
 
+@pytest.mark.slow
 def test_it_plays_to_the_end(opened):
     opened.get_by_role("button", name="Play").click()
     expect(opened.locator("#step")).to_have_value("10", timeout=30_000)
@@ -163,6 +167,7 @@ def test_it_plays_to_the_end(opened):
     assert step_shown(opened) == 9
 
 
+@pytest.mark.slow
 def test_another_sequence_is_chosen(opened, recordings):
     choice = opened.get_by_label("Sequence", exact=True)
     assert [
@@ -181,6 +186,7 @@ def test_another_sequence_is_chosen(opened, recordings):
         assert opened.locator("#result").inner_text() == recordings[index].result
 
 
+@pytest.mark.slow
 def test_pictures_have_the_colours_of_the_numbers(opened, recordings):
     opened.locator("#step").fill("3")
     # A row for each slot in use, such as those from 125 over 127 and 0 to 12.
@@ -202,6 +208,7 @@ def test_pictures_have_the_colours_of_the_numbers(opened, recordings):
     assert (image[..., 3] == 255).all()
 
 
+@pytest.mark.slow
 def test_a_click_on_the_memory_takes_a_slot(opened, recordings):
     opened.locator("#step").fill("4")
     memory = opened.locator("#memory .frame")
@@ -218,6 +225,7 @@ def test_a_click_on_the_memory_takes_a_slot(opened, recordings):
     assert len(value) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 400])
 def test_it_is_readable_on_a_narrow_screen(opened, width):
     opened.set_viewport_size({"width": width, "height": 700})
