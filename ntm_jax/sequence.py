@@ -48,9 +48,9 @@ def unroll(
       xs: `[T, ..., input_size]`.
       config: of the machine.
       state: the state before the first step; the initial state if not given.
-      mask: bool `[T, ...]`, True for steps to make. At a masked step (False) the state
-        stays exactly as it was, unless `reset` is set, and the output is zero, whatever
-        the input.
+      mask: bool `[T, ...]`, True for steps to make. At a masked step (False) the output
+        is zero, whatever the input. The state stays exactly as it was, unless `reset`
+        is True at that step.
       reset: bool `[T, ...]`, True where the state is reset before the step. It becomes
         the `initial_state` of `params`, with the same number of slots. Gradients flow
         into the learned parts of the initial state. So one sequence can hold several
@@ -70,8 +70,8 @@ def unroll(
         `"autodiff"` is a scan that JAX differentiates, slower, in any mode and any
         number of times: `jax.jvp`, gradients of gradients, gradient penalties, MAML.
         `"auto"`, the default, is `"fast"` if the config and the dtypes allow it, else
-        `"autodiff"`. It cannot see how you will differentiate: for `jax.jvp` or for
-        gradients of gradients, ask for `"autodiff"`.
+        `"autodiff"`. It cannot see how you will differentiate: for `jax.jvp` alone, or
+        for `jax.grad` of `jax.grad`, ask for `"autodiff"`.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.

@@ -31,10 +31,10 @@ from train.training.devices import use_all_cores
 class Flags:
     """Trains a Neural Turing Machine on a task, evaluates it and draws what it does.
 
-    The defaults shown are those for the task. They also depend on --preset, --model,
-    --controller and --repeat_code: add these and --task to --help. The same command
-    continues a run that was stopped or killed, from its last checkpoint. With more
-    --steps it also continues a complete run.
+    The defaults shown are those for the task. They also depend on the preset, the
+    model, the controller and the repeat code: give these flags together with --help.
+    The same command continues a run that was stopped or killed, from its last
+    checkpoint. With more --steps it also continues a complete run.
     """
 
     preset: str = "default"

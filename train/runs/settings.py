@@ -43,7 +43,7 @@ class MachineSettings:
     """The network to train.
     - ntm: a Neural Turing Machine.
     - lstm: an LSTM alone, the baseline.
-    Of this group, it uses only --controller_units and --controller_layers."""
+    An LSTM alone has only the options --controller_units and --controller_layers."""
     controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
     """The controller.
     - lstm, gru: recurrent, with a state of its own.
@@ -74,7 +74,7 @@ class MachineSettings:
     sharpening: Sharpening = NTMConfig.sharpening
     """Sharpening of the weightings.
     - learned: heads emit gamma, as in the paper.
-    - none: gamma is 1; keeps heads that go by content stable on long sequences."""
+    - none: gamma is 1; heads that find slots by content then stay stable for long."""
     head_clip: float | None = NTMConfig.head_clip
     """Bound on the raw outputs of the heads (such as 20); None sets no bound."""
     previous_weighting: PreviousWeighting = NTMConfig.previous_weighting
@@ -140,7 +140,7 @@ class OptimizerSettings:
     update_clip: float | None = 1.0
     """Bound on the update of each array, relative to the learning rate.
     The optimizer divides each array's gradient by its running root mean square.
-    This bounds the root mean square of the result; None sets no bound.
+    --update_clip bounds the root mean square of the quotient; None sets no bound.
     Without a bound, one large gradient after many small ones can undo the training."""
     carry_noise: float = 0.0
     """Standard deviation of noise in the controller's recurrent state during training.
@@ -163,8 +163,8 @@ class ScheduleSettings:
     """Sequences in one update."""
     sort_updates: int = 1
     """Number of updates whose sequences are drawn at once and sorted by length.
-    Each batch then has less padding. An NTM of order read_first skips the steps that
-    are padding in the whole batch."""
+    Each batch then has less padding.
+    An NTM of order read_first skips steps that are padding in the whole batch."""
     curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
     """How hard the training sequences are, within the task's own range.
     - none: always the hardest.
