@@ -78,8 +78,8 @@ class MachineSettings:
     head_clip: float | None = NTMConfig.head_clip
     """Bound on the raw outputs of the heads (such as 20); None sets no bound."""
     previous_weighting: PreviousWeighting = NTMConfig.previous_weighting
-    """The earlier weighting that a write head's gate mixes with the content weighting.
-    - own: its own of the previous step, as in the paper.
+    """Whose previous weighting a write head mixes with its content weighting.
+    - own: its own, as in the paper.
     - read: that of the read head with the same number."""
     initial_memory: InitialMemory = NTMConfig.initial_memory
     """The memory before the first step.
