@@ -39,7 +39,7 @@ def step(
 
     Args:
       params: of `init`.
-      state: with batch axes `...`.
+      state: the state before the step. Its arrays begin with the batch axes of `x`.
       x: `[..., input_size]`.
       config: of the machine.
 

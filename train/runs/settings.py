@@ -105,7 +105,8 @@ class MachineSettings:
     - content: heads go to the slots most similar to their keys.
     - neutral: no preference."""
     initial_strength: float = NTMConfig.initial_strength
-    """Initial bias of the strength beta: larger values make heads notice content."""
+    """Initial bias of the strength beta: larger values make heads notice content.
+    It has no effect on neutral heads."""
     head_scale: float = NTMConfig.head_scale
     """Multiplies the Glorot-uniform initialisation of the heads."""
     input_scale: float | None = None
@@ -139,8 +140,9 @@ class OptimizerSettings:
     """The bound for --clip."""
     update_clip: float | None = 1.0
     """Bound on the update of each array, relative to the learning rate.
-    The optimizer divides each array's gradient by its running root mean square.
-    --update_clip bounds the root mean square of the quotient; None sets no bound.
+    The optimizer divides each entry of the gradient by its size in the last updates.
+    --update_clip bounds the root mean square of the result over each array.
+    None sets no bound.
     Without a bound, one large gradient after many small ones can undo the training."""
     carry_noise: float = 0.0
     """Standard deviation of noise in the controller's recurrent state during training.
@@ -164,7 +166,7 @@ class ScheduleSettings:
     sort_updates: int = 1
     """Number of updates whose sequences are drawn at once and sorted by length.
     Each batch then has less padding.
-    An NTM of order read_first skips steps that are padding in the whole batch."""
+    An NTM of order read_first skips the last steps if all sequences have ended."""
     curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
     """How hard the training sequences are, within the task's own range.
     - none: always the hardest.
