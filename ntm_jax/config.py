@@ -61,7 +61,7 @@ class NTMConfig:
         Collier and Beel 2018 use 20. None sets no bound.
       previous_weighting: the previous weighting w_{t-1} of a head in eq. 7. `"own"`:
         the head's own. `"read"`: read heads use their own, and write head i uses that
-        of read head i; where it last wrote has then no effect on where it writes next.
+        of read head i. The slots of a write then follow the reads, not earlier writes.
       initial_memory: content of the memory before the first step. `"constant"`: 1e-6 in
         every entry. `"random"`: fixed random numbers. `"learned"`: a parameter.
       initial_weighting: weighting of every head before the first step. `"first_slot"`:

@@ -140,8 +140,8 @@ class OptimizerSettings:
     """The bound for --clip."""
     update_clip: float | None = 1.0
     """Bound on the update of each array, relative to the learning rate.
-    The optimizer divides each entry of the gradient by its size in the last updates.
-    --update_clip bounds the root mean square of the result over each array.
+    RMSProp and Adam divide each entry of the gradient by its recent typical size.
+    This flag bounds the root mean square of the result over each array.
     None sets no bound.
     Without a bound, one large gradient after many small ones can undo the training."""
     carry_noise: float = 0.0
@@ -166,7 +166,7 @@ class ScheduleSettings:
     sort_updates: int = 1
     """Number of updates whose sequences are drawn at once and sorted by length.
     Each batch then has less padding.
-    An NTM of order read_first skips the last steps if all sequences have ended."""
+    With --order=read_first, padding that is common to the batch costs no time."""
     curriculum: Literal["none", "uniform", "growing", "look_back"] = "growing"
     """How hard the training sequences are, within the task's own range.
     - none: always the hardest.
