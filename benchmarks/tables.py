@@ -42,7 +42,7 @@ DESCRIPTIONS = {
         "16 of 20 vectors",
     ),
     "reverse_string": (
-        "output a string of two symbols in reverse",
+        "output a string of 0s and 1s in reverse",
         "1 to 40 symbols",
     ),
 }

@@ -78,7 +78,7 @@ class MachineSettings:
     head_clip: float | None = NTMConfig.head_clip
     """Bound on the raw outputs of the heads (such as 20); None sets no bound."""
     previous_weighting: PreviousWeighting = NTMConfig.previous_weighting
-    """Whose previous weighting a write head mixes with its content weighting.
+    """The last weighting that a write head mixes with its content weighting.
     - own: its own, as in the paper.
     - read: that of the read head with the same number."""
     initial_memory: InitialMemory = NTMConfig.initial_memory
@@ -146,7 +146,7 @@ class OptimizerSettings:
     Without a bound, one large gradient after many small ones can undo the training."""
     carry_noise: float = 0.0
     """Standard deviation of noise in the controller's recurrent state during training.
-    It helps a controller to count exactly, also further than in training."""
+    It helps a controller to count exactly, even to larger numbers than in training."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,8 @@ class ScheduleSettings:
     - none: always the hardest.
     - uniform: all difficulties from the start.
     - growing: from easy ones up to the whole range.
-    - look_back: like growing, but nine of ten have the hardest difficulty so far."""
+    - look_back: like growing, but nine of ten sequences have the hardest difficulty so
+    far, and the others any difficulty up to it."""
     curriculum_steps: int = 200
     """Updates until growing or look_back covers the whole range."""
 
