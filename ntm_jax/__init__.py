@@ -21,6 +21,7 @@ from ntm_jax.addressing import (
 )
 from ntm_jax.config import NTMConfig
 from ntm_jax.controllers import feed_forward, gru, lstm
+from ntm_jax.decay import weight_decay_mask
 from ntm_jax.initial import init, initial_memory, initial_state
 from ntm_jax.machine import step
 from ntm_jax.memory import read, write
@@ -48,5 +49,6 @@ __all__ = (
     "step",
     "trace",
     "unroll",
+    "weight_decay_mask",
     "write",
 )

@@ -13,9 +13,11 @@ from jax import Array
 from ntm_jax import heads
 from ntm_jax.addressing import address
 from ntm_jax.config import NTMConfig
+from ntm_jax.exported import exportable
 from ntm_jax.memory import read, write
 
 
+@exportable
 class AccessState(NamedTuple):
     """The memory, and where each head was last.
 
@@ -30,6 +32,7 @@ class AccessState(NamedTuple):
     write_weights: Array
 
 
+@exportable
 class Interface(NamedTuple):
     """What the heads emit: everything that the controller says to the memory.
 

@@ -1,12 +1,15 @@
-"""Operations on arrays that do not depend on their meaning: select, reset, flatten."""
+"""Operations on arrays that do not depend on their meaning: select, flatten, cast."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, dtypes
 
 PyTree = Any
+# What JAX narrows unless `jax_enable_x64` is set.
+_WIDE = (np.float64, np.int64, np.uint64)
 
 
 def select(mask: Array, new: PyTree, old: PyTree) -> PyTree:
@@ -59,3 +62,18 @@ def cast(tree: PyTree, dtype: jax.typing.DTypeLike) -> PyTree:
         return leaf.astype(dtype) if floating else leaf
 
     return jax.tree.map(cast_leaf, tree)
+
+
+def canonical(tree: PyTree) -> PyTree:
+    """The tree, with NumPy's arrays in the dtypes in which JAX computes with them.
+
+    Unless `jax_enable_x64` is set, JAX reads NumPy's float64 as float32. `jax.jit` does
+    so before a function sees its arguments. With this, a call outside of `jit` means
+    the same.
+    """
+
+    def canonical_leaf(leaf: Any) -> Any:
+        wide = isinstance(leaf, np.ndarray | np.generic) and leaf.dtype in _WIDE
+        return leaf.astype(dtypes.canonicalize_dtype(leaf.dtype)) if wide else leaf
+
+    return jax.tree.map(canonical_leaf, tree)

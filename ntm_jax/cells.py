@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntm_jax.arrays import cast
-from ntm_jax.checks import check_array, check_count
+from ntm_jax.arrays import canonical, cast
+from ntm_jax.checks import check_array, check_size
 from ntm_jax.config import NTMConfig
 from ntm_jax.machine import named_step
 from ntm_jax.types import NTMState, Params
@@ -23,6 +23,7 @@ def cell_step(
     """`step` for a Flax cell: computes in `dtype`, with the cell's names in errors."""
     check_cell_call(carry, inputs)
     params, inputs = cast(params, dtype), jnp.asarray(inputs, dtype)
+    carry = canonical(carry)
     return named_step(params, carry, inputs, config, "inputs", "carry")[:2]
 
 
@@ -52,5 +53,5 @@ def cell_batch_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
             f"input_shape: got {input_shape!r}, want sizes (*batch, input_size)"
         )
     for size in input_shape:
-        check_count("input_shape", size, 0)
+        check_size("input_shape", size, 0)
     return tuple(input_shape[:-1])

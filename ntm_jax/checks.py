@@ -9,6 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
+from jax.dtypes import canonicalize_dtype
 
 # Without float16, in which small weights that matter would be zero.
 FLOATS = ("float32", "bfloat16", "float64")
@@ -38,7 +40,7 @@ def check_arrays(**arguments: tuple[Any, str]) -> dict[str, int]:
     first_name, (first, _) = next(iter(arguments.items()))
     for name, (value, axes) in arguments.items():
         check_float_array(name, value)
-        if value.dtype != first.dtype:
+        if canonicalize_dtype(value.dtype) != canonicalize_dtype(first.dtype):
             raise TypeError(
                 f"{name}: got dtype {value.dtype}, want {first.dtype}, "
                 f"the dtype of {first_name}"
@@ -115,6 +117,27 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
         raise ValueError(f"{name}: got {value}, want less than 2**31")
 
 
+def check_size(name: str, value: Any, minimum: int = 1) -> None:
+    """Raises unless `value` is a size of an axis: a count, or a symbolic size.
+
+    `jax.export.symbolic_shape` makes symbolic sizes. One is refused unless its
+    constraints say that it is at least `minimum`.
+    """
+    if not export.is_symbolic_dim(value):
+        check_count(name, value, minimum)
+        return
+    try:
+        fits = value >= minimum
+    except jax.errors.InconclusiveDimensionOperation:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: got the symbolic size {value}, want one that is known to be at "
+            f"least {minimum}: pass constraints=['{value} >= {minimum}'] to "
+            "jax.export.symbolic_shape"
+        )
+
+
 def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
     """Raises unless `value` is a positive number that float32 can represent.
 
@@ -124,7 +147,8 @@ def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
       zero_too: whether zero is allowed.
     """
     wanted = f"a positive number from {_SMALLEST:g} to {_LARGEST:g}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    kinds = int | float | np.integer | np.floating
+    if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name}: got {value!r}, want {wanted}")
     if not (_SMALLEST <= value <= _LARGEST or (zero_too and value == 0)):
         raise ValueError(f"{name}: got {value}, want {wanted}")
@@ -134,7 +158,8 @@ def check_fields(config: Any, zero_too: Sequence[str] = ()) -> None:
     """Raises unless the fields of a dataclass fit their annotations.
 
     A `Literal` field has one of its choices, and a number is positive. Fields with
-    other annotations are not checked.
+    other annotations are not checked. A NumPy scalar becomes a number of Python, whose
+    dtype is that of the arrays that it meets.
 
     Args:
       config: the dataclass.
@@ -142,6 +167,9 @@ def check_fields(config: Any, zero_too: Sequence[str] = ()) -> None:
     """
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
+        if isinstance(value, np.generic):
+            value = value.item()
+            object.__setattr__(config, name, value)
         if get_origin(field.type) is Literal:
             check_choice(name, value, get_args(field.type))
         elif field.type is int:
@@ -161,11 +189,22 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 def check_key(name: str, key: Any) -> None:
     """Raises unless `key` is one key, made by `jax.random.key` or `PRNGKey`."""
     is_array = _is_array(key)
-    typed = is_array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    legacy = is_array and key.dtype == jnp.uint32 and key.shape == (2,)
-    if not (typed and key.shape == ()) and not legacy:
+    if not (is_array and _key_shape(key) == ()):
         got = f"{key.dtype}{list(key.shape)}" if is_array else type(key).__name__
         raise TypeError(f"{name}: got {got}, want one key: use jax.random.key(seed)")
+
+
+def _key_shape(array: Any) -> tuple[int, ...] | None:
+    """The shape of an array of keys; None if the array does not hold keys."""
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return array.shape
+    if array.dtype != jnp.uint32:
+        return None
+    try:
+        # How many words of a `PRNGKey` are one key depends on the default generator.
+        return jax.eval_shape(jax.random.wrap_key_data, array).shape
+    except TypeError:
+        return None
 
 
 def _is_array(value: Any) -> bool:

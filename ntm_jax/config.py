@@ -1,13 +1,15 @@
 """`NTMConfig`: the choices that define a machine. It checks them on construction."""
 
 import dataclasses
-from typing import Literal
+import numbers
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 import flax.linen as nn
 
-from ntm_jax import controllers
-from ntm_jax.checks import check_fields
-from ntm_jax.renamed import renamed_fields
+from ntm_jax import controllers, plain, values
+from ntm_jax.checks import check_choice, check_fields
+from ntm_jax.renamed import renamed_fields, with_new_names
 
 Order = Literal["read_first", "write_first", "interleaved"]
 Activation = Literal["tanh", "identity", "sigmoid"]
@@ -31,7 +33,8 @@ RENAMED = {
 class NTMConfig:
     """Every choice that defines a machine.
 
-    A config is frozen and hashable, so it can be a static argument under `jit`.
+    A config is a value: it is frozen and hashable, so it can be a static argument under
+    `jit`, and a copy equals it, also one made with pickle.
 
     >>> config = NTMConfig(output_size=8, num_read_heads=2)
     >>> dataclasses.replace(config, num_slots=64).num_slots
@@ -129,6 +132,7 @@ class NTMConfig:
             # submodule. The copy belongs to no module.
             unbound = self.controller.clone(parent=None, name=None, _deep_clone=True)
             object.__setattr__(self, "controller", unbound)
+        object.__setattr__(self, "controller", values.settle(self.controller))
         try:
             hash(self.controller)
         except TypeError:
@@ -136,6 +140,65 @@ class NTMConfig:
                 f"controller: got {self.controller!r}, want a hashable module: use "
                 "tuples instead of lists in its fields"
             ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as plain data, which `json.dumps` takes.
+
+        >>> NTMConfig(output_size=8).to_dict()["controller"]
+        {'kind': 'lstm', 'units': 100, 'num_layers': 1, 'input_scale': 4.0}
+
+        Raises:
+          ValueError: if the controller is not one of `lstm`, `gru` and `feed_forward`,
+            with an activation of `jax.nn` or `jax.numpy`. Other modules are not plain
+            data; pickle such a config.
+        """
+        fields = self._fields()
+        fields["controller"] = plain.to_plain(self.controller)
+        return {
+            name: int(value) if isinstance(value, numbers.Integral) else value
+            for name, value in fields.items()
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """The config that `to_dict` wrote, in this version or an older one.
+
+        >>> config = NTMConfig(output_size=8, controller=controllers.gru(64))
+        >>> NTMConfig.from_dict(config.to_dict()) == config
+        True
+
+        Args:
+          fields: of `to_dict`. A field that is missing has its default. The controller
+            can also be a module.
+
+        Raises:
+          TypeError, ValueError: if a field is unknown or has an invalid value. The
+            message names it.
+        """
+        if not isinstance(fields, Mapping):
+            raise TypeError(f"fields: got {type(fields).__name__}, want a dict")
+        named = with_new_names(fields, RENAMED)
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in named:
+            check_choice("fields", name, known)
+        if "output_size" not in named:
+            raise ValueError("output_size: got none, want a value")
+        if "controller" in named:
+            named["controller"] = plain.from_plain(named["controller"])
+        return cls(**named)
+
+    def _fields(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and cloudpickle."""
+        return values.make, (type(self), values.portable(self._fields()))
 
 
 def check_shift_range(shift_range: int, num_slots: int) -> None:

@@ -12,7 +12,7 @@ module, including your own, goes into `NTMConfig(controller=...)` as it is. All 
 accept leading batch axes. Two modules that compare equal share one compilation.
 """
 
-import functools
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +23,7 @@ from flax import errors
 from flax.linen import initializers
 from jax import Array
 
+from ntm_jax import fixed
 from ntm_jax.checks import check_count, check_positive
 
 PyTree = Any
@@ -101,7 +102,7 @@ def feed_forward(
     if not callable(activation):
         raise TypeError(f"activation: got {activation!r}, want a function")
     check_positive("input_scale", input_scale)
-    return FeedForward((units,) * num_layers, activation, input_scale)
+    return FeedForward((units,) * num_layers, activation, float(input_scale))
 
 
 class Stack(nn.RNNCellBase):
@@ -149,7 +150,7 @@ class FeedForward(nn.Module):
     def __call__(self, inputs: Array) -> Array:
         """Maps `[..., I]` to `[..., units[-1]]`."""
         for units in self.units:
-            dense = nn.Dense(units, kernel_init=_scaled(self.input_scale))
+            dense = nn.Dense(units, kernel_init=ScaledLecunNormal(self.input_scale))
             inputs = self.activation(dense(inputs))
         return inputs
 
@@ -195,8 +196,9 @@ def initial_carry(
     """The initial carry that the cell provides, or `()` for a stateless module."""
     if not isinstance(controller, nn.RNNCellBase):
         return ()
-    # Flax's cells return zeros. A cell that draws its carry always gets the same key.
-    return controller.initialize_carry(jax.random.key(0), (*batch_shape, input_size))
+    # Flax's cells return zeros. A cell that draws its carry always draws the same.
+    with fixed.draws():
+        return controller.initialize_carry(fixed.key(0), (*batch_shape, input_size))
 
 
 def apply(
@@ -245,22 +247,22 @@ def _stack(
     check_positive("input_scale", input_scale)
     # Without `parent=None`, a surrounding Flax module would register the cells.
     cells = tuple(
-        cell(units, kernel_init=_scaled(input_scale), parent=None)
+        cell(units, kernel_init=ScaledLecunNormal(float(input_scale)), parent=None)
         for _ in range(num_layers)
     )
     return cells[0] if num_layers == 1 else Stack(cells, parent=None)
 
 
-@functools.cache
-def _scaled(scale: float) -> Callable[..., Array]:
+@dataclasses.dataclass(frozen=True)
+class ScaledLecunNormal:
     """LeCun-normal initialiser times `scale`.
 
-    The cache returns the same function for the same scale, so that modules with equal
-    arguments compare and hash as equal.
+    A value, so that modules with equal arguments compare and hash as equal, and can be
+    copied and pickled.
     """
-    lecun_normal = initializers.lecun_normal()
 
-    def init(*arguments: Any, **named: Any) -> Array:
-        return scale * lecun_normal(*arguments, **named)
+    scale: float
 
-    return init
+    def __call__(self, *arguments: Any, **named: Any) -> Array:
+        """Arguments and result are those of `initializers.lecun_normal()`."""
+        return self.scale * initializers.lecun_normal()(*arguments, **named)

@@ -18,6 +18,7 @@ from flax.linen import initializers
 from jax import Array
 
 from ntm_jax.addressing import softmax
+from ntm_jax.exported import exportable
 
 ACTIVATIONS = {
     "identity": lambda x: x,
@@ -31,6 +32,7 @@ _STAY = 2.0  # of the shift by 0
 _MOVE = 4.0  # of the shift by +1
 
 
+@exportable
 class Addressing(NamedTuple):
     """The addressing parameters of each head, as `ntm_jax.address` takes them.
 
@@ -49,6 +51,7 @@ class Addressing(NamedTuple):
     gamma: Array
 
 
+@exportable
 class Writing(NamedTuple):
     """The erase and add vectors of each write head, as `ntm_jax.write` takes them.
 
@@ -80,7 +83,7 @@ def init(
     """
     glorot = initializers.glorot_uniform(in_axis=0, out_axis=2, batch_axis=1)
     return {
-        "kernel": scale * glorot(key, (input_size, num_heads, size)),
+        "kernel": scale * glorot(key, (input_size, num_heads, size), jnp.float32),
         "bias": jnp.zeros((num_heads, size)),
     }
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 from flax.linen import initializers
-from jax import Array
+from jax import Array, export
 
-from ntm_jax import controllers, heads
+from ntm_jax import controllers, fixed, heads
 from ntm_jax.addressing import softmax
-from ntm_jax.arrays import cast
+from ntm_jax.arrays import canonical, cast
 from ntm_jax.checks import (
     check_array,
     check_choice,
@@ -18,6 +18,7 @@ from ntm_jax.checks import (
     check_float_array,
     check_key,
     check_shape,
+    check_size,
 )
 from ntm_jax.config import NTMConfig, check_shift_range
 from ntm_jax.fit import check_config, check_params
@@ -45,7 +46,8 @@ def init(
       key: of `jax.random.key`.
       config: of the machine.
       input_size: width of an input vector.
-      dtype: of the parameters, and so of everything computed with them.
+      dtype: of the parameters, and so of everything computed with them. All numbers
+        are drawn in float32 and then cast.
 
     Returns:
       `controller` (the module's parameters), `read_heads` and `write_heads` (kernel
@@ -74,7 +76,9 @@ def init(
         "read_heads": heads.init(next(keys), hidden_size, r, reading, scale),
         "write_heads": heads.init(next(keys), hidden_size, w, writing, scale),
         "output": {
-            "kernel": initializers.glorot_uniform()(next(keys), output_shape),
+            "kernel": initializers.glorot_uniform()(
+                next(keys), output_shape, jnp.float32
+            ),
             "bias": jnp.zeros(config.output_size),
         },
     }
@@ -125,8 +129,8 @@ def init_initial(
     if config.initial_memory == "learned":
         initial["memory"] = initial_memory(n, m, "random")
     if config.initial_weighting == "learned":
-        initial["read_focus"] = jax.random.normal(read_key, (r, n))
-        initial["write_focus"] = jax.random.normal(write_key, (w, n))
+        initial["read_focus"] = jax.random.normal(read_key, (r, n), jnp.float32)
+        initial["write_focus"] = jax.random.normal(write_key, (w, n), jnp.float32)
     if config.initial_read == "learned":
         initial["reads"] = jnp.zeros((r, m))
     if config.initial_carry == "learned":
@@ -150,8 +154,9 @@ def initial_memory(
       num_slots: N, the number of slots.
       slot_size: M, the width of a slot.
       kind: `"constant"`: every entry is 1e-6, as in Collier and Beel 2018. `"random"`:
-        the entries are uniform in ±1/sqrt(M). Every call returns the same numbers. They
-        depend on the slot but not on N, so a larger memory begins with the same slots.
+        the entries are uniform in ±1/sqrt(M). Every call returns the same numbers, in
+        every dtype and under all flags of JAX. They depend on the slot but not on N, so
+        a larger memory begins with the same slots.
       dtype: dtype of the memory.
 
     Returns:
@@ -161,17 +166,20 @@ def initial_memory(
       TypeError: if a size is not an integer or the dtype is not supported.
       ValueError: if a size is not positive or the kind is unknown.
     """
-    check_count("num_slots", num_slots)
+    check_size("num_slots", num_slots)
     check_count("slot_size", slot_size)
     check_choice("kind", kind, FIXED_MEMORIES)
     check_dtype("dtype", dtype)
     if kind == "constant":
         return jnp.full((num_slots, slot_size), _CONSTANT, dtype)
-    slot_keys = jax.vmap(jax.random.key)(jnp.arange(num_slots))
     limit = slot_size**-0.5
-    return jax.vmap(
-        lambda key: jax.random.uniform(key, (slot_size,), dtype, -limit, limit)
-    )(slot_keys)
+
+    def slot(seed: Array) -> Array:
+        key, shape = fixed.key(seed), (slot_size,)
+        return jax.random.uniform(key, shape, jnp.float32, -limit, limit)
+
+    with fixed.draws():
+        return jax.vmap(slot)(jnp.arange(num_slots)).astype(dtype)
 
 
 def initial_state(
@@ -193,7 +201,8 @@ def initial_state(
       config: of the machine.
       num_slots: N, instead of the config's. A machine runs with any number of slots,
         unless it learned its initial memory or weightings, which have one entry a slot.
-      batch_shape: the batch axes `...` of the state.
+        It may be a symbolic size of `jax.export`.
+      batch_shape: the batch axes `...` of the state. Sizes may be symbolic.
 
     Returns:
       An `NTMState` of the dtype of `params`.
@@ -203,13 +212,16 @@ def initial_state(
         arguments do not fit each other.
     """
     check_config(config)
+    params = canonical(params)
     check_params(params, config)
     n = config.num_slots if num_slots is None else num_slots
-    check_count("num_slots", n)
+    # A number that is too small for the shifts has an error of its own.
+    symbolic = export.is_symbolic_dim(n)
+    check_size("num_slots", n, 2 * config.shift_range + 1 if symbolic else 1)
     if not isinstance(batch_shape, tuple):
         raise TypeError(f"batch_shape: got {batch_shape!r}, want a tuple of sizes")
     for size in batch_shape:
-        check_count("batch_shape", size, 0)
+        check_size("batch_shape", size, 0)
     check_shift_range(config.shift_range, n)
     for field in ("initial_memory", "initial_weighting"):
         if getattr(config, field) == "learned" and n != config.num_slots:

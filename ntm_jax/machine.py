@@ -17,7 +17,7 @@ from jax import numpy as jnp
 
 from ntm_jax import access, controllers, fit, heads
 from ntm_jax.access import AccessState, Interface
-from ntm_jax.arrays import flat
+from ntm_jax.arrays import canonical, flat
 from ntm_jax.checks import check_shape
 from ntm_jax.config import NTMConfig
 from ntm_jax.types import NTMState, Params
@@ -49,6 +49,7 @@ def step(
     Raises:
       TypeError, ValueError: for a state or an input that does not fit the machine.
     """
+    params, state, x = canonical((params, state, x))
     return named_step(params, state, x, config, "x")[:2]
 
 

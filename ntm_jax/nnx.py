@@ -26,7 +26,7 @@ from flax import nnx
 from jax import Array
 
 from ntm_jax import cells, fit
-from ntm_jax.arrays import cast
+from ntm_jax.arrays import canonical, cast
 from ntm_jax.checks import check_count, check_dtype
 from ntm_jax.config import NTMConfig
 from ntm_jax.initial import init, initial_state
@@ -97,7 +97,7 @@ class NTMCell(nnx.RNNCellBase):
         initial_state(params, config)
         # The next line replaces the parameters that this one makes.
         cell = cls(1, config, dtype=dtype, rngs=nnx.Rngs(0))
-        cell._hold(params)
+        cell._hold(canonical(params))
         return cell
 
     def _hold(self, params: Params) -> None:

@@ -6,10 +6,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array, export, lax
 
 from ntm_jax import fast, heads
-from ntm_jax.arrays import reset_where, select
+from ntm_jax.arrays import canonical, reset_where, select
 from ntm_jax.checks import check_choice, check_count, check_float_array
 from ntm_jax.config import NTMConfig
 from ntm_jax.fit import check_config, check_fit, check_flags
@@ -66,12 +66,12 @@ def unroll(
         fast; trailing steps that the mask leaves out in all sequences cost nothing. It
         supports reverse mode (`jax.grad`) and forward over reverse (`jax.hessian`), but
         not forward mode alone (`jax.jvp`). It needs `order="read_first"`,
-        `previous_weighting="own"` and float32 or float64.
+        `previous_weighting="own"`, float32 or float64, and no symbolic sizes.
         `"autodiff"` is a scan that JAX differentiates, slower, in any mode and any
         number of times: `jax.jvp`, gradients of gradients, gradient penalties, MAML.
-        `"auto"`, the default, is `"fast"` if the config and the dtypes allow it, else
-        `"autodiff"`. It cannot see how you will differentiate: for `jax.jvp` alone, or
-        for `jax.grad` of `jax.grad`, ask for `"autodiff"`.
+        `"auto"`, the default, is `"fast"` if these allow it, else `"autodiff"`. It
+        cannot see how you will differentiate: for `jax.jvp` alone, or for `jax.grad` of
+        `jax.grad`, ask for `"autodiff"`.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
@@ -82,19 +82,24 @@ def unroll(
       NotImplementedError: when the fast path is differentiated twice in reverse.
     """
     check_choice("implementation", implementation, ("auto", "fast", "autodiff"))
-    state = _check_sequence(params, xs, config, state)
+    params, xs, state = _checked(params, xs, config, state)
     check_flags(xs, mask=mask, reset=reset)
     if save_every is not None:
         check_count("save_every", save_every)
+        if save_every > 1 and export.is_symbolic_dim(xs.shape[0]):
+            raise ValueError(
+                f"save_every: got {save_every} with the symbolic number of steps "
+                f"{xs.shape[0]}, want None or 1; or export for a number of steps"
+            )
     initial = _after_reset(params, state, config, reset)
 
-    obstacle = fast.obstacle(config, state)
+    obstacle = fast.obstacle(config, state) or _symbolic_size(xs, state)
     if implementation == "fast" and obstacle:
         raise ValueError(
             f"implementation: got 'fast' with {obstacle}; pass "
             "implementation='auto' or 'autodiff'"
         )
-    if implementation != "autodiff" and not obstacle and len(xs):
+    if implementation != "autodiff" and not obstacle and xs.shape[0]:
         # Raises what `step` raises for parameters that do not fit.
         x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
         jax.eval_shape(
@@ -147,7 +152,7 @@ def trace(
     Raises:
       TypeError, ValueError: for arguments that do not fit the machine or each other.
     """
-    state = _check_sequence(params, xs, config, state)
+    params, xs, state = _checked(params, xs, config, state)
     check_flags(xs, reset=reset)
     initial = _after_reset(params, state, config, reset)
 
@@ -191,7 +196,7 @@ def _scan(
 ) -> tuple[NTMState, Array]:
     """`lax.scan` that saves every `save_every`-th state and recomputes the others."""
     body = jax.checkpoint(body, prevent_cse=False)
-    length = len(jax.tree.leaves(inputs)[0])
+    length = jax.tree.leaves(inputs)[0].shape[0]
     if save_every == 1 or length <= save_every:
         return lax.scan(body, state, inputs)
 
@@ -211,10 +216,19 @@ def _scan(
     return state, jnp.concatenate([ys, last])
 
 
-def _check_sequence(
+def _symbolic_size(xs: Array, state: NTMState) -> str | None:
+    """A size of the sequence or the memory that is symbolic, in words; None if none."""
+    for size in (*xs.shape[:-1], *state.memory.shape):
+        if export.is_symbolic_dim(size):
+            return f"the symbolic size {size}, and it needs numbers"
+    return None
+
+
+def _checked(
     params: Params, xs: Array, config: NTMConfig, state: NTMState | None
-) -> NTMState:
-    """The state before the first step, once all arguments are known to fit."""
+) -> tuple[Params, Array, NTMState]:
+    """Params, inputs and the state before the first step, which fit each other."""
+    params, xs, state = canonical((params, xs, state))
     check_float_array("xs", xs)
     if xs.ndim < 2:
         raise ValueError(
@@ -225,4 +239,4 @@ def _check_sequence(
         state = initial_state(params, config, batch_shape=xs.shape[1:-1])
     x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
     check_fit("xs", params, state, x, config)
-    return state
+    return params, xs, state

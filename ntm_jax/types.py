@@ -6,12 +6,14 @@ from flax import struct
 from jax import Array
 
 from ntm_jax import heads
+from ntm_jax.exported import exportable
 
 PyTree = Any
 # A nested dict of arrays, under Flax's names; see `ntm_jax.init`.
 Params = dict[str, Any]
 
 
+@exportable
 class NTMState(struct.PyTreeNode):
     """Everything that a machine carries from one step to the next: a frozen pytree.
 
@@ -30,6 +32,7 @@ class NTMState(struct.PyTreeNode):
     controller: PyTree
 
 
+@exportable
 class Trace(struct.PyTreeNode):
     """What a machine did at every step of a sequence. The first axis of all is time.
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax import Array
+from jax import Array, export
 from jax.core import Tracer
 
 Difficulty = int | tuple[int, int]
@@ -66,6 +66,16 @@ class Batch(struct.PyTreeNode):
     def steps(self) -> Array:
         """Each sequence's steps up to its last answer, bool `[T, B]`."""
         return jnp.flip(jnp.cumsum(jnp.flip(self.mask, 0), 0), 0) > 0
+
+
+export.register_namedtuple_serialization(Range, serialized_name="tasks.Range")
+export.register_pytree_node_serialization(
+    Batch,
+    serialized_name="tasks.Batch",
+    serialize_auxdata=lambda aux_data: b"",
+    deserialize_auxdata=lambda serialized_aux_data: (),
+    from_children=lambda aux_data, children: Batch(*children),
+)
 
 
 class Task(abc.ABC):

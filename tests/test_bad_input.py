@@ -186,7 +186,6 @@ TYPES = [
     ("step", "x", 1.0, "float"),
     ("step", "x", np.ndarray, "type"),
     ("step", "x", zeros(INPUT_SIZE, dtype=np.float16), "float16"),
-    ("step", "x", zeros(INPUT_SIZE, dtype=np.float64), "float64"),
     ("step", "state", ntm_jax.NTMState, "type"),
     ("step", "state", state_with(controller=("a", "b")), "str"),
     ("step", "state", state_with(controller=list(STATE.controller)), "[*, *]"),
@@ -378,6 +377,12 @@ def test_an_argument_of_another_kind(function, argument, value, got):
 @pytest.mark.parametrize(("function", "argument"), COUNTS)
 def test_a_count_that_is_not_whole_and_positive(function, argument, value):
     assert_refused(function, {argument: value}, argument, str(value))
+
+
+def test_double_precision_is_not_mixed_with_single(x64):
+    for function, argument, shape in (("step", "x", ()), ("unroll", "xs", (6,))):
+        wide = zeros(*shape, INPUT_SIZE, dtype=np.float64)
+        assert_refused(function, {argument: wide}, argument, "float64")
 
 
 def test_fewer_slots_than_shifts():

@@ -158,6 +158,31 @@ def test_input_kernels_have_the_given_scale(build, kernels, scale):
         assert width == pytest.approx(scale / inputs**0.5, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    "session",
+    [
+        lambda: jax.default_prng_impl("rbg"),
+        lambda: jax.threefry_partitionable(False),
+    ],
+)
+def test_a_cell_that_draws_its_carry_draws_the_same_in_every_session(session):
+    cell = nn.GRUCell(4, carry_init=nn.initializers.normal())
+    config = make_config(controller=cell)
+    params = random_params(config)
+    expected = ntm_jax.initial_state(params, config).controller
+    assert len(np.unique(expected)) == 4
+    with session():
+        state = jax.jit(lambda: ntm_jax.initial_state(params, config))()
+        np.testing.assert_array_equal(state.controller, expected)
+
+
+@pytest.mark.parametrize("build", [ntm_jax.lstm, ntm_jax.gru, ntm_jax.feed_forward])
+def test_numbers_of_numpy_are_numbers(build):
+    built = build(np.int64(4), np.int32(2), input_scale=np.float32(3))
+    assert built == build(4, 2, input_scale=3.0)
+    assert hash(built) == hash(build(4, 2, input_scale=3.0))
+
+
 @pytest.mark.parametrize("build", [ntm_jax.lstm, ntm_jax.gru, ntm_jax.feed_forward])
 def test_a_bad_input_scale_is_named(build):
     for bad in (0, -1.0, float("nan"), float("inf")):

@@ -392,6 +392,32 @@ class TestInit:
         )
         assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
 
+    def test_draws_the_same_numbers_in_double_precision_and_casts_them(self):
+        config = make_config(controller=ntm_jax.gru(4), **LEARNED)
+        init = functools.partial(ntm_jax.init, jax.random.key(0), config, INPUT_SIZE)
+        single = init()
+        with jax.enable_x64(True):
+            in_single, in_double = init(), init(dtype=jnp.float64)
+        for params in (in_single, in_double):
+            jax.tree.map(
+                functools.partial(np.testing.assert_allclose, rtol=1e-6), params, single
+            )
+
+    @pytest.mark.parametrize("generator", ["rbg", "unsafe_rbg"])
+    def test_takes_the_keys_of_every_generator(self, generator):
+        own = jax.eval_shape(
+            lambda key: ntm_jax.init(key, self.CONFIG, INPUT_SIZE),
+            jax.random.key(0, impl=generator),
+        )
+        with jax.default_prng_impl(generator):
+            params = jax.eval_shape(
+                lambda key: ntm_jax.init(key, self.CONFIG, INPUT_SIZE),
+                jax.random.PRNGKey(0),
+            )
+            with pytest.raises(TypeError, match=r"key: got uint32\[2\], want one key"):
+                ntm_jax.init(jnp.zeros(2, jnp.uint32), self.CONFIG, INPUT_SIZE)
+        assert params == own
+
 
 class TestInitialState:
     def test_every_head_looks_at_the_first_slot(self):

@@ -1,5 +1,8 @@
 """Equations 2 to 4, and the initial memory."""
 
+import contextlib
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -162,6 +165,25 @@ class TestProperties:
         )
 
 
+# What `initial_memory` has always returned in a session without flags.
+RANDOM_MEMORY = np.array(
+    [
+        [0.51692134, 0.5526164, -0.19365311],
+        [-0.0708611, 0.03897451, -0.06244814],
+    ],
+    np.float32,
+)
+
+
+@contextlib.contextmanager
+def seeds_offset_by_seven():
+    jax.config.update("jax_random_seed_offset", 7)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_random_seed_offset", 0)
+
+
 class TestInitialMemory:
     def test_constant_is_1e_6_everywhere(self):
         memory = ntm_jax.initial_memory(4, 3)
@@ -186,3 +208,28 @@ class TestInitialMemory:
         memory = ntm_jax.initial_memory(2, 3, kind, dtype)
         assert memory.dtype == dtype
         assert memory.shape == (2, 3)
+
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+    def test_random_slots_are_the_same_numbers_in_every_dtype(self, dtype, x64):
+        memory = ntm_jax.initial_memory(2, 3, "random", dtype)
+        drawn = ntm_jax.initial_memory(2, 3, "random", jnp.float32)
+        np.testing.assert_array_equal(memory, drawn.astype(dtype))
+
+    @pytest.mark.parametrize(
+        "session",
+        [
+            lambda: jax.default_prng_impl("rbg"),
+            lambda: jax.threefry_partitionable(False),
+            lambda: jax.enable_x64(True),
+            seeds_offset_by_seven,
+        ],
+    )
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_random_slots_are_the_same_numbers_in_every_session(
+        self, session, compiled
+    ):
+        draw = functools.partial(ntm_jax.initial_memory, 2, 3, "random")
+        with session():
+            memory = jax.jit(draw)() if compiled else draw()
+        assert memory.dtype == jnp.float32
+        np.testing.assert_allclose(memory, RANDOM_MEMORY, rtol=1e-5)

@@ -41,6 +41,7 @@ SIGNATURES = {
         "(params, xs, *, config, state=None, mask=None, reset=None, save_every=None, "
         "implementation='auto')"
     ),
+    "weight_decay_mask": "(params)",
     "write": "(memory, weights, erase, add)",
 }
 
