@@ -1,7 +1,6 @@
 """`NTMConfig`: the choices that define a machine. It checks them on construction."""
 
 import dataclasses
-import numbers
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -152,12 +151,7 @@ class NTMConfig:
             with an activation of `jax.nn` or `jax.numpy`. Other modules are not plain
             data; pickle such a config.
         """
-        fields = self._fields()
-        fields["controller"] = plain.to_plain(self.controller)
-        return {
-            name: int(value) if isinstance(value, numbers.Integral) else value
-            for name, value in fields.items()
-        }
+        return {**self._fields(), "controller": plain.to_plain(self.controller)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:

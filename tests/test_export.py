@@ -34,8 +34,6 @@ def exported_as(function, *arguments):
 
 
 def round_trip(function, *arguments, vjp_order=0):
-    # JAX serializes with this package but does not require it.
-    pytest.importorskip("flatbuffers")
     exported = exported_as(function, *arguments)
     loaded = export.deserialize(exported.serialize(vjp_order=vjp_order))
     assert loaded.in_tree == exported.in_tree
@@ -141,7 +139,6 @@ def test_every_public_pytree_comes_back(kind):
 @pytest.mark.slow
 def test_the_page_writes_and_reads():
     """The blocks that serialize too, which the tests of all pages leave out."""
-    pytest.importorskip("flatbuffers")
     page = Path(__file__).parent.parent / "docs" / "export.md"
     names: dict[str, Any] = {}
     for block in re.findall(r"```py(?:thon)?\n(.*?)```", page.read_text(), re.DOTALL):
