@@ -76,13 +76,14 @@ class AssociativeRecall(VectorTask):
         items = ranges["items"]
         count_key, query_key, bits_key = jax.random.split(key, 3)
         counts = items.draw(count_key, (1, batch_size))
-        queries = jax.random.randint(query_key, (1, batch_size), 0, counts - 1)
+        shape = 1, batch_size
+        queries = jax.random.randint(query_key, shape, 0, counts - 1, jnp.int32)
         bits = self.draw_bits(bits_key, items.limit * self.item_length, batch_size)
 
         # Every step belongs to a period: the delimiter, then the vectors of an item.
         period = self.item_length + 1
         num_steps = period * items.limit + period + 1 + self.item_length
-        step = jnp.arange(num_steps)[:, None]
+        step = jnp.arange(num_steps, dtype=jnp.int32)[:, None]
         asked = period * counts
         after = step - asked
         item = jnp.where(after < 0, step // period, queries)

@@ -48,7 +48,7 @@ class Copy(VectorTask):
         lengths = length.draw(length_key, (1, batch_size))
         bits = self.draw_bits(bits_key, length.limit, batch_size)
 
-        step = jnp.arange(2 * length.limit + 1)[:, None]
+        step = jnp.arange(2 * length.limit + 1, dtype=jnp.int32)[:, None]
         presented = taken(bits, step, step < lengths)
         delimiter = as_channel(step == lengths)
 

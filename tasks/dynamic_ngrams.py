@@ -92,9 +92,11 @@ class DynamicNGrams(Task):
         lengths = length.draw(length_key, (1, batch_size))
         num_contexts = 2 ** (self.order - 1)
         # sin^2 of a uniform angle has the distribution Beta(1/2, 1/2).
-        angle = jax.random.uniform(table_key, (num_contexts, batch_size)) * jnp.pi / 2
+        shape = num_contexts, batch_size
+        angle = jax.random.uniform(table_key, shape, jnp.float32) * jnp.pi / 2
         table = jnp.sin(angle) ** 2
-        chances = jax.random.uniform(bits_key, (length.limit, batch_size))
+        shape = length.limit, batch_size
+        chances = jax.random.uniform(bits_key, shape, jnp.float32)
 
         def draw(context: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
             place, chance = now
@@ -104,8 +106,10 @@ class DynamicNGrams(Task):
             return (2 * context + bit.astype(jnp.int32)) % num_contexts, bit
 
         start = jnp.zeros(batch_size, jnp.int32)
-        _, bits = lax.scan(draw, start, (jnp.arange(length.limit), chances))
-        step = jnp.arange(length.limit - 1)[:, None]
+        _, bits = lax.scan(
+            draw, start, (jnp.arange(length.limit, dtype=jnp.int32), chances)
+        )
+        step = jnp.arange(length.limit - 1, dtype=jnp.int32)[:, None]
         mask = (step >= self.order - 2) & (step < lengths - 1)
         bits = bits.astype(jnp.float32)[:, :, None]
         return Batch(
@@ -134,7 +138,7 @@ class DynamicNGrams(Task):
             counts, context = seen
             bit, target, counted = now
             context = (2 * context + bit) % num_contexts
-            own = jnp.arange(batch_size), context
+            own = jnp.arange(batch_size, dtype=jnp.int32), context
             zeros, ones = counts[0][own], counts[1][own]
             logit = jnp.log((ones + 0.5) / (zeros + 0.5))
             counts = counts.at[target, *own].add(counted)

@@ -73,14 +73,14 @@ class PrioritySort(VectorTask):
         counts = jnp.minimum(answers.draw(answers_key, (1, batch_size)), lengths)
         shape = length.limit, batch_size
         bits = self.draw_bits(bits_key, *shape)
-        priorities = jax.random.uniform(priority_key, shape, minval=-1.0)
+        priorities = jax.random.uniform(priority_key, shape, jnp.float32, -1.0)
 
-        step = jnp.arange(length.limit + 1 + answers.limit)[:, None]
+        step = jnp.arange(length.limit + 1 + answers.limit, dtype=jnp.int32)[:, None]
         vectors = jnp.concatenate([bits, priorities[:, :, None]], axis=-1)
         presented = taken(vectors, step, step < lengths)
         delimiter = as_channel(step == lengths)
 
-        place = jnp.arange(length.limit)[:, None]
+        place = jnp.arange(length.limit, dtype=jnp.int32)[:, None]
         order = jnp.argsort(
             jnp.where(place < lengths, priorities, -jnp.inf), axis=0, descending=True
         )

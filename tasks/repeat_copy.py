@@ -75,7 +75,7 @@ class RepeatCopy(VectorTask):
         pulses = self.repeat_code == "pulses"
         said = repeats.limit if pulses else 0
         num_steps = length.limit + 1 + said + length.limit * repeats.limit + 1
-        step = jnp.arange(num_steps)[:, None]
+        step = jnp.arange(num_steps, dtype=jnp.int32)[:, None]
         presented = taken(bits, step, step < lengths)
         delimiter = step == lengths
         if pulses:

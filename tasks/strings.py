@@ -73,10 +73,12 @@ class StringTask(Task):
         length = ranges["length"]
         length_key, symbols_key = jax.random.split(key)
         lengths = length.draw(length_key, (1, batch_size))
-        second = jax.random.bernoulli(symbols_key, shape=(length.limit, batch_size))
+        shape = length.limit, batch_size
+        second = jax.random.bernoulli(symbols_key, jnp.float32(0.5), shape)
         symbols = as_channel(second)
 
-        step = jnp.arange((1 + self.answer_length) * length.limit)[:, None]
+        num_steps = (1 + self.answer_length) * length.limit
+        step = jnp.arange(num_steps, dtype=jnp.int32)[:, None]
         shown = step < lengths
         answered = step - lengths
         mask = (answered >= 0) & (answered < self.answer_length * lengths)

@@ -42,11 +42,17 @@ class Range(NamedTuple):
     def draw(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Integers from `lowest` to `highest`."""
         if not self.at_highest:
-            return jax.random.randint(key, shape, self.lowest, self.highest + 1)
+            return self._uniform(key, shape)
         chance_key, key = jax.random.split(key)
-        drawn = jax.random.randint(key, shape, self.lowest, self.highest + 1)
-        hardest = jax.random.bernoulli(chance_key, self.at_highest, shape)
+        drawn = self._uniform(key, shape)
+        chance = jnp.float32(self.at_highest)
+        hardest = jax.random.bernoulli(chance_key, chance, shape)
         return jnp.where(hardest, self.highest, drawn)
+
+    def _uniform(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """Of one dtype: with `jax_enable_x64`, JAX's default draws other numbers."""
+        top = self.highest + 1
+        return jax.random.randint(key, shape, self.lowest, top, jnp.int32)
 
 
 class Batch(struct.PyTreeNode):

@@ -49,7 +49,7 @@ class VectorTask(Task):
 
     def draw_bits(self, key: Array, *shape: int) -> Array:
         """Uniformly random bits, `[*shape, num_bits]`."""
-        bits = jax.random.bernoulli(key, shape=(*shape, self.num_bits))
+        bits = jax.random.bernoulli(key, jnp.float32(0.5), (*shape, self.num_bits))
         return bits.astype(jnp.float32)
 
 

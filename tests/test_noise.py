@@ -74,6 +74,15 @@ def test_noise_comes_after_the_inputs_as_strong_as_asked(controller, layers):
     )
 
 
+def test_noise_is_the_same_in_double_precision():
+    config = config_of()
+    batch = config.make_task().sample(jax.random.key(0), 2)
+    noisy = noisy_batch(batch, config, jax.random.key(1))
+    with jax.enable_x64(True):
+        again = noisy_batch(batch, config, jax.random.key(1))
+    np.testing.assert_array_equal(again.inputs, noisy.inputs)
+
+
 def test_without_noise_all_is_as_it_was():
     config = config_of(noise=0.0)
     batch = config.make_task().sample(jax.random.key(0), 2)

@@ -393,6 +393,21 @@ def make_batch(targets, mask):
     return tasks.Batch(inputs=targets, targets=targets, mask=jnp.asarray(mask))
 
 
+@pytest.mark.parametrize("name", tasks.names())
+def test_the_same_key_gives_the_same_sequences_in_double_precision(name):
+    task = tasks.get(name)
+    batch = draw(task, 3, 4)
+    with jax.enable_x64(True):
+        jax.tree.map(np.testing.assert_array_equal, draw(task, 3, 4), batch)
+
+
+def test_a_share_at_the_highest_is_the_same_in_double_precision():
+    lengths = tasks.Range(1, 9, 9, at_highest=0.3)
+    drawn = lengths.draw(jax.random.key(0), (50,))
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(lengths.draw(jax.random.key(0), (50,)), drawn)
+
+
 def test_loss_is_cross_entropy_in_bits_over_the_mask():
     # One sequence, two steps of two bits; the first step does not count.
     batch = make_batch([[[1, 0]], [[1, 0]]], [[False], [True]])

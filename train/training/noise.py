@@ -67,7 +67,7 @@ def noisy_batch(batch: tasks.Batch, config: TrainConfig, key: Array) -> tasks.Ba
     )
     size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(carry))
     shape = (*batch.inputs.shape[:-1], size)
-    noise = config.carry_noise * jax.random.normal(key, shape)
+    noise = config.carry_noise * jax.random.normal(key, shape, jnp.float32)
     return batch.replace(inputs=jnp.concatenate([batch.inputs, noise], axis=-1))
 
 
