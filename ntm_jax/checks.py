@@ -138,15 +138,21 @@ def check_size(name: str, value: Any, minimum: int = 1) -> None:
         )
 
 
-def check_positive(name: str, value: Any, *, zero_too: bool = False) -> None:
+def check_positive(
+    name: str, value: Any, *, zero_too: bool = False, none_too: bool = False
+) -> None:
     """Raises unless `value` is a positive number that float32 can represent.
 
     Args:
       name: name of the argument.
       value: what to check.
       zero_too: whether zero is allowed.
+      none_too: whether None is allowed.
     """
+    if none_too and value is None:
+        return
     wanted = f"a positive number from {_SMALLEST:g} to {_LARGEST:g}"
+    wanted += ", or 0" * zero_too + ", or None" * none_too
     kinds = int | float | np.integer | np.floating
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name}: got {value!r}, want {wanted}")
@@ -174,10 +180,13 @@ def check_fields(config: Any, zero_too: Sequence[str] = ()) -> None:
             check_choice(name, value, get_args(field.type))
         elif field.type is int:
             check_count(name, value, 0 if name in zero_too else 1)
-        elif field.type is float or (
-            field.type == (float | None) and value is not None
-        ):
-            check_positive(name, value, zero_too=name in zero_too)
+        elif field.type is float or field.type == (float | None):
+            check_positive(
+                name,
+                value,
+                zero_too=name in zero_too,
+                none_too=field.type is not float,
+            )
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -15,6 +15,8 @@ from ntm_jax.config import NTMConfig
 from ntm_jax.fit import check_config, check_fit, check_flags
 from ntm_jax.initial import initial_state
 from ntm_jax.machine import named_step
+from ntm_jax.masking import harmless_state
+from ntm_jax.sharding import compiler_shards
 from ntm_jax.types import NTMState, Params, PyTree, Trace
 
 Implementation = Literal["auto", "fast", "autodiff"]
@@ -49,8 +51,8 @@ def unroll(
       config: of the machine.
       state: the state before the first step; the initial state if not given.
       mask: bool `[T, ...]`, True for steps to make. At a masked step (False) the output
-        is zero, whatever the input. The state stays exactly as it was, unless `reset`
-        is True at that step.
+        is zero, whatever the input and the state. The state stays exactly as it was,
+        unless `reset` is True at that step. Its cotangent passes unchanged likewise.
       reset: bool `[T, ...]`, True where the state is reset before the step. It becomes
         the `initial_state` of `params`, with the same number of slots. Gradients flow
         into the learned parts of the initial state. So one sequence can hold several
@@ -75,6 +77,7 @@ def unroll(
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
+      With explicit shardings, both are sharded over the batch axes as `xs` is.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit the machine or each other,
@@ -99,27 +102,13 @@ def unroll(
             f"implementation: got 'fast' with {obstacle}; pass "
             "implementation='auto' or 'autodiff'"
         )
-    if implementation != "autodiff" and not obstacle and xs.shape[0]:
-        # Raises what `step` raises for parameters that do not fit.
-        x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
-        jax.eval_shape(
-            lambda p, s, x: named_step(p, s, x, config, "xs")[:2], params, state, x
-        )
-        return fast.unroll(params, xs, config, state, initial, mask, reset, save_every)
-
-    def masked_step(
-        state: NTMState, inputs: tuple[Array, Array | None, Array | None]
-    ) -> tuple[NTMState, Array]:
-        x, mask, reset = inputs
-        state = reset_where(reset, initial, state)
-        if mask is None:
-            return named_step(params, state, x, config, "xs")[:2]
-        # The input of a masked step must not reach the gradient.
-        x = select(mask, x, 0)
-        new_state, y, _ = named_step(params, state, x, config, "xs")
-        return select(mask, new_state, state), select(mask, y, 0)
-
-    return _scan(masked_step, state, (xs, mask, reset), save_every or 1)
+    run = functools.partial(
+        _unroll,
+        config=config,
+        save_every=save_every,
+        is_fast=implementation != "autodiff" and not obstacle and xs.shape[0] > 0,
+    )
+    return compiler_shards(run, xs, state, params, initial, mask, reset)
 
 
 def trace(
@@ -155,6 +144,58 @@ def trace(
     params, xs, state = _checked(params, xs, config, state)
     check_flags(xs, reset=reset)
     initial = _after_reset(params, state, config, reset)
+
+    run = functools.partial(_trace, config=config)
+    return compiler_shards(run, xs, state, params, initial, reset, ends=False)
+
+
+def _unroll(
+    xs: Array,
+    state: NTMState,
+    params: Params,
+    initial: NTMState | None,
+    mask: Array | None,
+    reset: Array | None,
+    *,
+    config: NTMConfig,
+    save_every: int | None,
+    is_fast: bool,
+) -> tuple[NTMState, Array]:
+    """`unroll`, for arguments that fit. `initial` is the state after a reset."""
+    if is_fast:
+        # Raises what `step` raises for parameters that do not fit.
+        x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
+        jax.eval_shape(
+            lambda p, s, x: named_step(p, s, x, config, "xs")[:2], params, state, x
+        )
+        return fast.unroll(params, xs, config, state, initial, mask, reset, save_every)
+
+    def masked_step(
+        state: NTMState, inputs: tuple[Array, Array | None, Array | None]
+    ) -> tuple[NTMState, Array]:
+        x, mask, reset = inputs
+        state = reset_where(reset, initial, state)
+        if mask is None:
+            return named_step(params, state, x, config, "xs")[:2]
+        # Neither the state nor the input of a masked step may reach the gradient.
+        harmless = harmless_state(config.controller, state)
+        seen, x = select(mask, state, harmless), select(mask, x, 0)
+        new_state, y, _ = named_step(params, seen, x, config, "xs")
+        return select(mask, new_state, state), select(mask, y, 0)
+
+    return _scan(masked_step, state, (xs, mask, reset), save_every or 1)
+
+
+def _trace(
+    xs: Array,
+    state: NTMState,
+    params: Params,
+    initial: NTMState | None,
+    reset: Array | None,
+    *,
+    config: NTMConfig,
+) -> Trace:
+    """`trace`, for arguments that fit. `initial` is the state after a reset."""
 
     def traced_step(state: NTMState, inputs: tuple[Array, Array | None]):
         x, reset = inputs

@@ -198,6 +198,22 @@ def test_write(sizes):
     assert_near(result, expected)
 
 
+def test_a_write_over_what_another_head_erases_has_a_finite_reverse():
+    """The slot's cotangent times its content overflows, but counts for nothing."""
+    memory, d_written = jnp.full((1, 1, 2), 1e200), jnp.full((1, 1, 2), 1e200)
+    on_first = jnp.asarray([[[1.0, 0.0]] * 3])
+    erase, add = jnp.ones((1, 3, 1)), jnp.zeros((1, 3, 1))
+    memory = memory.at[..., 1].set(1.0)
+
+    def compute(*arguments):
+        vjp = vjp_of(eq.write, *arguments)[1]
+        return eq.write_vjp(*arguments, d_memory=d_written), vjp(d_written)[1:]
+
+    result, expected = compiled(compute)(memory, on_first, erase, add)
+    assert_near(result, expected)
+    assert all(np.isfinite(leaf).all() for leaf in result)
+
+
 @sizes
 def test_memory_cotangent_adds_the_parts_of_all_equations(sizes):
     b, r, w, n, m, _ = sizes

@@ -297,6 +297,32 @@ def test_memories_that_are_not_kept_are_made_again(order):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized
+def test_optimized_programs_have_the_gradients_of_a_scan_of_step():
+    length, batch = 12, 16
+    config = ntm_jax.NTMConfig(output_size=8, num_write_heads=2)
+    xs = random_inputs(length, batch)
+    params = ntm_jax.init(jax.random.key(0), config, xs.shape[-1])
+    rng = np.random.default_rng(0)
+    arguments: Any = {
+        "config": config,
+        "mask": rng.random((length, batch)) < 0.8,
+        "reset": rng.random((length, batch)) < 0.2,
+    }
+    state = random_state(params, config, batch_shape=(batch,))
+    (_, ended), gradients = values_and_gradients(
+        ntm_jax.unroll, params, xs, state, **arguments
+    )
+    (_, expected), true = values_and_gradients(
+        scan_of_step, params, xs, state, **arguments
+    )
+    assert_close(1e-5, ended, expected)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(true))
+    assert_close(1e-5, *jax.tree.map(lambda leaf: leaf / largest, (gradients, true)))
+
+
+@pytest.mark.slow
+@pytest.mark.optimized
 def test_memories_kept_decide_how_much_a_gradient_holds():
     config = ntm_jax.NTMConfig(output_size=2, controller=ntm_jax.lstm(2))
     params = random_params(config)
@@ -462,6 +488,7 @@ def test_the_form_is_that_of_the_platform_that_is_lowered_for(platform):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized
 def test_one_program_for_several_platforms_holds_both_forms():
     text = lowered(("cpu", "cuda"))
     assert all(mark in text for mark in CPU_FORMS.values())

@@ -511,6 +511,7 @@ def write_golden():
     GOLDEN.write_text("{\n" + ",\n".join(rows) + "\n}\n")
 
 
+@pytest.mark.optimized
 def test_a_whole_forward_pass_is_what_it_always_was():
     golden = json.loads(GOLDEN.read_text())
     run = golden_run()

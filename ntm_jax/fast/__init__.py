@@ -60,7 +60,7 @@ from ntm_jax.fast import xla
 from ntm_jax.fast.controller import controller_of
 from ntm_jax.fast.dense import dense
 from ntm_jax.fast.layout import Sequence, Tiles, from_state, to_state
-from ntm_jax.fast.step import pack_heads
+from ntm_jax.fast.step import pack_heads, zeros_unless
 from ntm_jax.fast.through_time import Settings, run
 from ntm_jax.types import NTMState, Params
 
@@ -141,6 +141,9 @@ def _unroll(config, save_every, for_cpu, params, xs, state, initial, mask, reset
         None if initial is None else from_state(initial, len(batch)),
         Sequence(inputs, mask, reset, num_steps),
     )  # type: ignore[misc]
+    if mask is not None:
+        # What a masked step computed must not reach the gradient of the output layer.
+        hidden, reads = zeros_unless(mask, (hidden, reads))
     ys = dense(params["output"], jnp.concatenate([hidden, flat(reads)], axis=-1))
     if mask is not None:
         ys = jnp.where(mask[..., None], ys, 0)

@@ -84,6 +84,7 @@ class LSTM:
 
     def pack(self, params):
         """One kernel `[I + R M + H, 4 H]` and one bias `[4 H]`, gates i, f, g, o."""
+        params = nn.meta.unbox(params)  # as `nn.with_partitioning` boxes them
 
         def gates(kind, entry):
             return jnp.concatenate([params[kind + g][entry] for g in "ifgo"], axis=-1)

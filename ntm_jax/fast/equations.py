@@ -285,18 +285,18 @@ def write_vjp(
     factors = kept_by_erase(weighting, erase)
     d_erase, d_erased = [], []
     for h in range(weighting.shape[1]):
-        others = factors[:h] + factors[h + 1 :]
-        head = slice(h, h + 1)
+        left, head = memory, slice(h, h + 1)
+        # First by what erases leave, which may be 0: zero times infinity is NaN.
+        for factor in factors[:h] + factors[h + 1 :]:
+            left = left * factor
 
-        def sum_of_lost(lost, head=head, others=others):
-            for factor in others:
-                lost = lost * factor
+        def sum_of_lost(lost, head=head):
             return (
                 weighted_slots(weighting[:, head], lost),
                 jnp.einsum("bkm,bmn->bkn", erase[:, head], lost),
             )
 
-        over_slots, over_width = twice_half(sum_of_lost, d_memory, memory)
+        over_slots, over_width = twice_half(sum_of_lost, d_memory, left)
         d_erase.append(-over_slots)
         d_erased.append(over_width)
     d_weighting = d_weighting - jnp.concatenate(d_erased, axis=1)

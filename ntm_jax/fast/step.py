@@ -1,7 +1,8 @@
 """One step of the machine and its reverse, made of the equations.
 
-A step that the mask leaves out writes with w = 0, keeps everything else of the state,
-and passes no cotangent to what the heads and the controller emitted.
+A step that the mask leaves out passes on the state before it and, in reverse, the
+cotangent after it. What it computes is not used: it is selected away and not multiplied
+by zero, since zero times NaN is NaN.
 """
 
 import functools
@@ -68,13 +69,12 @@ def step(
     weightings, of_sharpen = eq.sharpen(shifted, c.gamma)
     reading, writing = by_kind(config, weightings)
     reads = eq.read(memory, reading)
-    writing = zeros_unless(mask, writing)
 
-    def write(reads, memory, writing, c):
-        return reads, eq.write(memory, writing, c.erase, c.add)
+    def write_after(reads, *arguments):
+        return reads, write(*arguments)
 
     # The call waits for the reads: XLA may then write where they were read.
-    reads, memory = xla.noinline(write)(reads, memory, writing, c)
+    reads, memory = xla.noinline(write_after)(reads, memory, writing, c, mask)
 
     small = Small(weightings, reads, carry)
     if mask is not None:
@@ -111,7 +111,6 @@ def step_vjp(
       mask: bool `[B]`, or None.
     """
     memory, old = before
-    d_small = zeros_unless(mask, d_new.small)
     max_cosine, *of_sharpen = jnp.moveaxis(residuals.scalars, -1, 0)
     of_content = eq.ContentResiduals(
         residuals.cosine, max_cosine, residuals.inverse_norms
@@ -121,14 +120,13 @@ def step_vjp(
         *split_emitted(config, residuals.outputs.emitted),
     )
     reading, writing = by_kind(config, weightings)
-    writing = zeros_unless(mask, writing)
 
     # What the step computed, in reverse.
     d_writing, d_erase, d_add = xla.noinline(eq.write_vjp)(
         memory, writing, c.erase, c.add, d_new.memory
     )
-    of_read, d_reading = eq.read_vjp(memory, reading, d_small.reads)
-    d_weightings = jnp.concatenate([d_reading, zeros_unless(mask, d_writing)], axis=1)
+    of_read, d_reading = eq.read_vjp(memory, reading, d_new.small.reads)
+    d_weightings = jnp.concatenate([d_reading, d_writing], axis=1)
     content = eq.content_from_residuals(of_content, c.strength)
     shifted, rolled = eq.gate_and_shift(content, old.weightings, c.gate, c.shift)
     d_shifted, d_gamma = eq.sharpen_vjp(
@@ -136,7 +134,7 @@ def step_vjp(
         shifted,
         c.gamma,
         weightings,
-        d_small.weightings + d_weightings,
+        d_new.small.weightings + d_weightings,
     )
     d_content, d_previous, d_gate, d_shift = eq.gate_and_shift_vjp(
         rolled, content, old.weightings, c.gate, c.shift, d_shifted
@@ -167,14 +165,22 @@ def step_vjp(
         transposed,
         residuals.outputs.controller,
         old,
-        d_small.carry,
+        d_new.small.carry,
         d_hidden,
         d_emitted,
     )
-    d_old = Small(d_previous, d_reads, d_carry)
+    d_old = State(d_memory, Small(d_previous, d_reads, d_carry))
     if mask is not None:
-        d_old = select(mask, d_old, d_new.small)
-    return State(d_memory, d_old), LayerOutputs(d_emitted, d_controller)
+        d_old = select(mask, d_old, d_new)
+    return d_old, zeros_unless(mask, LayerOutputs(d_emitted, d_controller))
+
+
+def write(
+    memory: Array, writing: Array, controls: Controls, mask: Array | None
+) -> Array:
+    """The memory after a step, for the weightings `[B, W, N]` of its write heads."""
+    written = eq.write(memory, writing, controls.erase, controls.add)
+    return written if mask is None else select(mask, written, memory)
 
 
 def recompute_write(
@@ -187,7 +193,7 @@ def recompute_write(
     """The memory after a step, from its write alone."""
     _, writing = by_kind(config, weightings)
     c = controls(config, *split_emitted(config, emitted))
-    return eq.write(memory, zeros_unless(mask, writing), c.erase, c.add)
+    return write(memory, writing, c, mask)
 
 
 # The heads' layer: one kernel for all heads.

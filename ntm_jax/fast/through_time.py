@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntm_jax.arrays import reset_where
+from ntm_jax.arrays import reset_where, select
 from ntm_jax.config import NTMConfig
 from ntm_jax.fast import xla
 from ntm_jax.fast.controller import controller_of
@@ -29,6 +29,7 @@ from ntm_jax.fast.step import (
     step_vjp,
     zeros_unless,
 )
+from ntm_jax.masking import harmless_carry
 
 _TWICE = (
     "unroll: the fast path has no second derivative in reverse; for gradients of "
@@ -315,6 +316,9 @@ def _gradients(config, weights, initial, sequence, saved, d_outputs):
     hiddens = controller.outputs(saved.smalls, saved.steps.outputs.controller)
     smalls = jax.tree.map(lambda leaf: leaf[:, :-1], saved.smalls)
     smalls = reset_where(sequence.reset, initial and initial.small, smalls)
+    if sequence.mask is not None:
+        hiddens = zeros_unless(sequence.mask, hiddens)
+        smalls = select(sequence.mask, smalls, _harmless_small(config, smalls))
     smalls, xs, hiddens, (d_emitted, d_controller) = jax.tree.map(
         merge_first, (smalls, sequence.xs, hiddens, d_outputs)
     )
@@ -326,6 +330,13 @@ def _gradients(config, weights, initial, sequence, saved, d_outputs):
         "heads": dense_gradient((hiddens,), d_emitted),
     }
     return d_weights, d_xs.reshape(sequence.xs.shape)
+
+
+def _harmless_small(config, small):
+    """Numbers that a masked step can compute with, in place of `[..., *]`."""
+    zeros = jax.tree.map(jnp.zeros_like, small)
+    carry = harmless_carry(config.controller, small.carry, small.reads.ndim - 2)
+    return zeros._replace(carry=carry)
 
 
 run.defvjp(_run_fwd, _run_bwd)

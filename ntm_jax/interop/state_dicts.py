@@ -42,7 +42,7 @@ def as_arrays(state_dict: Any, dtype: Any) -> Arrays:
         if not isinstance(name, str):
             raise TypeError(f"state_dict: got the name {name!r}, want a string")
         try:
-            array = np.asarray(value)
+            array = as_array(value)
         except (RuntimeError, TypeError, ValueError) as error:
             raise TypeError(
                 f"{name}: got {type(value).__name__}, want an array of floats: {error}"
@@ -55,6 +55,19 @@ def as_arrays(state_dict: Any, dtype: Any) -> Arrays:
                 f"{name}: got numbers that are not finite in {jnp.dtype(dtype)}"
             )
     return arrays
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A NumPy array of an entry, also of bfloat16, which NumPy itself lacks.
+
+    >>> as_array(np.asarray(jnp.ones(1, jnp.bfloat16)).view("V2")).dtype.name
+    'bfloat16'
+    """
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        value = value.float()  # every bfloat16 is a float32
+    array = np.asarray(value)
+    # What `numpy.savez` keeps of bfloat16: the bytes, without the name.
+    return array.view(jnp.bfloat16) if array.dtype == np.dtype("V2") else array
 
 
 def with_one_name(arrays: Arrays, name: str, pattern: str) -> Arrays:
