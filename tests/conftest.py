@@ -23,8 +23,10 @@ settings.register_profile("thorough", max_examples=20_000, deadline=None)
 settings.load_profile("same")
 
 LONGEST_FIRST = (
+    "test_kill",
     "test_notebooks",
     "test_train",
+    "test_records",
     "test_population",
     "test_fast",
     "test_total",
@@ -32,6 +34,7 @@ LONGEST_FIRST = (
     "test_cells",
     "test_transforms",
     "test_devices",
+    "test_sharding",
     "test_machine",
     "test_results",
     "test_study",

@@ -24,19 +24,22 @@ def checks():
 def started(monkeypatch):
     """The checks that were started; those that name a word in `failing` fail."""
     commands, environments, failing = [], [], set()
+    made = SimpleNamespace(
+        commands=commands, environments=environments, failing=failing, status=3
+    )
 
     def run(command, env=None, **_):
-        failed = SimpleNamespace(returncode=3)
+        failed = SimpleNamespace(returncode=made.status)
         if "-c" in command:  # whether XLA has a flag
-            return failed if "flag" in failing else SimpleNamespace(returncode=0)
+            assert env is not None
+            unknown = env["XLA_FLAGS"].split()[-1] in failing
+            return failed if unknown else SimpleNamespace(returncode=0)
         commands.append(command[2:])
         environments.append(env)
         return failed if failing & {*command} else SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(subprocess, "run", run)
-    return SimpleNamespace(
-        commands=commands, environments=environments, failing=failing
-    )
+    return made
 
 
 def report(capsys) -> list[list[str]]:
@@ -73,23 +76,37 @@ def test_a_failed_check_hides_no_other(checks, started, failing, capsys):
 def test_slow_tests_are_left_out_unless_all_are_asked_for(checks, started):
     checks.main(["-k", "copy"])
     checks.main(["--all", "tests/test_tasks.py", "-x"])
-    fast, every = (command for command in started.commands if command[0] == "pytest")
-    assert fast[-4:] == ["-m", "not slow", "-k", "copy"]
-    assert every[-2:] == ["tests/test_tasks.py", "-x"]
-    assert "-m" not in every
+    tests = [command[-4:] for command in started.commands if command[0] == "pytest"]
+    assert tests == [
+        ["-m", "not slow", "-k", "copy"],
+        ["-m", "not optimized", "tests/test_tasks.py", "-x"],
+        ["-m", "optimized", "tests/test_tasks.py", "-x"],
+    ]
+    assert [environment is None for environment in started.environments[-2:]] == [
+        False,
+        True,
+    ]
 
 
 def test_fast_tests_compile_quickly_where_xla_can(checks, started, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--other")
-    for arguments, failing, flags in (
-        ([], set(), " ".join(["--other", *checks.QUICK_XLA])),
-        ([], {"flag"}, "--other"),
+    first, *others = checks.QUICK_XLA
+    for unknown, flags in (
+        (set(), ["--other", first, *others]),
+        ({first}, ["--other", *others]),  # each flag by itself
+        ({first, *others}, ["--other"]),
     ):
-        started.failing |= failing
-        checks.main(arguments)
-        assert started.environments[-1]["XLA_FLAGS"] == flags
-    checks.main(["--all"])
-    assert started.environments[-1] is None
+        started.failing |= unknown
+        checks.main([])
+        assert started.environments[-1]["XLA_FLAGS"].split() == flags
+
+
+def test_a_group_without_tests_has_not_failed(checks, started):
+    started.failing |= {"not optimized"}
+    started.status = pytest.ExitCode.NO_TESTS_COLLECTED
+    assert checks.main(["--all"]) == 0
+    started.failing |= {"not slow"}
+    assert checks.main([]) == 1
 
 
 def test_help_starts_nothing(checks, started, capsys):

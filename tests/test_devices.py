@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from machines import slow_unless
-from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, flags, short_of_time, undrawn  # noqa: F401 (fixtures)
 
 import tasks
 from train import main

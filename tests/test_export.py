@@ -42,7 +42,12 @@ def round_trip(function, *arguments, vjp_order=0):
 
 
 def assert_close(got, want):
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), got, want)
+    # Two compilations round differently, by the size of the largest entry.
+    def check(got, want):
+        atol = 1e-6 * np.max(np.abs(want))
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=atol)
+
+    jax.tree.map(check, got, want)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from notebooks.__main__ import execute, run
 
+pytestmark = pytest.mark.optimized  # they train machines
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"][

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import TINY, flags, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, flags, short_of_time, undrawn  # noqa: F401 (fixtures)
 
 from train import evaluate, main
 from train.runs.folder import RunFolder

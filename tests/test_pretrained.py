@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from machines import slow_unless
 from safetensors.flax import save_file
-from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, flags, listing, short_of_time, undrawn  # noqa: F401 (fixtures)
 
 import ntm_jax
 import tasks
@@ -21,10 +21,23 @@ from train.training import measure
 from train.training.population import member
 from train.training.state import init_states
 
-MADE = {
-    **dict.fromkeys(pretrained.PROVENANCE, "told"),
+EVALUATED = {
+    "machine": 0,
     "step": 3,
-    "evaluation": [{"solved_at": None}],
+    "solved_at": None,
+    "num_sequences": 2,
+    "error_per_sequence": 1.0,
+    "wrong_bits_per_sequence": 1.0,
+    "perfect_fraction": 0.5,
+}
+MADE = {
+    "command": "python -m train.main",
+    "seed": TINY.seed,
+    "step": EVALUATED["step"],
+    "sequences": EVALUATED["step"] * TINY.batch_size,
+    "seconds": 1,
+    "versions": {},
+    "evaluation": [EVALUATED],
 }
 
 
@@ -153,15 +166,15 @@ def test_a_foreign_file_is_named_and_runs_no_code(saved, tmp_path):
     with pytest.raises(ValueError, match="not the config of a run"):
         pretrained.load(saved)
     save_file({"a": jnp.zeros(2)}, saved, {"config": TINY.to_json(), "made": "3"})
-    with pytest.raises(ValueError, match="made: got other than a JSON object"):
+    with pytest.raises(ValueError, match="made: got 3, want a JSON object"):
         pretrained.load(saved)
     save_file({"a": jnp.zeros(2)}, saved, {"config": TINY.to_json(), "made": "{}"})
-    with pytest.raises(ValueError, match="made: got no 'command'"):
+    with pytest.raises(ValueError, match=r"made\.command: got none, want"):
         pretrained.load(saved)
     for evaluation in ("good", [], [3], [{}]):
         made = json.dumps({**MADE, "evaluation": evaluation})
         save_file({"a": jnp.zeros(2)}, saved, {"config": TINY.to_json(), "made": made})
-        with pytest.raises(ValueError, match="made: got an 'evaluation' that is not"):
+        with pytest.raises(ValueError, match=r"made\.evaluation"):
             pretrained.load(saved)
 
 

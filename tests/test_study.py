@@ -7,7 +7,7 @@ import shutil
 
 import matplotlib.image
 import pytest
-from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, flags, listing, short_of_time, undrawn  # noqa: F401 (fixtures)
 
 from train import study
 from train.runs.config import TrainConfig
@@ -70,7 +70,10 @@ def test_a_damaged_run_is_named(finished, tmp_path, capsys):
         *(json.dumps(part) for part in (entries[:-1], lacking)),
     ):
         path.write_text(damage)
-        assert study.main(command(broken, *CHOICES)) == 1
+        before = listing(broken)
+        with pytest.raises(SystemExit, match="2"):
+            study.main(command(broken, *CHOICES))
+        assert listing(broken) == before
         assert "evaluation.json, which is damaged" in capsys.readouterr().err
 
 

@@ -42,6 +42,15 @@ def short_of_time(quick_compilations):
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def undrawn():
+    """Runs draw no pictures, which take a third of such a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("draw_run", "show_figures", "show_machines"):
+            patch.setattr(learn, name, lambda *_, **__: None)
+        yield
+
+
 def listing(folder: Path) -> dict[Path, bytes]:
     """Every file of a folder and what is in it."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
