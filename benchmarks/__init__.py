@@ -1,1 +1,3 @@
 """What we claim, as commands."""
+
+import train  # which prepares a command  # noqa: F401

@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         for size in flags.batch_size:
             check_count("batch_size", size)
         use_all_cores(1, max(flags.batch_size))
-        with peer(flags.pytorch_ntm.expanduser(), flags.python) as (versions, ask):
+        with peer(flags.pytorch_ntm, flags.python) as (versions, ask):
             cells = []
             for size in flags.batch_size:
                 theirs = functools.partial(ask, size)
@@ -123,7 +123,7 @@ def peer(
             f"pytorch_ntm: got {checkout}, which has no {missing[0]}, want a checkout "
             "of https://github.com/loudinthecloud/pytorch-ntm"
         )
-    with tempfile.TemporaryFile("w+") as errors:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         try:
             process = subprocess.Popen(
                 [python, pytorch_ntm.__file__, checkout.absolute()],

@@ -5,22 +5,27 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from train.runs import schema
 from train.runs.config import TrainConfig
-from train.runs.files import read_json
-from train.show.learners import memory_first
+from train.show.learners import memory_first, read_record
 
 Record = dict[str, Any]
 FOLDER = Path(__file__).parent / "records"
 # The values that a trial has for each machine.
 EACH = ("errors", "perfect_fractions", "loss_bits")
-_WANTED_OF_A_MACHINE = {
-    "seed",
-    "sequences",
-    "solved_after",
-    "validated_after",
-    "errors",
+_MACHINE: schema.Fields = {
+    "seed": schema.count,
+    "sequences": schema.total,
+    "solved_after": schema.or_none(schema.total),
 }
-_WANTED = {"task", "learner", "config", "command", "seconds", "machines", "trials"}
+_TRIAL: schema.Fields = dict.fromkeys(EACH, schema.list_of(schema.number))
+_FIELDS: schema.Fields = {
+    "config": schema.record_of({}),
+    "command": schema.text,
+    "seconds": schema.seconds,
+    "machines": schema.records_of(_MACHINE),
+    "trials": schema.records_of(_TRIAL),
+}
 
 
 def load() -> list[Record]:
@@ -34,21 +39,23 @@ def read(path: Path) -> Record:
     Raises:
       ValueError: if the file is not a record.
     """
-    record = read_json(path.read_text())
-    if not (
-        isinstance(record, dict)
-        and set(record) >= _WANTED
-        and _are_dicts(record["trials"], set(EACH))
-        and _are_dicts(record["machines"], _WANTED_OF_A_MACHINE)
-    ):
-        raise ValueError(f"name: got {path}, which is not a record")
+    record = read_record(path)
+    try:
+        optional = {"steps_before": schema.list_of(schema.count)}
+        schema.check_record("", record, _FIELDS, optional)
+        config = config_of(record)
+        if config.task != record["task"]:
+            raise ValueError(f"task: got {record['task']!r}, want {config.task!r}")
+        for i, trial in enumerate(record["trials"]):
+            for name in EACH:
+                if len(trial[name]) != len(record["machines"]):
+                    raise ValueError(
+                        f"trials[{i}].{name}: got {len(trial[name])} numbers, want "
+                        f"{len(record['machines'])}, one for each machine"
+                    )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a record: {error}") from None
     return record
-
-
-def _are_dicts(values: Any, wanted: set[str]) -> bool:
-    return isinstance(values, list) and all(
-        isinstance(value, dict) and set(value) >= wanted for value in values
-    )
 
 
 def of_task(records: Iterable[Record], task: str) -> list[Record]:

@@ -18,6 +18,7 @@ from benchmarks.records import Record, load, of_task
 from benchmarks.tables import overview, section, summary
 from train import cli
 from train.runs.files import write_whole
+from train.show.draw import save_figure
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -37,9 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     cli.parse(Flags, arguments, prog="python -m benchmarks.results")
     with cli.readable_errors():
         records = load()
-        pages = {path: rendered(path.read_text(), records) for path in PAGES}
+        pages = {
+            path: rendered(path.read_text(encoding="utf-8"), records) for path in PAGES
+        }
         for name, figure in drawn(records).items():
-            figure.savefig(IMAGES / name)
+            save_figure(figure, IMAGES / name)
         for path, text in pages.items():
             write_whole(path, text)
     return 0

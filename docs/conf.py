@@ -12,7 +12,9 @@ import ntm_jax
 
 DOCS = Path(__file__).parent.resolve()
 ROOT = DOCS.parent
-_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+    "project"
+]
 _REPOSITORY = _PROJECT["urls"]["Repository"]
 # Files of the repository that are pages of the site.
 _PAGES = {

@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from train.runs.files import whole
+
 FOLDER = Path(__file__).parent
 
 
@@ -34,7 +36,9 @@ def run(path: Path, folder: str) -> nbformat.NotebookNode:
 
 def execute(path: Path, folder: str) -> None:
     """Runs a notebook in `folder` and writes its outputs into the file."""
-    nbformat.write(run(path, folder), path)
+    notebook = run(path, folder)
+    with whole(path) as unfinished:
+        nbformat.write(notebook, unfinished)
 
 
 def main() -> int:

@@ -3,10 +3,13 @@
 import json
 import sys
 import types
+import zipfile
 
 import chex
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.flax import save_file as save_in_jax
 from safetensors.numpy import save_file
 from state_dicts import PAIR, clemkoa_dict, pytorch_ntm_dict
 from tiny import listing, short_of_time  # noqa: F401 (a fixture)
@@ -90,6 +93,103 @@ def test_a_file_that_holds_something_else_is_named(tmp_path, suffix, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"weights: got .*model{suffix}: "):
         import_torch.read_state_dict(path)
+
+
+def npz_of_header(path, header: bytes):
+    """A .npz file of one array, of which there is nothing but this header."""
+    padded = header.ljust(117) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        size = len(padded).to_bytes(2, "little")
+        archive.writestr("fc.bias.npy", b"\x93NUMPY\x01\x00" + size + padded)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["(1000000000000,)", "(10**12,)", "(3000000000, 3000000000)", f"({10**30},)"],
+)
+def test_an_npz_that_promises_more_than_it_holds_is_named(shape, tmp_path):
+    path = tmp_path / "model.npz"
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    npz_of_header(path, header.encode())
+    with pytest.raises(ValueError, match=r"weights: got .*model\.npz: \w"):
+        import_torch.read_state_dict(path)
+
+
+def test_a_safetensors_file_that_promises_more_than_it_holds_is_named(tmp_path):
+    path = tmp_path / "model.safetensors"
+    told = {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}
+    header = json.dumps({"fc.bias": told}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(ValueError, match=r"weights: got .*model\.safetensors: \w"):
+        import_torch.read_state_dict(path)
+
+
+def test_an_encrypted_npz_is_named(saved):
+    path = saved / "theirs.npz"
+    content = bytearray(path.read_bytes())
+    for start, flag in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # its two headers
+        content[content.index(start) + flag] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights: got .*theirs\.npz: .*encrypted"):
+        import_torch.read_state_dict(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (EOFError(), r"model\.pt: EOFError"),
+        (RuntimeError("Invalid magic\nnumber"), r"model\.pt: Invalid magic$"),
+        (KeyError("storage"), r"model\.pt: 'storage'"),
+        (MemoryError(), r"model\.pt: MemoryError"),
+    ],
+)
+def test_what_pytorch_cannot_read_is_named(error, message, tmp_path, monkeypatch):
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=load))
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=message):
+        import_torch.read_state_dict(path)
+
+
+class Bfloat16Tensor:
+    """PyTorch's, as far as it is asked: NumPy cannot have it as it is."""
+
+    dtype = "torch.bfloat16"
+
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, *_, **__):
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+    def float(self):
+        return self._array.astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
+def test_bfloat16_is_read(suffix, tmp_path, monkeypatch):
+    w = clemkoa_dict(**WIDTHS)
+    narrow = {name: np.asarray(jnp.asarray(w[name], jnp.bfloat16)) for name in w}
+    path = tmp_path / f"theirs{suffix}"
+    if suffix == ".npz":
+        np.savez(path, allow_pickle=False, **narrow)
+    elif suffix == ".safetensors":
+        save_in_jax({name: jnp.asarray(narrow[name]) for name in narrow}, path)
+    else:
+        path.write_bytes(b"")
+        tensors = {name: Bfloat16Tensor(narrow[name]) for name in narrow}
+        torch = types.SimpleNamespace(load=lambda *_, **__: tensors)
+        monkeypatch.setitem(sys.modules, "torch", torch)
+    given = [f"--weights={path}", "--source=clemkoa", "--revision=723d4eb"]
+    assert import_torch.main([*given, f"--out={tmp_path / 'ours.safetensors'}"]) == 0
+    params, _ = pretrained.load(tmp_path / "ours.safetensors")
+    wide = {name: narrow[name].astype(np.float32) for name in narrow}
+    chex.assert_trees_all_equal(
+        params, interop.from_clemkoa(wide, revision="723d4eb")[1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -451,7 +451,8 @@ def test_a_killed_run_ends_as_the_unbroken_one(finished, tmp_path):
     command = [sys.executable, "-m", "train.main", f"--workdir={broken}", *flags(TINY)]
     # On as many devices as here: the same to the last bit.
     forced = f"--xla_force_host_platform_device_count={jax.local_device_count()}"
-    environment = {**os.environ, "XLA_FLAGS": forced}
+    flags_of_xla = f"{os.environ.get('XLA_FLAGS', '')} {forced}"
+    environment = {**os.environ, "XLA_FLAGS": flags_of_xla}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     deadline = time.monotonic() + 300
     while not (broken / "checkpoints" / "8").exists():

@@ -41,7 +41,7 @@ def begun(tmp_path_factory) -> Path:
     """The folder of a run of two seeds before its first update."""
     workdir = tmp_path_factory.mktemp("runs") / "begun"
     folder = RunFolder.create(workdir, dataclasses.replace(SHORT, num_seeds=2))
-    folder.save(folder.start())
+    folder.save(folder.load())
     return workdir
 
 
@@ -183,6 +183,7 @@ def test_a_run_without_a_validation_yet_is_named(run, tmp_path, capsys):
     young = tmp_path / "young"
     shutil.copytree(run, young)
     (young / "metrics.jsonl").write_text("")
+    shutil.rmtree(young / "checkpoints")
     with pytest.raises(SystemExit, match="2"):
         visualize.main(["--pretrained=copy", "--length=3", f"--beside={young}"])
     told = " ".join(capsys.readouterr().err.split())

@@ -120,7 +120,7 @@ def open_machines(
             f"workdir, pretrained: got {got}, want one of them: --workdir=runs/copy or "
             "--pretrained=copy"
         )
-    run = RunFolder.open(workdir.expanduser())
+    run = RunFolder.open(workdir)
     use_all_cores(run.config.num_seeds, run.config.batch_size)
     states = run.restore()
     return states.params, run.config, states.step.tolist()

@@ -1,9 +1,13 @@
 """Flags from dataclasses: sections in the help, old names, defaults from a preset."""
 
 import argparse
+import contextlib
 import dataclasses
+import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -15,11 +19,14 @@ from tyro.constructors import (
 )
 
 from train.runs.config import RENAMED, TrainConfig
+from train.runs.files import expanded
 from train.runs.presets import preset
 from train.runs.settings import GROUPS
 
 FlagsT = TypeVar("FlagsT")
 _REGISTRY = ConstructorRegistry()
+# On a narrower terminal, Tyro does not find an end.
+_FEWEST_COLUMNS = 40
 
 
 @_REGISTRY.struct_rule
@@ -64,18 +71,52 @@ def parse(
     arguments = renamed(sys.argv[1:] if arguments is None else arguments, RENAMED)
     given: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        return tyro.cli(
-            flags,
-            prog=prog,
-            args=arguments,
-            use_underscores=True,
-            registry=_REGISTRY,
-            **given,
-        )
+        with wide_enough():
+            parsed = tyro.cli(
+                flags,
+                prog=prog,
+                args=arguments,
+                use_underscores=True,
+                registry=_REGISTRY,
+                **given,
+            )
     except SystemExit:
         if {"-h", "--help"} & {*arguments}:
             print("\n".join(["Examples:", *examples(flags)]))
         raise
+    return with_homes(parsed)
+
+
+def with_homes(flags: FlagsT) -> FlagsT:
+    """The flags with the home folder for `~` in every path.
+
+    Raises:
+      ValueError: for a home folder that does not exist.
+    """
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(flags):  # type: ignore[arg-type]
+        name, value = field.name, getattr(flags, field.name)
+        if isinstance(value, Path):
+            changed[name] = expanded(value, name)
+        elif isinstance(value, tuple):
+            changed[name] = tuple(
+                expanded(one, name) if isinstance(one, Path) else one for one in value
+            )
+    return dataclasses.replace(flags, **changed) if changed else flags  # type: ignore[type-var]
+
+
+@contextlib.contextmanager
+def wide_enough() -> Iterator[None]:
+    """Lets a terminal count as at least `_FEWEST_COLUMNS` wide."""
+    before = os.environ.get("COLUMNS")
+    if shutil.get_terminal_size().columns < _FEWEST_COLUMNS:
+        os.environ["COLUMNS"] = str(_FEWEST_COLUMNS)
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS", None)
+        if before is not None:
+            os.environ["COLUMNS"] = before
 
 
 def examples(flags: type) -> list[str]:

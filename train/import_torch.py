@@ -11,15 +11,12 @@ import dataclasses
 import importlib
 import json
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import numpy as np
-import safetensors
 from safetensors.numpy import load_file
 
 from ntm_jax import NTMConfig, interop
@@ -27,6 +24,7 @@ from tasks.registry import TaskName
 from train import cli
 from train.runs import pretrained
 from train.runs.config import TrainConfig
+from train.runs.files import check_spelling
 from train.ship import versions
 from train.training.measure import evaluate, evaluation_key
 
@@ -36,18 +34,6 @@ _SOURCES: dict[str, Callable[..., tuple[NTMConfig, dict[str, Any]]]] = {
     "pytorch_ntm": interop.from_pytorch_ntm,
     "clemkoa": interop.from_clemkoa,
 }
-
-
-# What readers raise for files that are damaged, or hold types that NumPy lacks.
-_UNREADABLE = (
-    AttributeError,
-    EOFError,
-    NotImplementedError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-    safetensors.SafetensorError,
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     flags = cli.parse(Flags, arguments, prog="python -m train.import_torch")
     with cli.readable_errors():
         cli.keep_compilations()
-        out = flags.out.expanduser()
+        out = flags.out
         if out.suffix != ".safetensors":
             raise ValueError(f"out: got {out}, want a .safetensors file")
         if out.is_dir() or (out.parent.exists() and not out.parent.is_dir()):
@@ -91,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
                     "one revision only; leave out --revision"
                 )
             options["revision"] = flags.revision
-        state_dict = read_state_dict(flags.weights.expanduser())
+        state_dict = read_state_dict(flags.weights)
         machine, params = _SOURCES[flags.source](state_dict, **options)
         config = run_config(machine, params, flags.task)
         pretrained.check_numbers(pretrained.by_path(params))
@@ -115,14 +101,19 @@ def read_state_dict(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"weights: got {path}, want a file that exists")
+    check_spelling("weights", path)
+    with path.open("rb"):
+        pass  # or the system says why not
     readers: dict[str, Callable[[Path], Any]] = {
         ".npz": _read_npz,
         ".safetensors": load_file,
     }
     try:
         state_dict = readers.get(path.suffix, _read_torch)(path)
-    except _UNREADABLE as error:
-        raise ValueError(f"weights: got {path}: {error}") from None
+    except OSError:
+        raise  # the system's own words, with the path
+    except Exception as error:  # Readers raise errors of every kind.
+        raise ValueError(f"weights: got {path}: {first_line(error)}") from None
     if not isinstance(state_dict, Mapping):
         raise ValueError(
             f"weights: got {path}, which holds a {type(state_dict).__name__}, want a "
@@ -144,10 +135,12 @@ def _read_torch(path: Path) -> Any:
             "only PyTorch can read it, which is not installed; pip install torch, or "
             "save the state dict as .npz or .safetensors"
         ) from None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # its unpickler raises errors of every kind
-        raise ValueError(str(error).splitlines()[0]) from None
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message; its name if there is no message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def run_config(machine: NTMConfig, params: dict[str, Any], task: str) -> TrainConfig:

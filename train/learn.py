@@ -1,5 +1,6 @@
 """A whole run: trains, evaluates, draws, and reports to the person who waits."""
 
+import contextlib
 import math
 import time
 from typing import Any
@@ -35,10 +36,23 @@ def run_to_the_end(
 ) -> list[dict[str, Any]]:
     """Trains, evaluates and draws; returns the evaluation.
 
+    Args:
+      run: nothing is written in its folder before this call.
+      states: that `run.load` returned.
+      console: to report to.
+
     Raises:
       DivergedError: if no seed stays finite.
     """
-    states = learn(run, states, console)
+    with contextlib.closing(run.events):
+        run.start()
+        return finish(run, learn(run, states, console), console)
+
+
+def finish(
+    run: RunFolder, states: TrainState, console: Console
+) -> list[dict[str, Any]]:
+    """Evaluates and draws trained machines; returns the evaluation."""
     difficulties = run.config.make_task().trials()
     console.print(f"Evaluating on {FINAL_SEQUENCES} sequences of each size")
     evaluation = [

@@ -21,8 +21,10 @@ from rich.table import Table
 
 from train import cli
 from train.learn import DivergedError, run_to_the_end
+from train.runs.belongs import check_free
 from train.runs.config import TrainConfig
 from train.runs.folder import RunFolder
+from train.runs.lock import locked
 from train.runs.outcome import in_words, outcome
 from train.training.devices import use_all_cores
 
@@ -54,32 +56,41 @@ def main(arguments: list[str] | None = None) -> int:
         flags = cli.parse_from_preset(Flags, arguments, prog="python -m train.main")
         cli.keep_compilations()
         use_all_cores(flags.config.num_seeds, flags.config.batch_size)
-        workdir = flags.workdir or Path("runs") / flags.config.task
-        workdir = workdir.expanduser()
-        run = RunFolder.create(workdir, flags.config)
-        evaluation = run.evaluation()
-        states = run.start() if evaluation is None else None
-    console = cli.make_console(quiet=flags.quiet)
-    if states is None:
-        console.print(
-            f"The run in {workdir} is complete. Raise --steps to continue it, or use a "
-            "new --workdir for another run."
+        run = RunFolder.plan(
+            flags.workdir or Path("runs") / flags.config.task, flags.config
         )
-    else:
-        status = cli.attempt(
+        console = cli.make_console(quiet=flags.quiet)
+        if run.result() is None:
+            if status := train(run, console):
+                return status
+        else:
+            console.print(
+                f"The run in {run.path} is complete. Raise --steps to continue it, or "
+                "use a new --workdir for another run."
+            )
+        evaluation = run.evaluation() or []
+        if flags.quiet:
+            print(json.dumps(in_json(run, evaluation)))
+        else:
+            summarize(run, evaluation, console)
+    return 0
+
+
+def train(run: RunFolder, console: Console) -> int:
+    """Takes a run to its end; returns the exit status.
+
+    Raises:
+      ValueError: if it cannot be started. Nothing is written then.
+    """
+    with locked(run.path):
+        check_free(run.path, run.config)  # another process may just have begun a run
+        states = run.load()
+        return cli.attempt(
             lambda: run_to_the_end(run, states, console),
             console,
             DivergedError,
             OSError,
         )
-        if status:
-            return status
-    evaluation = run.evaluation() or []
-    if flags.quiet:
-        print(json.dumps(in_json(run, evaluation)))
-    else:
-        summarize(run, evaluation, console)
-    return 0
 
 
 def in_json(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:

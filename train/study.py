@@ -9,6 +9,8 @@ Every choice is a run of its own, which trains all seeds at once.
 
 import dataclasses
 import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +23,23 @@ from rich.console import Console
 from tasks.registry import name_in_words
 from train import cli
 from train.learn import DivergedError, run_to_the_end
+from train.runs.belongs import check_free
 from train.runs.config import RENAMED, TrainConfig
 from train.runs.files import write_whole
-from train.runs.folder import RunFolder, check_free
+from train.runs.folder import RunFolder
+from train.runs.lock import locked
 from train.runs.outcome import Outcome, outcome, readable, tried_on, within
+from train.show.draw import save_figure
 from train.show.figures.style import STYLE
 from train.training.devices import use_all_cores
+from train.training.footprint import check_memory
 
 PRESET = "preset"
+TABLE, CHART = "study.md", "study.png"
+_HEADER = (
+    "| choice | seeds solved | sequences until solved: median | worst | "
+    "seeds perfect | sequences perfect |"
+)
 # The same for all choices; another model would also have another preset.
 _OF_ALL = ("task", "model", "seed", "num_seeds")
 # Each changes the preset in one way.
@@ -81,34 +92,90 @@ def main(arguments: list[str] | None = None) -> int:
         )
         cli.keep_compilations()
         use_all_cores(flags.config.num_seeds, flags.config.batch_size)
-        workdir = flags.workdir.expanduser()
-        # All choices are checked before one is run or anything is written.
-        configs = {
-            choice.strip(): choose(flags.config, choice) for choice in flags.choices
-        }
-        if not configs:
-            raise ValueError(
-                "choices: got none, want at least one, such as order=write_first"
+        workdir = flags.workdir
+        configs = choose_all(flags.config, flags.choices)
+        check_folder(workdir, configs)
+        console = cli.make_console(quiet=flags.quiet)
+        with locked(workdir):
+            # All choices are checked before one is run or anything is written.
+            check_folder(workdir, configs)
+            runs = {
+                choice: RunFolder(workdir / choice, config)
+                for choice, config in configs.items()
+            }
+            for run in runs.values():
+                check_run(run)
+            return cli.attempt(
+                lambda: try_all(workdir, runs, flags.config, console),
+                console,
+                OSError,
+                ValueError,
             )
-        for choice, config in configs.items():
-            check_free(workdir / choice, config)
-        runs = {
-            choice: RunFolder.create(workdir / choice, config)
-            for choice, config in configs.items()
-        }
-    console = cli.make_console(quiet=flags.quiet)
 
-    def try_all() -> None:
-        outcomes: dict[str, Outcome] = {}
-        for choice, run in runs.items():
-            console.print(f"{choice} ({len(outcomes) + 1} of {len(runs)})")
-            outcomes[choice] = try_choice(run, console)
-            write_whole(workdir / "study.md", table(outcomes))
-            draw(outcomes, flags.config).savefig(workdir / "study.png")
-        print(table(outcomes))
-        console.print(f"{workdir / 'study.md'}\n{workdir / 'study.png'}")
 
-    return cli.attempt(try_all, console, OSError, ValueError)
+def choose_all(config: TrainConfig, choices: Sequence[str]) -> dict[str, TrainConfig]:
+    """The config of each choice, by its name.
+
+    Raises:
+      ValueError: if there is no choice, or one is given twice.
+    """
+    if not choices:
+        raise ValueError(
+            "choices: got none, want at least one, such as order=write_first"
+        )
+    choice, times = Counter(map(tuple, map(changes_of, choices))).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"choices: got {','.join(choice)!r} twice, want each once")
+    return {choice.strip(): choose(config, choice) for choice in choices}
+
+
+def check_folder(workdir: Path, configs: Mapping[str, TrainConfig]) -> None:
+    """Raises a `ValueError` if files of something else are in the way of a study."""
+    if (workdir / "config.json").exists():
+        raise ValueError(
+            f"workdir: got {workdir}, which is the folder of a run, want another for "
+            "the study"
+        )
+    for name in (TABLE, CHART):
+        if (workdir / name).exists() and not is_table(workdir / TABLE):
+            raise ValueError(
+                f"workdir: got {workdir}, whose {name} is not that of a study, want an "
+                "empty or a new folder"
+            )
+    for choice, config in configs.items():
+        check_free(workdir / choice, config)
+
+
+def is_table(path: Path) -> bool:
+    """Whether that file is the table of a study."""
+    return path.is_file() and path.read_bytes().startswith(b"| choice | ")
+
+
+def check_run(run: RunFolder) -> None:
+    """Raises a `ValueError` if a run cannot be started, or continued."""
+    if run.result() is None:
+        check_memory(run.config)
+        if (run.path / "config.json").exists():
+            run.load()
+
+
+def try_all(
+    workdir: Path, runs: Mapping[str, RunFolder], preset: TrainConfig, console: Console
+) -> None:
+    """Completes every run; writes the table and the chart after each."""
+    outcomes: dict[str, Outcome] = {}
+    for choice, run in runs.items():
+        console.print(f"{choice} ({len(outcomes) + 1} of {len(runs)})")
+        outcomes[choice] = try_choice(run, console)
+        write_whole(workdir / TABLE, table(outcomes))
+        save_figure(draw(outcomes, preset), workdir / CHART)
+    print(table(outcomes))
+    console.print(f"{workdir / TABLE}\n{workdir / CHART}")
+
+
+def changes_of(choice: str) -> list[str]:
+    """The changes of a choice, which have commas between them."""
+    return [change.strip() for change in choice.split(",")]
 
 
 def choose(config: TrainConfig, choice: str) -> TrainConfig:
@@ -117,10 +184,11 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
     Raises:
       ValueError: for a choice that is not FIELD=VALUE.
     """
-    if choice.strip() == PRESET:
+    changes = changes_of(choice)
+    if changes == [PRESET]:
         return config
-    changes = [change.strip() for change in choice.split(",")]
     fields = {field.name for field in dataclasses.fields(config)} | {*RENAMED}
+    names = Counter(change.partition("=")[0] for change in changes)
     for change in changes:
         name, equals, _ = change.partition("=")
         if name not in fields or not equals:
@@ -131,6 +199,8 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
             raise ValueError(
                 f"choices: got {choice!r}, want --{name}, the same for all choices"
             )
+        if names[name] > 1:
+            raise ValueError(f"choices: got {choice!r}, want {name} once")
     return cli.parse(
         TrainConfig,
         [f"--{change}" for change in changes],
@@ -141,10 +211,11 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
 
 def try_choice(run: RunFolder, console: Console) -> Outcome:
     """The outcome of a choice, from its run, which is completed if need be."""
-    evaluation = run.evaluation()
+    evaluation = run.result()
     if evaluation is None:
         try:
-            evaluation = run_to_the_end(run, run.start(), console)
+            with locked(run.path):
+                evaluation = run_to_the_end(run, run.load(), console)
         except DivergedError:
             return Outcome.of_none(run.config.num_seeds)
     return outcome(run.config, evaluation)
@@ -152,11 +223,7 @@ def try_choice(run: RunFolder, console: Console) -> Outcome:
 
 def table(outcomes: dict[str, Outcome]) -> str:
     """A Markdown table, a row for each choice."""
-    lines = [
-        "| choice | seeds solved | sequences until solved: median | worst | "
-        "seeds perfect | sequences perfect |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = [_HEADER, "| --- | --- | --- | --- | --- | --- |"]
     for choice, of in outcomes.items():
         lines.append(
             f"| {choice.replace(',', ', ')} | {of.solved}/{of.seeds} | "

@@ -86,7 +86,6 @@ def main(arguments: list[str] | None = None) -> int:
         for machine in machines:
             check_sizes(machine, flags)
         folder = flags.out or default_folder(machines)
-        folder = folder.expanduser()
         check_folder(folder)
         if flags.html:
             paths = write_page(folder, machines, flags)
@@ -144,7 +143,7 @@ def open_run(flags: Flags) -> Machine:
     """The machine of the run with the seed --machine, or its first."""
     params, config, steps = open_machines(flags.workdir, None)
     assert flags.workdir is not None  # or there is no machine
-    run = RunFolder.open(flags.workdir.expanduser())
+    run = RunFolder.open(flags.workdir)
     seeds = config.seeds()
     seed = seeds[0] if flags.machine is None else flags.machine
     if seed not in seeds:
@@ -195,7 +194,7 @@ def write_figures(
         for machine in machines
         for difficulty, _ in shown(machine, flags)
     ]
-    others = [RunFolder.open(path.expanduser(), "beside") for path in flags.beside]
+    others = [RunFolder.open(path, "beside") for path in flags.beside]
     compared = [learning(machine, others, flags.records) for machine in machines]
     paths = []
     for machine, recording, learned in zip(machines, recordings, compared):

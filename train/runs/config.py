@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 
@@ -119,7 +120,7 @@ class TrainConfig(
           ValueError: if the file does not hold one.
         """
         try:
-            return cls.from_text(path.read_text())
+            return cls.from_text(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -143,6 +144,11 @@ class TrainConfig(
 
 def check_config(config: TrainConfig) -> None:
     """Raises a `TypeError` or `ValueError` that names the first wrong field."""
+    check_fraction("momentum", config.momentum, zero_too=True)
+    check_fraction("decay", config.decay)
+    check_fraction(
+        "lr_decay_fraction", config.lr_decay_fraction, zero_too=True, one_too=True
+    )
     check_fields(
         config,
         zero_too=(
@@ -156,11 +162,6 @@ def check_config(config: TrainConfig) -> None:
     )
     check_count("seed + num_seeds - 1", config.seed + config.num_seeds - 1, 0)
     check_count("batch_size * sort_updates", config.batch_size * config.sort_updates)
-    for name in ("momentum", "decay"):
-        if (value := getattr(config, name)) >= 1:
-            raise ValueError(f"{name}: got {value}, want less than 1")
-    if (fraction := config.lr_decay_fraction) > 1:
-        raise ValueError(f"lr_decay_fraction: got {fraction}, want at most 1")
     if (layers := config.controller_layers) > _MOST_LAYERS:
         raise ValueError(
             f"controller_layers: got {layers}, want at most {_MOST_LAYERS}"
@@ -173,6 +174,20 @@ def check_config(config: TrainConfig) -> None:
             f"repeat_code: got {config.repeat_code!r}, but {config.task} repeats "
             "nothing; want 'scalar', or task repeat_copy"
         )
+
+
+def check_fraction(
+    name: str, value: Any, *, zero_too: bool = False, one_too: bool = False
+) -> None:
+    """Raises unless `value` is a number between 0 and 1."""
+    wanted = (
+        f"{'at most' if one_too else 'less than'} 1 and "
+        f"{'at least' if zero_too else 'more than'} 0"
+    )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: got {value!r}, want a number {wanted}")
+    if not (0 < value < 1 or (zero_too and value == 0) or (one_too and value == 1)):
+        raise ValueError(f"{name}: got {value}, want {wanted}")
 
 
 def check_call_multiples(config: TrainConfig) -> None:

@@ -1,44 +1,131 @@
 """Files of a run: JSON that is read with care, and writes that are whole or nothing."""
 
 import contextlib
+import hashlib
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 
-def read_json(text: str) -> Any:
+_SYSTEMS_WORDS = (
+    "PERMISSION_DENIED",
+    "Permission denied",
+    "RESOURCE_EXHAUSTED",
+    "Too many open files",
+    "Input/output error",
+)
+
+
+def expanded(path: str | Path, flag: str) -> Path:
+    """The path with the home folder for `~`; it was given by that flag.
+
+    Raises:
+      ValueError: if there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{flag}: got {str(path)!r}, but there is no such home folder; write the "
+            "whole path"
+        ) from None
+
+
+def read_json(text: str | bytes) -> Any:
     """The value in a JSON text.
 
     Raises:
-      ValueError: if the text is not JSON, or nested too deeply.
+      ValueError: if the text is not JSON, or nested too deeply, or has a field twice.
     """
     try:
-        return json.loads(text)
+        text = text if isinstance(text, str) else text.decode()
+        return json.loads(text, object_pairs_hook=_without_repetitions)
     except RecursionError:
         raise ValueError("got JSON that is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("got other bytes than text in UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"got other text than JSON: {error}") from None
 
 
-def append(path: Path, entry: dict[str, Any]) -> None:
-    """Adds a line to a file of JSON objects."""
-    with path.open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+def _without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice}: got it twice in one JSON object, want it once")
+    return fields
 
 
-def entries_of(path: Path, wanted: set[str]) -> list[dict[str, Any]]:
-    """The objects in a file of JSON lines that have the wanted keys."""
-    if not path.exists():
-        return []
-    entries = []
-    for line in path.read_text(errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
-            entry = read_json(line)
-            if isinstance(entry, dict) and set(entry) >= wanted:
-                entries.append(entry)
-    return entries
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path to write a file to, which becomes `path` once the file is whole.
+
+    A kill leaves the old file or the new one, and so does an error.
+    """
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
 
 
 def write_whole(path: Path, text: str) -> None:
     """Writes a file in one piece: a kill leaves the old file or the new one."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    with whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def hash_of(content: bytes) -> str:
+    """The SHA-256 of a file's content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def hash_of_arrays(tree: Any) -> str:
+    """The SHA-256 of the numbers in a tree of arrays, with their dtypes and shapes."""
+    of_all = hashlib.sha256()
+    for leaf in map(np.asarray, jax.tree.leaves(jax.device_get(tree))):
+        of_all.update(f"{leaf.dtype}{leaf.shape}".encode())
+        of_all.update(np.ascontiguousarray(leaf).tobytes())
+    return of_all.hexdigest()
+
+
+def check_spelling(name: str, path: Path) -> None:
+    """Raises a `ValueError` for a path that libraries in C++ would not find.
+
+    They take it as UTF-8, whatever the locale is.
+    """
+    try:
+        same = str(path).encode() == os.fsencode(path)
+    except UnicodeEncodeError:
+        same = False
+    if not same:
+        raise ValueError(
+            f"{name}: got {str(path)!r}, which this locale does not spell in UTF-8; "
+            "set LC_ALL=C.UTF-8, or use a path of ASCII letters"
+        )
+
+
+def unreadable(error: BaseException) -> str | None:
+    """Why the system does not let a file be read; None if the file is at fault.
+
+    Libraries tell the system's error as the cause of theirs, or only in words.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        missing = isinstance(
+            seen, FileNotFoundError | IsADirectoryError | NotADirectoryError
+        )
+        if isinstance(seen, OSError) and seen.errno is not None and not missing:
+            return str(seen)
+        if isinstance(seen, MemoryError):
+            return "not enough memory"
+        seen = seen.__cause__ or seen.__context__
+    return str(error) if any(words in str(error) for words in _SYSTEMS_WORDS) else None

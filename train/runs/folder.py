@@ -6,39 +6,33 @@ metrics.jsonl     one object for every report on a seed: training, health, valid
 answers.jsonl     at every report, the first machine's answer to one fixed sequence
 checkpoints/      the newest few, each of all seeds together
 evaluation.json   the evaluation of each machine; a run that has it is complete
+sums.json         the hashes of evaluation.json and of the checkpoint that it is of
 figures/          figures of what was learned
 tensorboard/      the metrics again, histograms and pictures, a folder for each seed
+lock              the process that writes in the folder, as long as it does
+
+A checkpoint tells what it belongs to: the config, and how the other files began. What
+is read is checked against that; folders of 0.1, which have no such hashes, less so.
 """
 
-import dataclasses
-import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from train.runs.checkpoint import Checkpoints
+from train.runs import belongs, entries, steps_before
+from train.runs.checkpoint import SHA256, Checkpoints
 from train.runs.config import TrainConfig
+from train.runs.evaluation import EvaluationFile
 from train.runs.events import Events
-from train.runs.files import append, entries_of, read_json, write_whole
+from train.runs.files import check_spelling, expanded, write_whole
+from train.runs.journal import Journal
 from train.runs.presets import command
+from train.runs.schema import Record
 from train.training.devices import spread
+from train.training.footprint import check_memory
 from train.training.state import TrainState, init_states, mesh_of
-
-# What a run can leave that is killed while it starts.
-_UNFINISHED = {"config.json.tmp"}
-# The keys of every entry of an evaluation, beside its machine and difficulty.
-_WANTED = {
-    "step",
-    "solved_at",
-    "diverged_at",
-    "num_sequences",
-    "error_per_sequence",
-    "wrong_bits_per_sequence",
-    "perfect_fraction",
-}
 
 
 class RunFolder:
@@ -48,11 +42,11 @@ class RunFolder:
         self.path = path
         self.config = config
         self.figures = path / "figures"
-        self._metrics = path / "metrics.jsonl"
-        self._answers = path / "answers.jsonl"
-        self._evaluation = path / "evaluation.json"
-        self._steps_before = path / "steps_before.json"
-        self._checkpoints = Checkpoints(path / "checkpoints")
+        self._metrics = Journal(path / "metrics.jsonl", entries.check_metric)
+        self._answers = Journal(path / "answers.jsonl", entries.answer_check(config))
+        self._evaluation = EvaluationFile(path, config)
+        self._steps_before = path / steps_before.NAME
+        self._checkpoints = Checkpoints(path / "checkpoints", belongs.ABOUT)
         self.events = Events(path / "tensorboard")
 
     @classmethod
@@ -70,38 +64,54 @@ class RunFolder:
         return cls(path, TrainConfig.from_json(path / "config.json"))
 
     @classmethod
-    def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
+    def plan(cls, path: Path, config: TrainConfig) -> "RunFolder":
         """A new run in that folder, or the run that is there if its config is the same.
 
         The config can have more `steps` than the run: the run then continues from its
         last checkpoint, complete or not, with the learning rate of the longer run.
+        Nothing is written before `start`.
 
         Raises:
-          ValueError: if the folder holds something else, which is not touched, or
-            cannot be written.
+          ValueError: if the folder holds something else.
         """
-        check_free(path, config)
-        run = cls(path, config)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            if not (path / "config.json").exists():
-                write_whole(path / "config.json", config.to_json())
-            else:
-                run.lengthen(cls.open(path).config.steps)
-        except OSError as error:
-            raise ValueError(
-                f"workdir: got {path}, want a folder that can be written to: "
-                f"{error.strerror}"
-            ) from None
+        belongs.check_free(path, config)
+        return cls(path, config)
+
+    @classmethod
+    def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
+        """As `plan`, with the config written.
+
+        Raises:
+          ValueError: if the folder holds something else, which is not touched.
+        """
+        run = cls.plan(path, config)
+        run.claim()
         return run
 
-    def lengthen(self, steps: int) -> None:
-        """Raises the steps of a run to those of the config."""
-        if steps < self.config.steps:
-            before = sorted({*self.steps_before(), steps})
-            self._evaluation.unlink(missing_ok=True)
-            write_whole(self._steps_before, json.dumps(before))
-            write_whole(self.path / "config.json", self.config.to_json())
+    def claim(self) -> None:
+        """Writes the config, unless it is there; raises the steps of a shorter run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.is_longer():
+            steps = RunFolder.open(self.path).config.steps
+            self._evaluation.path.unlink(missing_ok=True)
+            steps_before.write(self._steps_before, [*self.steps_before(), steps])
+        elif (self.path / "config.json").exists():
+            return
+        write_whole(self.path / "config.json", self.config.to_json())
+
+    def is_longer(self) -> bool:
+        """Whether the config has more steps than the run in the folder, if any."""
+        if not (self.path / "config.json").exists():
+            return False
+        return RunFolder.open(self.path).config.steps < self.config.steps
+
+    def result(self) -> list[Record] | None:
+        """The evaluation of a run with nothing left to do; None if something is.
+
+        Raises:
+          ValueError: as `evaluation` does.
+        """
+        return None if self.is_longer() else self.evaluation()
 
     def steps_before(self) -> list[int]:
         """The earlier values of --steps of this run, in order.
@@ -109,27 +119,24 @@ class RunFolder:
         Raises:
           ValueError: if their file is damaged.
         """
-        if not self._steps_before.exists():
-            return []
-        try:
-            return [int(steps) for steps in read_json(self._steps_before.read_text())]
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"workdir: got {self._steps_before}, which is damaged"
-            ) from None
+        return steps_before.read(self._steps_before, self.config)
 
     def command(self) -> str:
         """The command that makes the same run."""
         return command(self.config, self.steps_before())
 
-    def start(self) -> TrainState:
+    def load(self) -> TrainState:
         """The states to start from: those of the newest checkpoint, or initial ones.
 
-        Entries after that checkpoint are dropped: they will be recorded again.
+        Reads all that the run goes on from, and writes nothing.
 
         Raises:
-          ValueError: if there are metrics but their checkpoint is missing.
+          ValueError: if there are metrics but their checkpoint is missing, a file is
+            damaged, or the run needs more memory than there is.
         """
+        check_spelling("workdir", self.path.absolute())
+        check_memory(self.config)
+        self.steps_before()
         newest, recorded = self._checkpoints.latest_step(), self.metrics()
         last = max((entry["step"] for entry in recorded), default=0)
         if newest is None and last > self.config.checkpoint_every:
@@ -137,16 +144,55 @@ class RunFolder:
                 f"workdir: got {self.path}, which has metrics up to update {last} but "
                 "no checkpoint, want a whole run; use a new --workdir"
             )
-        states = init_states(self.config) if newest is None else self.restore()
-        step = newest or 0
-        for path, entries in (
-            (self._metrics, recorded),
-            (self._answers, self.answers()),
-        ):
-            kept = [json.dumps(entry) for entry in entries if entry["step"] <= step]
-            write_whole(path, "".join(line + "\n" for line in kept))
+        self.evaluation()
+        self.answers()
+        self.check_settings()
+        return init_states(self.config) if newest is None else self.restore()
+
+    def start(self) -> None:
+        """Writes the config and drops the entries after the newest checkpoint.
+
+        They will be recorded again.
+        """
+        self.claim()
+        step = self._checkpoints.latest_step() or 0
+        for journal in (self._metrics, self._answers):
+            journal.cut(step)
         self.events.open(self.config.seeds(), step)
-        return states
+
+    def check_settings(self) -> None:
+        """Raises a `ValueError` if JAX now computes other numbers than the run's."""
+        if about := self._about_newest():
+            belongs.check_settings(about)
+
+    def _about_newest(self) -> Record | None:
+        """What the newest checkpoint tells; None without one, or for one of 0.1.
+
+        Raises:
+          ValueError: if it is not of the run whose config is in the folder.
+        """
+        newest = self._checkpoints.latest_step()
+        about = None if newest is None else self._checkpoints.about(newest)
+        if newest is not None and about is not None:
+            path = self._checkpoints.path(newest)
+            on_disk = RunFolder.open(self.path).config  # this one may have more steps
+            belongs.check_config(path, about, on_disk, self.steps_before())
+        return about
+
+    def _hash_newest(self) -> str | None:
+        """The hash of the newest checkpoint, if it has one."""
+        about = self._about_newest()
+        return about[SHA256] if about else None
+
+    def _entries(self, journal: Journal) -> list[Record]:
+        """The entries of a journal, which begins as at the newest checkpoint."""
+        about, newest = self._about_newest(), self._checkpoints.latest_step()
+        try:
+            marked = about and about["journals"][journal.path.name]
+            return journal.entries(marked or None)
+        except ValueError as error:
+            at = "" if newest is None else f" ({self._checkpoints.path(newest)})"
+            raise ValueError(f"workdir: got {error}{at}") from None
 
     def restore(self) -> TrainState:
         """The states of the newest checkpoint.
@@ -160,31 +206,60 @@ class RunFolder:
                 f"workdir: got {self.path}, which has no checkpoint yet, want a run "
                 "that has been training"
             )
+        path, its_hash = self._checkpoints.path(step), self._hash_newest()
         template = jax.eval_shape(lambda: init_states(self.config))
-        return spread(self._checkpoints.restore(step, template), mesh_of(self.config))
+        states = self._checkpoints.restore(step, template)
+        if int(states.step.max()) != step:
+            raise ValueError(
+                f"workdir: got {path}, which is after update {states.step.max()}, want "
+                "that of its name; rename it"
+            )
+        self._evaluation.check_of(states, its_hash)
+        return spread(states, mesh_of(self.config))
 
     def save(self, states: TrainState) -> None:
         """Writes a checkpoint, named by the update of the furthest seed."""
-        self._checkpoints.save(int(states.step.max()), states)
+        step = int(states.step.max())
+        journals = {
+            journal.path.name: journal.mark()
+            for journal in (self._metrics, self._answers)
+        }
+        about = belongs.about(self.config, self.steps_before(), journals)
+        self._checkpoints.save(step, states, about)
+        self.events.flush()
 
     def record(self, step: int, kind: str, *, seed: int, **scalars: float) -> None:
         """Adds one entry to the metrics and to the TensorBoard events."""
-        append(self._metrics, {"step": step, "kind": kind, "seed": seed, **scalars})
+        self._metrics.add({"step": step, "kind": kind, "seed": seed, **scalars})
         named = {f"{kind}/{name}": value for name, value in scalars.items()}
         self.events.scalars(step, named, seed=seed)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All recorded metrics; a line that a kill cut short is skipped."""
-        return entries_of(self._metrics, {"step", "kind", "seed"})
+        """All recorded metrics; a last line that a kill cut short is left out.
+
+        Raises:
+          ValueError: for a damaged line, or if they do not lead to the checkpoint.
+        """
+        metrics = self._entries(self._metrics)
+        newest = self._checkpoints.latest_step()
+        if newest is not None and self._about_newest() is None:
+            # A checkpoint of 0.1 has no hash of them.
+            every = self.config.steps_per_call
+            belongs.check_unbroken(self._metrics.path, metrics, newest, every)
+        return metrics
 
     def keep_answer(self, step: int, outputs: np.ndarray) -> None:
         """Adds the answer of the first machine, `[T, O]`, to three digits."""
         outputs = np.round(outputs.astype(np.float64), 3)
-        append(self._answers, {"step": step, "outputs": outputs.tolist()})
+        self._answers.add({"step": step, "outputs": outputs.tolist()})
 
     def answers(self) -> list[dict[str, Any]]:
-        """The kept answers, each with its `step` and `outputs`."""
-        return entries_of(self._answers, {"step", "outputs"})
+        """The kept answers, each with its `step` and `outputs`.
+
+        Raises:
+          ValueError: as `metrics` does.
+        """
+        return self._entries(self._answers)
 
     def seconds(self, seed: int) -> int:
         """The duration of the calls in which that seed learned."""
@@ -195,42 +270,18 @@ class RunFolder:
         )
         return round(sum(calls))
 
-    def finish(self, evaluation: list[dict[str, Any]]) -> None:
+    def finish(self, evaluation: list[Record]) -> None:
         """Writes the evaluation, which makes the run complete."""
-        write_whole(self._evaluation, json.dumps(evaluation, indent=2) + "\n")
-        self.events.close()
+        self._evaluation.write(evaluation, self._hash_newest())
 
-    def evaluation(self) -> list[dict[str, Any]] | None:
+    def evaluation(self) -> list[Record] | None:
         """The evaluation of a complete run; None if it is not complete.
 
         Raises:
-          ValueError: if its file does not hold one.
+          ValueError: if its file does not hold one, or that of another checkpoint.
         """
-        if not self._evaluation.exists():
-            return None
-        task = self.config.make_task()
-        wanted = [
-            (seed, *(trial[name] for name in task.difficulty))
-            for seed in self.config.seeds()
-            for trial in task.trials()
-        ]
-        try:
-            entries = read_json(self._evaluation.read_text())
-            found = [
-                (entry["machine"], *(entry[name] for name in task.difficulty))
-                for entry in entries
-                if set(entry) >= _WANTED
-            ]
-            whole = Counter(found) == Counter(wanted) and len(found) == len(entries)
-        except (KeyError, TypeError, ValueError):
-            entries, whole = [], False
-        if not whole:
-            raise ValueError(
-                f"workdir: got {self._evaluation}, which is damaged, or has other "
-                "trials than this version; delete it, and the same command evaluates "
-                "the run again"
-            )
-        return entries
+        newest = self._checkpoints.latest_step()
+        return self._evaluation.of_run(newest, self._hash_newest())
 
 
 def open_complete(path: Path) -> tuple[RunFolder, list[dict[str, Any]]]:
@@ -239,7 +290,7 @@ def open_complete(path: Path) -> tuple[RunFolder, list[dict[str, Any]]]:
     Raises:
       ValueError: if there is no run, or it is not complete.
     """
-    run = RunFolder.open(path.expanduser())
+    run = RunFolder.open(expanded(path, "workdir"))
     evaluation = run.evaluation()
     if evaluation is None:
         raise ValueError(
@@ -247,30 +298,3 @@ def open_complete(path: Path) -> tuple[RunFolder, list[dict[str, Any]]]:
             f"{command(run.config, workdir=str(run.path))}"
         )
     return run, evaluation
-
-
-def check_free(path: Path, config: TrainConfig) -> None:
-    """Raises a `ValueError` unless a run of that config is there, or nothing is."""
-    if (path / "config.json").exists():
-        check_same(path, old=RunFolder.open(path).config, new=config)
-    elif path.is_dir() and {file.name for file in path.iterdir()} - _UNFINISHED:
-        raise ValueError(
-            f"workdir: got {path}, which holds files of something else, want an empty "
-            "or a new folder"
-        )
-
-
-def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
-    """Raises a `ValueError` that names the first field in which two configs differ.
-
-    The new config can have more steps.
-    """
-    for field in dataclasses.fields(TrainConfig):
-        was, wanted = getattr(old, field.name), getattr(new, field.name)
-        more_is_right = field.name == "steps"
-        if was != wanted and not (more_is_right and wanted > was):
-            raise ValueError(
-                f"{field.name}: got {wanted!r}, but the run in {path} has {was!r}. A "
-                "run's settings are fixed, except that you can raise --steps to "
-                "continue it. To change anything else, use a new --workdir."
-            )

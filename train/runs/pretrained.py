@@ -1,14 +1,16 @@
 """Trained machines as files: safetensors, which hold arrays and text but no code.
 
 The metadata of a file are `config`, the config of a run of this one machine, and
-`made`, its provenance: an object with at least the keys in PROVENANCE. This command
-exports a machine of a complete run:
+`made`, its provenance: an object with at least the fields in PROVENANCE. `sha256` is
+the hash of both and of the arrays; files of 0.1 may lack it. This command exports a
+machine of a complete run:
 
     python -m train.ship --workdir=runs/copy
 """
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +22,31 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.flax import save_file
 
 from ntm_jax import NTMConfig
+from train.runs import schema
 from train.runs.config import TrainConfig
-from train.runs.files import read_json
+from train.runs.entries import EVALUATED
+from train.runs.files import (
+    check_spelling,
+    expanded,
+    hash_of,
+    hash_of_arrays,
+    read_json,
+    unreadable,
+    whole,
+)
 
 PyTree = Any
 FOLDER = Path(__file__).parents[2] / "pretrained"
-PROVENANCE = (
-    "command",
-    "seed",
-    "step",
-    "sequences",
-    "seconds",
-    "versions",
-    "evaluation",
-)
+PROVENANCE: schema.Fields = {
+    "command": schema.text,
+    "seed": schema.count,
+    "step": schema.count,
+    "sequences": schema.total,
+    "seconds": schema.seconds,
+    "versions": schema.record_of({}),
+    "evaluation": schema.records_of(EVALUATED),
+}
+_SHA256 = "sha256"
 # Fields that are at most the size of an array.
 _IN_A_SHAPE = (
     "controller_units",
@@ -77,16 +90,25 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
       ValueError: as `load` does.
     """
     path = find(name)
+    check_spelling("pretrained", path)
     try:
+        with path.open("rb"):
+            pass  # or the system says why not
         with safetensors.safe_open(path, framework="flax") as file:
-            config, made = read_metadata(file.metadata() or {})
+            metadata = file.metadata() or {}
+            config, made = read_metadata(metadata)
             headers = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
             check_sizes(headers, config)
             wanted = shapes_of_params(config)
             check_headers(headers, wanted)
             arrays = {key: file.get_tensor(key) for key in headers}
         check_numbers(arrays)
+        wanted_hash = metadata.get(_SHA256)
+        if wanted_hash and wanted_hash != hash_of_machine(metadata, arrays):
+            raise ValueError("sha256: got other content than that which has this hash")
     except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        if cause := unreadable(error):
+            raise ValueError(f"{path}: cannot be read: {cause}") from None
         raise ValueError(f"{path}: not a trained machine: {error}") from None
     return from_state_dict(wanted, unflatten_dict(arrays, sep="/")), config, made
 
@@ -100,29 +122,41 @@ def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]
     if config.num_seeds > 1:
         raise ValueError(f"num_seeds: got {config.num_seeds}, want 1")
     made = read_json(metadata["made"])
-    if not isinstance(made, dict):
-        raise ValueError("made: got other than a JSON object")
-    if missing := [key for key in PROVENANCE if made.get(key) is None]:
-        raise ValueError(f"made: got no {missing[0]!r}")
-    evaluation = made["evaluation"]
-    entries = evaluation if isinstance(evaluation, list) else []
-    if not entries or not all(
-        isinstance(entry, dict) and "solved_at" in entry for entry in entries
-    ):
-        raise ValueError("made: got an 'evaluation' that is not that of a run")
+    schema.check_record("made", made, PROVENANCE)
+    if not made["evaluation"]:
+        raise ValueError("made.evaluation: got no entry, want at least one")
+    check_same("made.seed", made["seed"], config.seed)
+    check_same("made.sequences", made["sequences"], made["step"] * config.batch_size)
+    for i, entry in enumerate(made["evaluation"]):
+        name = f"made.evaluation[{i}]"
+        check_same(f"{name}.machine", entry["machine"], made["seed"])
+        check_same(f"{name}.step", entry["step"], made["step"])
     return config, made
+
+
+def check_same(name: str, got: int, want: int) -> None:
+    """Raises a `ValueError` unless two parts of a file say the same."""
+    if got != want:
+        raise ValueError(f"{name}: got {got}, want {want}, as in the rest of the file")
+
+
+def hash_of_machine(metadata: Mapping[str, str], arrays: Mapping[str, Any]) -> str:
+    """The hash of all that a file says: its config, its provenance, its arrays."""
+    texts = metadata["config"] + metadata["made"]
+    return hash_of((texts + hash_of_arrays(dict(arrays))).encode())
 
 
 def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) -> None:
     """Writes a machine with the config of its run and its provenance."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
     metadata = {"config": config.to_json(), "made": json.dumps(made)}
+    arrays = by_path(params)
+    metadata[_SHA256] = hash_of_machine(metadata, arrays)
     try:
-        save_file(by_path(params), unfinished, metadata)
+        with whole(path) as unfinished:
+            save_file(arrays, unfinished, metadata)
     except safetensors.SafetensorError as error:
         raise OSError(f"{path}: {error}") from None
-    unfinished.replace(path)
 
 
 def find(name: str | Path) -> Path:
@@ -131,7 +165,7 @@ def find(name: str | Path) -> Path:
     Raises:
       ValueError: if there is none.
     """
-    path = Path(name).expanduser()
+    path = expanded(name, "pretrained")
     if path.suffix != ".safetensors":
         path = FOLDER / f"{name}.safetensors"
     if not path.is_file():

@@ -12,6 +12,7 @@ import tasks
 from ntm_jax import Trace
 from tasks.registry import name_in_words
 from train.runs.config import TrainConfig
+from train.runs.files import whole
 from train.show import figures
 from train.show.figures.style import STYLE
 from train.show.phases import phases
@@ -155,8 +156,14 @@ def save(
             paths.append(folder / f"{name}.{suffix}")
             # No date: the same picture makes the same file.
             metadata = {"Date": None} if suffix == "svg" else {}
-            figure.savefig(paths[-1], metadata=metadata)
+            save_figure(figure, paths[-1], metadata=metadata)
     return paths
+
+
+def save_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """Writes a figure in the format of the file's ending: whole, or not at all."""
+    with whole(path) as unfinished:
+        figure.savefig(unfinished, format=path.suffix[1:], **options)
 
 
 def learning_film(

@@ -6,10 +6,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from train.runs import schema
 from train.runs.config import TrainConfig
-from train.runs.files import read_json
+from train.runs.files import expanded, read_json
 from train.runs.folder import RunFolder
 from train.show.figures.curves import Curve, curves_of
+
+_RECORD: schema.Fields = {
+    "task": schema.text,
+    "learner": schema.text,
+    "machines": schema.records_of(
+        {
+            "validated_after": schema.list_of(schema.total),
+            "errors": schema.list_of(schema.number),
+        }
+    ),
+}
 
 
 class Learner(NamedTuple):
@@ -46,14 +58,32 @@ def recorded_learners(folder: Path, task: str) -> list[Learner]:
       ValueError: for a file that is not a record.
     """
     own = []
-    for path in sorted(folder.expanduser().glob("*.json")):
-        record = read_json(path.read_text())
-        try:
-            if record["task"] == task and has_curves(record):
-                own.append(Learner(record["learner"], validation_curves(record)))
-        except (KeyError, TypeError):
-            raise ValueError(f"records: got {path}, which is not a record") from None
+    for path in sorted(expanded(folder, "records").glob("*.json")):
+        record = read_record(path)
+        if record["task"] == task and has_curves(record):
+            own.append(Learner(record["learner"], validation_curves(record)))
     return sorted(own, key=lambda learner: memory_first(learner.name))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record in a file, whose curves at least are whole.
+
+    Raises:
+      ValueError: if the file is not a record.
+    """
+    try:
+        record = read_json(path.read_bytes())
+        schema.check_record("", record, _RECORD)
+        for i, machine in enumerate(record["machines"]):
+            lengths = len(machine["validated_after"]), len(machine["errors"])
+            if lengths[0] != lengths[1]:
+                raise ValueError(
+                    f"machines[{i}]: got {lengths[0]} validated_after and {lengths[1]} "
+                    "errors, want as many"
+                )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"records: got {path}, not a record: {error}") from None
+    return record
 
 
 def memory_first(name: str) -> tuple[bool, bool]:

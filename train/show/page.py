@@ -41,7 +41,7 @@ def page(recordings: Sequence[tuple[str, Recording]]) -> str:
         },
         "sequences": [_sequence(name, recording) for name, recording in recordings],
     }
-    html = _TEMPLATE.read_text().replace("{{data}}", _in_a_script(data))
+    html = _TEMPLATE.read_text(encoding="utf-8").replace("{{data}}", _in_a_script(data))
     if len(html) > _MOST_BYTES:
         raise ValueError(
             f"html: got a page of {len(html) / 1e6:.1f} MB, want at most "

@@ -9,6 +9,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
 from ntm_jax import Trace
+from train.runs.files import whole
 from train.show.figures.machine import heads, of_one_sequence, outputs_of
 from train.show.figures.ring import visited
 from train.show.figures.style import (
@@ -28,6 +29,21 @@ _DPI = 75
 _MOST_FRAMES = 80
 # The most slots that have a pixel each.
 _MOST_SLOTS = 400
+
+
+class _GifWriter(PillowWriter):
+    """Writes a GIF whatever the ending of its file's name is."""
+
+    def finish(self) -> None:
+        first, *others = self._frames  # type: ignore[attr-defined]
+        first.save(
+            self.outfile,
+            format="GIF",
+            save_all=True,
+            append_images=others,
+            duration=int(1000 / self.fps),
+            loop=0,
+        )
 
 
 @mpl.rc_context(STYLE)
@@ -157,8 +173,8 @@ def _write(
     show(shown[0])
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # only the content moves
-    writer = PillowWriter(fps=frames_per_second)
-    with writer.saving(figure, path, dpi=_DPI):
+    writer = _GifWriter(fps=frames_per_second)
+    with whole(path) as unfinished, writer.saving(figure, unfinished, dpi=_DPI):
         for frame in [*shown, *[shown[-1]] * frames_per_second]:
             show(frame)
             writer.grab_frame()

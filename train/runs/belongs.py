@@ -1,0 +1,141 @@
+"""What belongs to one run: its config, JAX's settings, and the journals so far."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from train.runs import schema
+from train.runs.config import TrainConfig
+from train.runs.journal import MARK
+from train.runs.lock import NAME as LOCK
+from train.runs.schema import Record
+
+# What a run can leave that is killed while it starts.
+_UNFINISHED = {"config.json.tmp", LOCK}
+JOURNALS = ("metrics.jsonl", "answers.jsonl")
+# The fields of what is told about a checkpoint.
+ABOUT: schema.Fields = {
+    "config": schema.record_of({}),
+    "steps_before": schema.list_of(schema.count),
+    "settings": schema.record_of({}),
+    "journals": schema.record_of(dict.fromkeys(JOURNALS, schema.record_of(MARK))),
+}
+# The settings of JAX that decide which numbers a run computes.
+_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_prng_impl",
+    "jax_default_matmul_precision",
+    "jax_random_seed_offset",
+    "jax_threefry_partitionable",
+)
+
+
+def about(
+    config: TrainConfig, steps_before: list[int], journals: dict[str, Record]
+) -> Record:
+    """The record for a checkpoint that is written now."""
+    return {
+        "config": dataclasses.asdict(config),
+        "steps_before": steps_before,
+        "settings": settings(),
+        "journals": journals,
+    }
+
+
+def settings() -> dict[str, Any]:
+    """JAX's settings, as text; a version can lack some."""
+    return {
+        name: str(getattr(jax.config, name))
+        for name in _SETTINGS
+        if hasattr(jax.config, name)
+    }
+
+
+def check_settings(about: Record) -> None:
+    """Raises a `ValueError` for a setting other than that of the run so far."""
+    for name, now in settings().items():
+        was = about["settings"].get(name, now)
+        if was != now:
+            raise ValueError(
+                f"{name}: got {now}, but the run has been trained with {was}, and "
+                f"would go on to other numbers; set {name.upper()}={was}"
+            )
+
+
+def check_config(
+    path: Path, about: Record, config: TrainConfig, steps_before: list[int]
+) -> None:
+    """Raises a `ValueError` unless a checkpoint is of a run with that config.
+
+    The run may since have got more steps.
+
+    Args:
+      path: of the checkpoint.
+      about: what it tells.
+      config: of the run.
+      steps_before: the earlier values of --steps of the run.
+    """
+    its = TrainConfig.from_text(json.dumps(about["config"]))
+    for field in dataclasses.fields(TrainConfig):
+        was, wanted = getattr(its, field.name), getattr(config, field.name)
+        if field.name != "steps" and was != wanted:
+            raise ValueError(
+                f"{field.name}: got {wanted!r} in config.json, but {was!r} in {path}, "
+                "want both of one run; restore the file that has been changed"
+            )
+    made, now = [*about["steps_before"], its.steps], [*steps_before, config.steps]
+    if now[: len(made)] != made:
+        raise ValueError(
+            f"steps: got {now} in steps_before.json and config.json, but {made} in "
+            f"{path}, want both of one run; restore the file that has been changed"
+        )
+
+
+def check_free(path: Path, config: TrainConfig) -> None:
+    """Raises a `ValueError` unless a run of that config is there, or nothing is."""
+    if (path / "config.json").exists():
+        old = TrainConfig.from_json(path / "config.json")
+        check_same(path, old=old, new=config)
+    elif path.is_dir() and {file.name for file in path.iterdir()} - _UNFINISHED:
+        raise ValueError(
+            f"workdir: got {path}, which holds files of something else, want an empty "
+            "or a new folder"
+        )
+
+
+def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
+    """Raises a `ValueError` that names the first field in which two configs differ.
+
+    The new config can have more steps.
+    """
+    for field in dataclasses.fields(TrainConfig):
+        was, wanted = getattr(old, field.name), getattr(new, field.name)
+        more_is_right = field.name == "steps"
+        if was != wanted and not (more_is_right and wanted > was):
+            raise ValueError(
+                f"{field.name}: got {wanted!r}, but the run in {path} has {was!r}. A "
+                "run's settings are fixed, except that you can raise --steps to "
+                "continue it. To change anything else, use a new --workdir."
+            )
+
+
+def check_unbroken(path: Path, metrics: list[Record], newest: int, every: int) -> None:
+    """Raises a `ValueError` if a compiled call up to a checkpoint left no metrics.
+
+    Args:
+      path: of the metrics.
+      metrics: all of them.
+      newest: the step of the checkpoint.
+      every: the most updates in one call.
+    """
+    made = [0, *sorted({entry["step"] for entry in metrics if entry["step"] <= newest})]
+    longest = max((to - at for at, to in itertools.pairwise(made)), default=0)
+    if made[-1] < newest or longest > every:
+        raise ValueError(
+            f"workdir: got {path}, which lacks updates on the way to {newest}, those "
+            "of the newest checkpoint; restore that file, or use a new --workdir"
+        )

@@ -1,0 +1,77 @@
+"""The fields of a run's records: metrics, answers, evaluations and provenance."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from train.runs import schema
+from train.runs.config import TrainConfig
+from train.runs.schema import Check
+
+METRIC = {"step": schema.count, "kind": schema.text, "seed": schema.count}
+# What is read of each kind; a kind can have any other numbers too.
+METRICS: dict[str, schema.Fields] = {
+    "train": {
+        "loss_bits": schema.number,
+        "wrong_bits": schema.number,
+    },
+    "validation": {"error": schema.number},
+    "health": {},
+}
+# Of a machine, at one difficulty.
+EVALUATED = {
+    "machine": schema.count,
+    "step": schema.count,
+    "solved_at": schema.or_none(schema.count),
+    "num_sequences": schema.count,
+    "error_per_sequence": schema.number,
+    "wrong_bits_per_sequence": schema.number,
+    "perfect_fraction": schema.fraction,
+}
+# In the evaluation of a run.
+EVALUATION = {**EVALUATED, "diverged_at": schema.or_none(schema.count)}
+
+
+def check_metric(name: str, value: Any) -> None:
+    """Raises a `TypeError` or `ValueError` unless the value is a metric."""
+    schema.check_record(name, value, METRIC)
+    fields = METRICS.get(value["kind"])
+    if fields is None:
+        raise ValueError(
+            f"kind: got {value['kind']!r}, want one of {', '.join(METRICS)}"
+        )
+    others = dict.fromkeys(value.keys() - METRIC.keys(), schema.number)
+    schema.check_record(name, value, {**others, **fields}, {"seconds": schema.seconds})
+
+
+def answer_check(config: TrainConfig) -> Check:
+    """The check of the answers of a run."""
+    wanted: list[tuple[int, ...]] = []
+
+    def check_answer(name: str, value: Any) -> None:
+        schema.check_record(name, value, {"outputs": schema.check_list})
+        if not wanted:  # so many steps as the sequence has
+            wanted.append(answer_shape(config))
+        try:
+            outputs = np.asarray(value["outputs"])
+            whole = outputs.dtype.kind in "fi" and outputs.shape == wanted[0]
+        except ValueError:  # rows of different lengths
+            whole = False
+        if not whole:
+            raise ValueError(
+                f"outputs: got {schema.short(value['outputs'])}, want numbers "
+                f"{list(wanted[0])}"
+            )
+
+    return check_answer
+
+
+def answer_shape(config: TrainConfig) -> tuple[int, ...]:
+    """The shape `[T, O]` of the answer that a run keeps."""
+    task = config.make_task()
+    batch = jax.eval_shape(
+        lambda key: task.sample(key, 1, **task.trials()[0]), jax.random.key(0)
+    )
+    steps, _, outputs = batch.targets.shape
+    return steps, outputs

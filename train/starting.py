@@ -1,0 +1,47 @@
+"""The first seconds of a command, in which JAX is imported, and what Ctrl-C does.
+
+`python -m train.main` imports the package `train` first, which calls `prepare`. This
+module imports nothing that takes time.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+# The status of a shell's command that SIGINT has ended.
+STOPPED = 130
+
+
+def prepare() -> None:
+    """If this process starts as `python -m`, prepares its signals and its output.
+
+    Until `ready`, Ctrl-C ends the process at once, without a traceback: nothing has
+    been read or written yet. What the locale cannot print becomes a question mark.
+    """
+    if sys.argv[:1] != ["-m"]:  # as long as Python looks for the module
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+def ready() -> None:
+    """From here on, Ctrl-C is a `KeyboardInterrupt`; a second one ends the process."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    os.write(2, b"Stopped.\n")
+    os._exit(STOPPED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    # What is written is whole at any time, so a second Ctrl-C need not be handled.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt

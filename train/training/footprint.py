@@ -1,0 +1,67 @@
+"""The memory that a run needs at least, against what the devices have."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+
+from train.runs.config import TrainConfig
+from train.training.batches import draw_sequences
+from train.training.state import init_states, mesh_of
+
+_BYTES = 4  # of a float32
+
+
+def check_memory(config: TrainConfig) -> None:
+    """Raises a `ValueError` if a run surely needs more memory than the devices have.
+
+    It may also need more if this passes. JAX finds that out, but after the run has
+    begun, or the system does, which then kills the process.
+    """
+    there, want = bytes_there(config), 0
+    # In this order: JAX cannot describe arrays for a memory beyond all bounds.
+    for bytes_of in (bytes_of_memories, bytes_of_arrays):
+        want += config.num_seeds * bytes_of(config)
+        if there is not None and want > there:
+            raise ValueError(
+                f"memory: the run needs at least {_in_words(want)}, but there are "
+                f"{_in_words(there)}; use fewer slots (--num_slots), smaller ones "
+                "(--slot_size), a smaller --batch_size, fewer --controller_units or "
+                "fewer seeds (--num_seeds)"
+            )
+
+
+def bytes_of_memories(config: TrainConfig) -> int:
+    """The memories of a batch and their cotangents, of one seed."""
+    if config.model != "ntm":
+        return 0
+    return 2 * _BYTES * config.batch_size * config.num_slots * config.slot_size
+
+
+def bytes_of_arrays(config: TrainConfig) -> int:
+    """The state of training and the sequences drawn at once, of one seed."""
+    one = config.for_any_seed()
+    state = jax.eval_shape(lambda: init_states(one))
+    drawn = jax.eval_shape(
+        lambda step: draw_sequences(one, jnp.uint32(0), step), jnp.int32(0)
+    )
+    arrays = jax.tree.leaves((state, drawn))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in arrays)
+
+
+def bytes_there(config: TrainConfig) -> int | None:
+    """The memory of all devices of a run; None if it is not known."""
+    devices = mesh_of(config).devices.flat
+    stats = [device.memory_stats() or {} for device in devices]
+    if all("bytes_limit" in of_one for of_one in stats):
+        return sum(of_one["bytes_limit"] for of_one in stats)
+    if devices[0].platform != "cpu":
+        return None
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return None
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB"
