@@ -33,7 +33,6 @@ from benchmarks.record import of_pretrained, of_run
 from train import evaluate, learn, main, ship, visualize
 from train.runs import pretrained
 from train.runs.config import TrainConfig
-from train.runs.files import hash_of as hash_of
 from train.runs.files import hash_of_arrays
 from train.runs.folder import open_complete
 
@@ -344,7 +343,6 @@ def with_other_value(text: str, draw: random.Random) -> str:
 
     collect(whole)
     container, key = draw.choice(places)
-    # Of a list of many alike, often a field instead.
     container[key] = draw.choice(_VALUES)
     return json.dumps(whole[""])
 

@@ -39,7 +39,7 @@ KINDS = {
         *("--choices", "preset", "order=write_first"),
     ),
 }
-# How often a run is ended before it may go on to its end.
+# Most signals sent to one run.
 _MOST_ENDS = 6
 
 

@@ -19,6 +19,7 @@ from benchmarks import records
 from train import evaluate, learn, main, ship
 from train.runs import pretrained
 from train.runs.checkpoint import Checkpoints
+from train.runs.files import hash_of
 from train.runs.folder import RunFolder, open_complete
 from train.show.learners import recorded_learners
 
@@ -80,7 +81,10 @@ def test_a_checkpoint_of_another_name_is_told(complete, made, capsys):
     shutil.rmtree(older / "checkpoints" / "12")
     (older / "checkpoints" / "8").rename(older / "checkpoints" / "12")
     told = refusal(evaluate.main, [f"--workdir={older}"], older, capsys)
-    assert "checkpoints/12, which is after update 8, want that of its name" in told
+    assert (
+        "checkpoints/12, which holds the state after update 8; rename the folder to 8"
+        in told
+    )
 
 
 def test_an_evaluation_of_another_run_is_told(complete, made, capsys):
@@ -92,7 +96,7 @@ def test_an_evaluation_of_another_run_is_told(complete, made, capsys):
     # Even with its hashes.
     shutil.copy(made / "runs" / "1" / "sums.json", complete)
     sums = json.loads((complete / "sums.json").read_text())
-    sums["evaluation.json"] = damage.hash_of((complete / other.name).read_bytes())
+    sums["evaluation.json"] = hash_of((complete / other.name).read_bytes())
     (complete / "sums.json").write_text(json.dumps(sums))
     told = refusal(evaluate.main, [f"--workdir={complete}"], complete, capsys)
     assert "evaluation.json, which is not of the machines in the newest" in told
@@ -232,8 +236,14 @@ def test_other_settings_of_jax_are_told(stopped, setting, value, capsys):
         told = refusal_to_go_on(stopped, capsys)
     finally:
         jax.config.update(setting, before)
-    assert f"{setting}: got {value}, but the run has been trained with {before}" in told
-    assert f"set {setting.upper()}={before}" in told
+    path = stopped / "checkpoints" / "8"
+    said = (
+        f"{setting}: got {value}, but the run has been trained with {before} ({path})"
+    )
+    assert said in told
+    name = setting.upper()
+    remedy = f"unset {name}" if before is None else f"set {name}={before}"
+    assert told.endswith(f"{remedy}\n")
 
 
 WRONG = ("x", None, [], {}, True, -1, 10**30, float("inf"))
@@ -296,6 +306,17 @@ def test_steps_before_of_another_kind(stopped, text):
     (stopped / "steps_before.json").write_text(text)
     with pytest.raises(ValueError, match=r"steps_before\.json, which is damaged: "):
         RunFolder.open(stopped).steps_before()
+
+
+def test_a_damaged_config_in_a_checkpoint_names_the_checkpoint(stopped):
+    path = stopped / "checkpoints" / "8" / "_CHECKPOINT_METADATA"
+    told = json.loads(path.read_text())
+    told["custom_metadata"]["config"]["momentum"] = "x"
+    path.write_text(json.dumps(told))
+    with pytest.raises(
+        ValueError, match=r"checkpoints/8, which is damaged: .*momentum: got 'x'"
+    ):
+        RunFolder.open(stopped).load()
 
 
 def test_a_field_that_is_there_twice_is_told(complete):

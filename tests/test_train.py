@@ -194,7 +194,7 @@ def test_another_config_is_refused_and_changes_nothing(finished, capsys):
 @pytest.mark.usefixtures("quick_compilations")
 def test_a_run_goes_on_with_more_steps(tmp_path, capsys):
     # At a constant rate it makes no difference when it got them.
-    short = dataclasses.replace(TINY, steps=4, validate_every=4, lr_decay_fraction=0.0)
+    short = dataclasses.replace(TINY, steps=3, validate_every=4, lr_decay_fraction=0.0)
     long = dataclasses.replace(short, steps=8)
     gone_on = RunFolder(tmp_path / "run", long)
     for config in (short, long):
@@ -204,7 +204,14 @@ def test_a_run_goes_on_with_more_steps(tmp_path, capsys):
         at_once, _, _ = train(at_once, config=long, num_steps=long.steps_per_call)
     jax.tree.map(np.testing.assert_array_equal, gone_on.restore(), at_once)
     assert {entry["step"] for entry in gone_on.evaluation() or []} == {8}
-    assert gone_on.steps_before() == [4]
+    # It ended amid a call, and goes on to where the other calls of such a run end.
+    kinds = ("train", "validation")
+    made = [
+        [entry["step"] for entry in gone_on.metrics() if entry["kind"] == kind]
+        for kind in kinds
+    ]
+    assert made == [[2, 3, 4, 6, 8], [3, 4, 8]]
+    assert gone_on.steps_before() == [3]
     assert RunFolder.open(gone_on.path).config == long
     first, second = gone_on.command().split(" && ")
     assert (first, second) == tuple(map(presets.command, (short, long)))
@@ -212,7 +219,7 @@ def test_a_run_goes_on_with_more_steps(tmp_path, capsys):
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         main.main([f"--workdir={gone_on.path}", *flags(short)])
-    assert "steps: got 4, but" in capsys.readouterr().err
+    assert "steps: got 3, but" in capsys.readouterr().err
     assert listing(gone_on.path) == before
     (gone_on.path / "steps_before.json").write_text("[4")
     before = listing(gone_on.path)

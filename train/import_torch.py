@@ -110,8 +110,6 @@ def read_state_dict(path: Path) -> dict[str, Any]:
     }
     try:
         state_dict = readers.get(path.suffix, _read_torch)(path)
-    except OSError:
-        raise  # the system's own words, with the path
     except Exception as error:  # Readers raise errors of every kind.
         raise ValueError(f"weights: got {path}: {first_line(error)}") from None
     if not isinstance(state_dict, Mapping):

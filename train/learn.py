@@ -95,7 +95,9 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
         learning = np.asarray(is_learning(config, states))
         while learning.any():
             started = time.perf_counter()
-            num_steps = min(config.steps_per_call, config.steps - step)
+            # A run with more steps than before may continue from amid a call.
+            num_steps = config.steps_per_call - step % config.steps_per_call
+            num_steps = min(num_steps, config.steps - step)
             states, metrics, health = train(states, config=config, num_steps=num_steps)
             metrics, health = jax.device_get((metrics, health))
             seconds = time.perf_counter() - started

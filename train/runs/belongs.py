@@ -55,14 +55,21 @@ def settings() -> dict[str, Any]:
     }
 
 
-def check_settings(about: Record) -> None:
-    """Raises a `ValueError` for a setting other than that of the run so far."""
+def check_settings(path: Path, about: Record) -> None:
+    """Raises a `ValueError` for a setting other than that of the run so far.
+
+    Args:
+      path: of the checkpoint.
+      about: what it tells.
+    """
     for name, now in settings().items():
         was = about["settings"].get(name, now)
         if was != now:
+            remedy = "unset " if was == "None" else "set "
+            remedy += name.upper() + (f"={was}" if was != "None" else "")
             raise ValueError(
-                f"{name}: got {now}, but the run has been trained with {was}, and "
-                f"would go on to other numbers; set {name.upper()}={was}"
+                f"{name}: got {now}, but the run has been trained with {was} ({path}), "
+                f"and would go on to other numbers; {remedy}"
             )
 
 
@@ -79,7 +86,10 @@ def check_config(
       config: of the run.
       steps_before: the earlier values of --steps of the run.
     """
-    its = TrainConfig.from_text(json.dumps(about["config"]))
+    try:
+        its = TrainConfig.from_text(json.dumps(about["config"]))
+    except ValueError as error:
+        raise ValueError(f"workdir: got {path}, which is damaged: {error}") from None
     for field in dataclasses.fields(TrainConfig):
         was, wanted = getattr(its, field.name), getattr(config, field.name)
         if field.name != "steps" and was != wanted:

@@ -99,7 +99,7 @@ class EvaluationFile:
         sums = self._read_sums()
         evaluated = sums and sums["checkpoint"]
         if evaluated and checkpoint and evaluated != checkpoint:
-            raise self._wrong(f"{_OTHER}, by the hash in {self._sums.name}")
+            raise self._wrong(f"{_OTHER}: its hash in {self._sums.name} differs")
 
     def _read(self) -> list[Record] | None:
         """What is in the file; None if there is none."""

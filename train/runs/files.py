@@ -70,6 +70,8 @@ def whole(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(path.name + ".tmp")
     try:
         yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())  # or a power failure could leave neither
         unfinished.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

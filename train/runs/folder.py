@@ -6,13 +6,14 @@ metrics.jsonl     one object for every report on a seed: training, health, valid
 answers.jsonl     at every report, the first machine's answer to one fixed sequence
 checkpoints/      the newest few, each of all seeds together
 evaluation.json   the evaluation of each machine; a run that has it is complete
-sums.json         the hashes of evaluation.json and of the checkpoint that it is of
+sums.json         the hashes of evaluation.json and of the checkpoint evaluated there
 figures/          figures of what was learned
 tensorboard/      the metrics again, histograms and pictures, a folder for each seed
-lock              the process that writes in the folder, as long as it does
+lock              names the process that is writing; removed at its end
 
-A checkpoint tells what it belongs to: the config, and how the other files began. What
-is read is checked against that; folders of 0.1, which have no such hashes, less so.
+Each checkpoint records the config and the hashes of both journals so far. Reading
+checks the files against these. Folders of 0.1 have no hashes and are checked as far as
+possible.
 """
 
 from pathlib import Path
@@ -162,8 +163,9 @@ class RunFolder:
 
     def check_settings(self) -> None:
         """Raises a `ValueError` if JAX now computes other numbers than the run's."""
-        if about := self._about_newest():
-            belongs.check_settings(about)
+        newest, about = self._checkpoints.latest_step(), self._about_newest()
+        if newest is not None and about:
+            belongs.check_settings(self._checkpoints.path(newest), about)
 
     def _about_newest(self) -> Record | None:
         """What the newest checkpoint tells; None without one, or for one of 0.1.
@@ -175,8 +177,8 @@ class RunFolder:
         about = None if newest is None else self._checkpoints.about(newest)
         if newest is not None and about is not None:
             path = self._checkpoints.path(newest)
-            on_disk = RunFolder.open(self.path).config  # this one may have more steps
-            belongs.check_config(path, about, on_disk, self.steps_before())
+            on_disk = RunFolder.open(self.path)  # this one may have more steps
+            belongs.check_config(path, about, on_disk.config, on_disk.steps_before())
         return about
 
     def _hash_newest(self) -> str | None:
@@ -211,8 +213,8 @@ class RunFolder:
         states = self._checkpoints.restore(step, template)
         if int(states.step.max()) != step:
             raise ValueError(
-                f"workdir: got {path}, which is after update {states.step.max()}, want "
-                "that of its name; rename it"
+                f"workdir: got {path}, which holds the state after update "
+                f"{states.step.max()}; rename the folder to {states.step.max()}"
             )
         self._evaluation.check_of(states, its_hash)
         return spread(states, mesh_of(self.config))

@@ -66,7 +66,7 @@ class Journal:
                 remedy = (
                     _RESTORE
                     if mark is None or i < mark["lines"]
-                    else "delete it and what follows, and the run makes that again"
+                    else "delete this line and all after it; the run records them again"
                 )
                 raise ValueError(
                     f"{self.path}, line {i + 1}: {error}; {remedy}"
@@ -89,8 +89,10 @@ class Journal:
     def cut(self, step: int) -> None:
         """Drops the entries after a step, which will be made again."""
         kept = [line for line in self._whole_lines() if read_json(line)["step"] <= step]
-        with whole(self.path) as unfinished:
-            unfinished.write_bytes(b"".join(kept))
+        content = b"".join(kept)
+        if not self.path.exists() or self.path.read_bytes() != content:
+            with whole(self.path) as unfinished:
+                unfinished.write_bytes(content)
         self._hash, self._lines = _hash_of(kept), len(kept)
 
     def _start_hash(self) -> None:

@@ -14,7 +14,7 @@ except ImportError:  # on Windows, where folders have no lock
 
 NAME = "lock"
 # What file systems without locks answer. There, too, runs are possible.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
