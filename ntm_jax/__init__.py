@@ -25,6 +25,7 @@ from ntm_jax.decay import weight_decay_mask
 from ntm_jax.initial import init, initial_memory, initial_state
 from ntm_jax.machine import step
 from ntm_jax.memory import read, write
+from ntm_jax.saved import load, pretrained, save
 from ntm_jax.sequence import trace, unroll
 from ntm_jax.types import NTMState, Trace
 
@@ -43,8 +44,11 @@ __all__ = (
     "initial_memory",
     "initial_state",
     "interpolate",
+    "load",
     "lstm",
+    "pretrained",
     "read",
+    "save",
     "sharpen",
     "step",
     "trace",

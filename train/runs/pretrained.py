@@ -1,42 +1,31 @@
 """Trained machines as files: safetensors, which hold arrays and text but no code.
 
-The metadata of a file are `config`, the config of a run of this one machine, and
-`made`, its provenance: an object with at least the fields in PROVENANCE. `sha256` is
-the hash of both and of the arrays; files of 0.1 may lack it. This command exports a
-machine of a complete run:
+To the text of `ntm_jax.save`, the trainer adds `config`, the config of a run of this
+one machine, and `made`, its provenance: an object with at least the fields in
+PROVENANCE. Files of an LSTM alone, and older ones, lack the text of `ntm_jax.save`;
+those of 0.1 may lack the hash. This command exports a machine of a complete run:
 
     python -m train.ship --workdir=runs/copy
 """
 
 import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import safetensors
-from flax.serialization import from_state_dict, to_state_dict
-from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors.flax import save_file
+from flax.serialization import from_state_dict
+from flax.traverse_util import unflatten_dict
 
-from ntm_jax import NTMConfig
+from ntm_jax import NTMConfig, saved, tensors
+from ntm_jax.tensors import by_path as by_path
 from train.runs import schema
 from train.runs.config import TrainConfig
 from train.runs.entries import EVALUATED
-from train.runs.files import (
-    check_spelling,
-    expanded,
-    hash_of,
-    hash_of_arrays,
-    read_json,
-    unreadable,
-    whole,
-)
+from train.runs.files import check_spelling, expanded, read_json
 
 PyTree = Any
-FOLDER = Path(__file__).parents[2] / "pretrained"
+FOLDER = saved.machines()
 PROVENANCE: schema.Fields = {
     "command": schema.text,
     "seed": schema.count,
@@ -46,7 +35,6 @@ PROVENANCE: schema.Fields = {
     "versions": schema.record_of({}),
     "evaluation": schema.records_of(EVALUATED),
 }
-_SHA256 = "sha256"
 # Fields that are at most the size of an array.
 _IN_A_SHAPE = (
     "controller_units",
@@ -91,25 +79,16 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     """
     path = find(name)
     check_spelling("pretrained", path)
-    try:
-        with path.open("rb"):
-            pass  # or the system says why not
-        with safetensors.safe_open(path, framework="flax") as file:
-            metadata = file.metadata() or {}
-            config, made = read_metadata(metadata)
-            headers = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
-            check_sizes(headers, config)
-            wanted = shapes_of_params(config)
-            check_headers(headers, wanted)
-            arrays = {key: file.get_tensor(key) for key in headers}
+    with tensors.reading(path, "a trained machine") as file:
+        metadata = file.metadata() or {}
+        config, made = read_metadata(metadata)
+        headers = tensors.headers_of(file)
+        check_sizes(tensors.numbers_in(headers), config)
+        wanted = shapes_of_params(config)
+        tensors.check_headers(headers, by_path(wanted))
+        arrays = {name: file.get_tensor(name) for name in headers}
         check_numbers(arrays)
-        wanted_hash = metadata.get(_SHA256)
-        if wanted_hash and wanted_hash != hash_of_machine(metadata, arrays):
-            raise ValueError("sha256: got other content than that which has this hash")
-    except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        if cause := unreadable(error):
-            raise ValueError(f"{path}: cannot be read: {cause}") from None
-        raise ValueError(f"{path}: not a trained machine: {error}") from None
+        tensors.check_hash(metadata, arrays)
     return from_state_dict(wanted, unflatten_dict(arrays, sep="/")), config, made
 
 
@@ -117,7 +96,8 @@ def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]
     """The config and the provenance in the metadata of a file, or a `ValueError`."""
     for key in ("config", "made"):
         if key not in metadata:
-            raise ValueError(f"got no metadata {key!r}")
+            hint = "; ntm_jax.load opens it" if saved.CONFIG in metadata else ""
+            raise ValueError(f"got no metadata {key!r}{hint}")
     config = TrainConfig.from_text(metadata["config"])
     if config.num_seeds > 1:
         raise ValueError(f"num_seeds: got {config.num_seeds}, want 1")
@@ -131,6 +111,10 @@ def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]
         name = f"made.evaluation[{i}]"
         check_same(f"{name}.machine", entry["machine"], made["seed"])
         check_same(f"{name}.step", entry["step"], made["step"])
+    if saved.CONFIG in metadata:
+        machine = saved.read_config(metadata)
+        if config.model != "ntm" or machine != config.make_ntm_config():
+            raise ValueError(f"{saved.CONFIG}: got another machine than that of config")
     return config, made
 
 
@@ -140,23 +124,13 @@ def check_same(name: str, got: int, want: int) -> None:
         raise ValueError(f"{name}: got {got}, want {want}, as in the rest of the file")
 
 
-def hash_of_machine(metadata: Mapping[str, str], arrays: Mapping[str, Any]) -> str:
-    """The hash of all that a file says: its config, its provenance, its arrays."""
-    texts = metadata["config"] + metadata["made"]
-    return hash_of((texts + hash_of_arrays(dict(arrays))).encode())
-
-
 def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) -> None:
     """Writes a machine with the config of its run and its provenance."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"config": config.to_json(), "made": json.dumps(made)}
-    arrays = by_path(params)
-    metadata[_SHA256] = hash_of_machine(metadata, arrays)
-    try:
-        with whole(path) as unfinished:
-            save_file(arrays, unfinished, metadata)
-    except safetensors.SafetensorError as error:
-        raise OSError(f"{path}: {error}") from None
+    if config.model == "ntm":
+        metadata |= saved.metadata_of(params, config.make_ntm_config())
+    tensors.write(path, params, metadata)
 
 
 def find(name: str | Path) -> Path:
@@ -176,19 +150,8 @@ def find(name: str | Path) -> Path:
     return path
 
 
-def by_path(tree: PyTree) -> dict[str, Any]:
-    """The leaves of a tree by their names in a file; tuples count their elements."""
-    return flatten_dict(to_state_dict(tree), sep="/")
-
-
-def check_sizes(headers: dict[str, Any], config: TrainConfig) -> None:
-    """Raises a `ValueError` if a file holds fewer numbers than its config needs.
-
-    Args:
-      headers: the safetensors slice of each array; its numbers are not read.
-      config: of the machine.
-    """
-    numbers = sum(math.prod(header.get_shape()) for header in headers.values())
+def check_sizes(numbers: int, config: TrainConfig) -> None:
+    """Raises a `ValueError` if a file holds fewer numbers than its config needs."""
     for field in _IN_A_SHAPE:
         if (size := getattr(config, field)) > numbers:
             raise ValueError(f"{field}: got {size}, but only {numbers} numbers in all")
@@ -200,20 +163,6 @@ def shapes_of_params(config: TrainConfig) -> PyTree:
     return jax.eval_shape(
         lambda: config.make_model().init(jax.random.key(0), input_size)
     )
-
-
-def check_headers(headers: dict[str, Any], params: PyTree) -> None:
-    """Raises a `ValueError` unless names, shapes and dtypes are those of `params`."""
-    wanted = by_path(params)
-    if missing := sorted(set(wanted) ^ set(headers)):
-        verb = "no" if missing[0] in wanted else "an unknown"
-        raise ValueError(f"got {verb} array {missing[0]!r}")
-    for name, want in wanted.items():
-        dtype, shape = headers[name].get_dtype(), headers[name].get_shape()
-        if dtype != "F32" or tuple(shape) != want.shape:
-            raise ValueError(
-                f"{name}: got {dtype}{list(shape)}, want F32{list(want.shape)}"
-            )
 
 
 def check_numbers(arrays: dict[str, Any]) -> None:
