@@ -227,7 +227,7 @@ def test_a_foreign_file_runs_no_code(path, tmp_path):
 @pytest.mark.parametrize("name", shipped.names())
 def test_the_trained_machines_need_no_trainer(name):
     params, config = ntm_jax.pretrained(name)
-    ntm_jax.initial_state(params, config, num_slots=12)
+    ntm_jax.initial_state(params, config)
     same_params, same_config = shipped.load(name)
     assert config == same_config
     chex.assert_trees_all_equal(params, same_params)
