@@ -1,6 +1,7 @@
 """Tasks for networks with a memory: pure functions from a PRNG key to a batch.
 
->>> import jax, tasks
+>>> import jax
+>>> from ntm_jax import tasks
 >>> task = tasks.get("copy")
 >>> batch = task.sample(jax.random.key(0), batch_size=16, length=(1, 20))
 >>> batch.inputs.shape, batch.targets.shape, batch.mask.shape
@@ -11,8 +12,8 @@ from tasks.associative_recall import AssociativeRecall
 from tasks.copy import Copy
 from tasks.dynamic_ngrams import DynamicNGrams
 from tasks.priority_sort import PrioritySort
-from tasks.registry import get, names
-from tasks.repeat_copy import RepeatCopy
+from tasks.registry import TaskName, get, name_in_words, names
+from tasks.repeat_copy import RepeatCode, RepeatCopy
 from tasks.reverse_string import ReverseString
 from tasks.strings import StringTask
 from tasks.task import (
@@ -23,6 +24,7 @@ from tasks.task import (
     loss_bits,
     wrong_bits,
 )
+from tasks.vectors import VectorTask
 
 __all__ = (
     "AssociativeRecall",
@@ -32,12 +34,16 @@ __all__ = (
     "DynamicNGrams",
     "PrioritySort",
     "Range",
+    "RepeatCode",
     "RepeatCopy",
     "ReverseString",
     "StringTask",
     "Task",
+    "TaskName",
+    "VectorTask",
     "get",
     "loss_bits",
+    "name_in_words",
     "names",
     "wrong_bits",
 )
