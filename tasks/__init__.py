@@ -9,12 +9,25 @@
 
 from tasks.associative_recall import AssociativeRecall
 from tasks.copy import Copy
+from tasks.data import (
+    SPLITS,
+    Arrays,
+    DataError,
+    DatasetTask,
+    DataTask,
+    Example,
+    Share,
+    Split,
+    StreamTask,
+)
 from tasks.dynamic_ngrams import DynamicNGrams
+from tasks.inputs import Tokens, Vectors
 from tasks.priority_sort import PrioritySort
 from tasks.registry import get, names
 from tasks.repeat_copy import RepeatCopy
 from tasks.reverse_string import ReverseString
 from tasks.strings import StringTask
+from tasks.targets import Bits, Categories, Reals, Targets
 from tasks.task import (
     Batch,
     Difficulty,
@@ -25,17 +38,32 @@ from tasks.task import (
 )
 
 __all__ = (
+    "SPLITS",
+    "Arrays",
     "AssociativeRecall",
     "Batch",
+    "Bits",
+    "Categories",
     "Copy",
+    "DataError",
+    "DataTask",
+    "DatasetTask",
     "Difficulty",
     "DynamicNGrams",
+    "Example",
     "PrioritySort",
     "Range",
+    "Reals",
     "RepeatCopy",
     "ReverseString",
+    "Share",
+    "Split",
+    "StreamTask",
     "StringTask",
+    "Targets",
     "Task",
+    "Tokens",
+    "Vectors",
     "get",
     "loss_bits",
     "names",

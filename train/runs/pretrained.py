@@ -22,9 +22,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.flax import save_file
 
 from ntm_jax import NTMConfig
+from tasks import outside
 from train.runs import schema
 from train.runs.config import TrainConfig
-from train.runs.entries import EVALUATED
+from train.runs.entries import EVALUATED, evaluated
 from train.runs.files import (
     check_spelling,
     expanded,
@@ -83,8 +84,15 @@ def load(name: str | Path) -> tuple[PyTree, NTMConfig]:
     return params, config.make_ntm_config()
 
 
-def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
+def load_run(
+    name: str | Path, task: str | None = None
+) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     """The parameters, the config of their run, and their provenance.
+
+    Args:
+      name: as `load` takes it.
+      task: the place of the machine's task, if that is one from outside: the file of a
+        machine does not decide which code is run.
 
     Raises:
       ValueError: as `load` does.
@@ -96,7 +104,7 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
             pass  # or the system says why not
         with safetensors.safe_open(path, framework="flax") as file:
             metadata = file.metadata() or {}
-            config, made = read_metadata(metadata)
+            config, made = read_metadata(metadata, task)
             headers = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
             check_sizes(headers, config)
             wanted = shapes_of_params(config)
@@ -113,18 +121,21 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     return from_state_dict(wanted, unflatten_dict(arrays, sep="/")), config, made
 
 
-def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]]:
+def read_metadata(
+    metadata: dict[str, str], task: str | None = None
+) -> tuple[TrainConfig, dict[str, Any]]:
     """The config and the provenance in the metadata of a file, or a `ValueError`."""
     for key in ("config", "made"):
         if key not in metadata:
             raise ValueError(f"got no metadata {key!r}")
-    config = TrainConfig.from_text(metadata["config"])
+    config = TrainConfig.from_text(with_place(metadata["config"], task))
     if config.num_seeds > 1:
         raise ValueError(f"num_seeds: got {config.num_seeds}, want 1")
     made = read_json(metadata["made"])
     schema.check_record("made", made, PROVENANCE)
     if not made["evaluation"]:
         raise ValueError("made.evaluation: got no entry, want at least one")
+    schema.check_records("made.evaluation", made["evaluation"], evaluated(config))
     check_same("made.seed", made["seed"], config.seed)
     check_same("made.sequences", made["sequences"], made["step"] * config.batch_size)
     for i, entry in enumerate(made["evaluation"]):
@@ -132,6 +143,23 @@ def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]
         check_same(f"{name}.machine", entry["machine"], made["seed"])
         check_same(f"{name}.step", entry["step"], made["step"])
     return config, made
+
+
+def with_place(text: str, task: str | None) -> str:
+    """The text of a config, with the place of its task as it is given.
+
+    Raises:
+      ValueError: if the task is from outside and its place is not given.
+    """
+    fields = read_json(text)
+    if not isinstance(fields, dict) or not outside.is_place(fields.get("task")):
+        return text
+    if task is None:
+        raise ValueError(
+            f"task: got none, want the place of {fields['task']}, which this machine "
+            "learned and which is code from outside; pass --task=path/to/file.py:MyTask"
+        )
+    return json.dumps({**fields, "task": task})
 
 
 def check_same(name: str, got: int, want: int) -> None:
