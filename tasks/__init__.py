@@ -7,19 +7,10 @@
 ((41, 16, 9), (41, 16, 8), (41, 16))
 """
 
+from tasks.arrays import SPLITS, Arrays, Example, Split
 from tasks.associative_recall import AssociativeRecall
 from tasks.copy import Copy
-from tasks.data import (
-    SPLITS,
-    Arrays,
-    DataError,
-    DatasetTask,
-    DataTask,
-    Example,
-    Share,
-    Split,
-    StreamTask,
-)
+from tasks.data import DataError, DatasetTask, DataTask, Share, StreamTask
 from tasks.dynamic_ngrams import DynamicNGrams
 from tasks.inputs import Tokens, Vectors
 from tasks.priority_sort import PrioritySort

@@ -6,9 +6,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tasks.inputs import Tokens
-from tasks.targets import Categories, Reals
+from tasks.inputs import Tokens, Vectors
+from tasks.targets import Categories, Reals, Targets
 from tasks.task import Batch, Task
+
+
+def check_kinds(task: Task) -> None:
+    """Raises a `TypeError` unless inputs and targets are what a model can have."""
+    name = type(task).__name__
+    if not isinstance(task.inputs, Vectors | Tokens):
+        raise TypeError(
+            f"inputs: {name} has {task.inputs!r}, want tasks.Vectors or tasks.Tokens"
+        )
+    if not isinstance(task.targets, Targets):
+        raise TypeError(
+            f"targets: {name} has {task.targets!r}, want tasks.Bits, tasks.Categories "
+            "or tasks.Reals"
+        )
 
 
 def check_batch(task: Task, batch: Any, batch_size: int) -> None:

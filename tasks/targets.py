@@ -209,7 +209,7 @@ class Categories(Targets):
 
     def right(self, logits: Array, targets: Array) -> Array:
         """Whether the logit of the target is larger than all others."""
-        is_target = jnp.arange(self.size) == targets[..., None]
+        is_target = jax.nn.one_hot(targets, self.size, dtype=jnp.bool_)
         others = jnp.max(logits, axis=-1, where=~is_target, initial=-jnp.inf)
         return self._of_target(logits, targets) > others[..., None]
 
@@ -276,8 +276,8 @@ class Reals(Targets):
 
     def errors(self, logits: Array, targets: Array, mask: Array) -> Array:
         """The root mean squared error of each sequence's answer, `[B]`."""
-        count = jnp.maximum(self.count(mask), 1)
-        return jnp.sqrt(self.loss(logits, targets, mask) / count)
+        loss = self.loss(logits, targets, mask)
+        return jnp.sqrt(loss / jnp.maximum(self.count(mask), 1).astype(loss.dtype))
 
     def predictions(self, logits: Array) -> Array:
         """The numbers."""

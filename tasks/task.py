@@ -203,6 +203,11 @@ class Task(abc.ABC):
             batch = self.make(key, batch_size, ranges)
         except OverflowError:
             batch = None
+        if not isinstance(batch, Batch | None):
+            raise TypeError(
+                f"batch: {type(self).__name__} makes a {type(batch).__name__}, want "
+                "tasks.Batch(inputs=..., targets=..., mask=...)"
+            )
         if batch is None or len(batch.mask) >= 2**31:
             limits = {name: range_.limit for name, range_ in ranges.items()}
             got = ", ".join(map(str, limits.values()))

@@ -27,7 +27,7 @@ def test_bits_have_the_loss_and_the_errors_that_they_always_had():
     right = np.where(np.asarray(bits) > 0.5, logits, -logits)
     expected = np.log2(1 + np.exp(-right)).sum(2)
     np.testing.assert_allclose(
-        of.loss(logits, bits, MASK), (expected * MASK).sum(0), rtol=1e-5
+        of.loss(logits, bits, MASK), (expected * np.asarray(MASK)).sum(0), rtol=1e-5
     )
     assert of.count(MASK).tolist() == [8, 8]
 

@@ -24,7 +24,7 @@ from train.runs.config import RENAMED, TrainConfig
 from train.runs.files import expanded
 from train.runs.presets import preset
 from train.runs.settings import GROUPS
-from train.runs.task_fields import fields_of, names_of
+from train.runs.task_fields import check_defaults, fields_of, names_of
 
 FlagsT = TypeVar("FlagsT")
 _REGISTRY = ConstructorRegistry()
@@ -189,6 +189,7 @@ def parse_own(task: str, arguments: Sequence[str], *, prog: str) -> dict[str, An
     """The fields of a task that the command line gives, with the defaults of others."""
     if not names_of(task):
         return {}
+    check_defaults(task)
     own: list[str] = []
     taken = False
     for argument in with_prefix(arguments, task):

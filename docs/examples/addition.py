@@ -27,7 +27,7 @@ class Addition(tasks.Task):
         pair = jax.random.randint(key, (2, most + 1, batch_size), 0, 10)
         a, b = pair = jnp.where(jnp.arange(most + 1)[:, None] < n, pair, 0)
         powers = 10 ** jnp.arange(most + 1)[:, None]
-        total = jnp.sum((a + b) * powers, axis=0) // powers % 10
+        total = jnp.sum((a + b) * powers, axis=0, keepdims=True) // powers % 10
         step = jnp.arange(3 * most + 3)[:, None]
 
         def at(digits, first):

@@ -21,6 +21,7 @@ from flax.serialization import from_state_dict, to_state_dict
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.flax import save_file
 
+import tasks
 from ntm_jax import NTMConfig
 from tasks import outside
 from train.runs import schema
@@ -65,21 +66,27 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
 
 
-def load(name: str | Path) -> tuple[PyTree, NTMConfig]:
+def load(name: str | Path, task: str | None = None) -> tuple[PyTree, NTMConfig]:
     """The parameters and the config of a machine, for the functions of `ntm_jax`.
 
     Args:
       name: one of `names`, or the path of a file that `save` wrote.
+      task: as `load_run` takes it.
 
     Raises:
-      ValueError: for an unknown name, and for a file that holds no machine, or an LSTM
-        alone.
+      ValueError: for an unknown name, and for a file that holds no machine, an LSTM
+        alone, or a machine behind an embedding.
     """
-    params, config, _ = load_run(name)
+    params, config, _ = load_run(name, task)
     if config.model != "ntm":
         raise ValueError(
             f"pretrained: got {str(name)!r}, which is an LSTM alone, want a Neural "
             "Turing Machine; use load_run, which opens both"
+        )
+    if isinstance(config.make_task().inputs, tasks.Tokens):
+        raise ValueError(
+            f"pretrained: got {str(name)!r}, whose inputs are tokens, want one for "
+            "vectors; use load_run: its params are those of the embedding and the model"
         )
     return params, config.make_ntm_config()
 

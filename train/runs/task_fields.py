@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 import tasks
-from tasks import outside, registry
+from tasks import fit, outside, registry
 
 
 class Fields(dict[str, Any]):
@@ -36,7 +36,7 @@ def differing(task: str, given: Mapping[str, Any]) -> Fields:
       TypeError, ValueError: for a field that the task does not have, a value of
         another type, and a missing value.
     """
-    fields, hints = _fields(task), _hints(task)
+    fields = _fields(task)
     for name, value in given.items():
         if name not in fields:
             has = ", ".join(fields) or "no fields"
@@ -53,12 +53,19 @@ def differing(task: str, given: Mapping[str, Any]) -> Fields:
                 f"task.{name}: got none, want a value; pass --task.{name}=..."
             )
         value = _plain(name, value)
-        if not _fits(_from_plain(value, hints[name]), hints[name]):
-            wanted = getattr(hints[name], "__name__", str(hints[name]))
-            raise TypeError(f"task.{name}: got {value!r}, want {wanted}")
+        _check_type(task, name, value)
         if default is dataclasses.MISSING or value != _plain(name, default):
             result[name] = value
     return result
+
+
+def check_defaults(task: str) -> None:
+    """Raises a `TypeError` for a default that is not of the type of its field."""
+    fields = _fields(task).items()
+    given = {name: _default(field) for name, field in fields}
+    for name, value in given.items():
+        if value is not dataclasses.MISSING:
+            _check_type(task, name, _plain(name, value))
 
 
 def all_of(task: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +99,9 @@ def make(task: str, given: Fields) -> tasks.Task:
     if not outside.is_place(task):
         return registry.get(task, **fields)
     try:
-        return registry.get(task, **fields)
+        made = registry.get(task, **fields)
+        fit.check_kinds(made)
+        return made
     except (TypeError, ValueError):
         raise  # as for our own tasks
     except Exception as error:
@@ -127,6 +136,14 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
+
+
+def _check_type(task: str, name: str, value: Any) -> None:
+    """Raises a `TypeError` if a plain value is not of the type of a field."""
+    hint = _hints(task)[name]
+    if not _fits(_from_plain(value, hint), hint):
+        wanted = getattr(hint, "__name__", str(hint))
+        raise TypeError(f"task.{name}: got {value!r}, want {wanted}")
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 import tasks
+from tasks import outside
 from tasks.data import Share, padded, round_up
 from train.runs.config import TrainConfig
 from train.training.loop import updates_of_call
@@ -33,9 +34,15 @@ class Feed:
         """The batches of the next call, `[S, num_steps, T, B, ...]`.
 
         Raises:
-          DataError: if there are none, or they do not fit the task.
+          DataError: if there are none, they do not fit the task, or its code raises.
         """
-        batches = self._read.result()
+        try:
+            batches = self._read.result()
+        except tasks.DataError:
+            raise
+        except Exception as error:
+            name = type(self._config.make_task()).__name__
+            raise tasks.DataError(f"{name}: {outside.in_words(error)}") from error
         self._step += batches.mask.shape[1]
         if self._step < self._config.steps:
             self._read = self._start()

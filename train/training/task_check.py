@@ -33,7 +33,6 @@ def check_task(config: TrainConfig) -> None:
         trials, names = task.trials(), [*task.difficulty]
         for name in ("easiest", "error_name", "tolerance", "input_names"):
             getattr(task, name)
-        check_kinds(task)
     if taken := sorted({*names} & {*_TAKEN}):
         raise ValueError(
             f"{taken[0]}: {type(task).__name__} has a difficulty of this name, which "
@@ -74,20 +73,6 @@ def check_data(task: tasks.DataTask, config: TrainConfig) -> None:
                 next(stream)
     except tasks.DataError as error:
         raise ValueError(f"task: {error}") from None
-
-
-def check_kinds(task: tasks.Task) -> None:
-    """Raises a `TypeError` unless inputs and targets are what a model can have."""
-    name = type(task).__name__
-    if not isinstance(task.inputs, tasks.Vectors | tasks.Tokens):
-        raise TypeError(
-            f"inputs: {name} has {task.inputs!r}, want tasks.Vectors or tasks.Tokens"
-        )
-    if not isinstance(task.targets, tasks.Targets):
-        raise TypeError(
-            f"targets: {name} has {task.targets!r}, want tasks.Bits, tasks.Categories "
-            "or tasks.Reals"
-        )
 
 
 @contextmanager
