@@ -177,9 +177,21 @@ def test_a_task_in_a_module(place, tmp_path, monkeypatch):
     del sys.modules["parity"]
 
 
+def test_a_seventh_task_is_a_file_and_a_line_of_the_list(place, monkeypatch):
+    own = registry.class_of(place("addition"))
+    monkeypatch.setitem(registry._TASKS, "addition", own)
+    for model in ("ntm", "lstm"):
+        assert parsed("--task=addition", f"--model={model}") == (
+            preset("default", "addition", model)
+        )
+    assert isinstance(tasks.get("addition"), own)
+    sizes = evaluate.parse_sizes(evaluate.Flags, ["--digits=3"], prog="evaluate")
+    assert sizes.difficulty() == {"digits": 3}
+
+
 HEAD = """
 import dataclasses, jax, jax.numpy as jnp, numpy as np, tasks
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen={frozen}, kw_only=True)
 class Mine(tasks.{base}):
     inputs = tasks.{inputs}
     targets = tasks.{targets}
@@ -192,6 +204,7 @@ MAKE = """make(self, key, batch_size, ranges):
         return tasks.Batch({})"""
 GOOD = {
     "base": "Task",
+    "frozen": "True",
     "inputs": "Vectors(1)",
     "targets": "Categories(2)",
     "field": "",
@@ -228,6 +241,7 @@ BAD = {
     "line": ({"field": "x = 1 / 0"}, "mine.py, line 7)"),
     "exit": ({"field": "raise SystemExit(3)"}, "whose import raises SystemExit: 3"),
     "abstract": ({"make": "made(self): ..."}, "which lacks make, want a method"),
+    "not frozen": ({"frozen": "False"}, "which is not frozen; write @dataclasses."),
     "clash": ({"field": "steps: int = 3"}, "steps: ", "has a field of this name"),
     "size": ({"difficulty": "{'num_slots': 3}"}, "num_slots: Mine has a difficulty"),
     "type": ({"field": "x: int = 'a'"}, "task.x: got 'a', want int"),

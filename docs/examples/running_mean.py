@@ -26,5 +26,5 @@ class RunningMean(tasks.Task):
             length_key, (1, batch_size)
         )
         numbers = jax.random.uniform(key, (*mask.shape, 1), minval=-1)
-        count = 1 + jnp.arange(length.limit)[:, None, None]
+        count = jnp.arange(1.0, length.limit + 1)[:, None, None]
         return tasks.Batch(numbers, jnp.cumsum(numbers, axis=0) / count, mask)

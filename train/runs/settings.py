@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+import tasks
 from ntm_jax import NTMConfig
 from ntm_jax.config import (
     Activation,
@@ -23,16 +24,16 @@ from ntm_jax.config import (
 )
 from train.runs.task_fields import Fields
 
+_TASK = f"""The task; its preset sets the defaults of the other flags.
+- {", ".join(tasks.names())}: ours.
+- path/to/file.py:MyTask, package.module:MyTask: a class of your own."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSettings:
     """What the machine learns."""
 
-    task: str = "copy"
-    """The task; its preset sets the defaults of the other flags.
-    - copy, repeat_copy, associative_recall, dynamic_ngrams, priority_sort,
-    reverse_string: ours.
-    - path/to/file.py:MyTask, package.module:MyTask: a class of your own."""
+    task: Annotated[str, tyro.conf.arg(help=_TASK)] = "copy"
     task_fields: Annotated[Fields, tyro.conf.Suppress] = Fields()  # noqa: RUF009
     """Fields of the task that differ from its defaults.
     On the command line they are flags: --task.num_bits=4."""

@@ -126,7 +126,6 @@ def _fields(task: str) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(own) if field.init}
 
 
-@functools.cache
 def _hints(task: str) -> dict[str, Any]:
     """The types of the fields."""
     return typing.get_type_hints(registry.class_of(task))

@@ -44,7 +44,8 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
             steps, values = curves[0]
         axes.plot(steps, values, label=label, **look)
     axes.set_xlabel("sequences seen (thousands)")
-    axes.set_ylabel(f"{targets.unit} per sequence")
+    in_one_unit = targets.loss_name == f"loss_{targets.unit}"
+    axes.set_ylabel(f"{targets.unit} per sequence" if in_one_unit else "per sequence")
     axes.set_title(f"Learning {config.title()}")
     axes.legend()
     leave_room(axes)
