@@ -122,7 +122,9 @@ def _import(where: str) -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     """The module in that file, which can import its neighbours."""
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(
+            f"there is no file {path}; give the path of one, or put it back"
+        )
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest}", path)
     assert spec is not None

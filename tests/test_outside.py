@@ -19,6 +19,7 @@ from train.runs import pretrained
 from train.runs.config import TrainConfig
 from train.runs.folder import RunFolder
 from train.runs.presets import command, preset
+from train.runs.task_fields import Fields
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 PLACES = {
@@ -324,3 +325,19 @@ def test_one_clear_error_before_anything_is_written(
     assert "Traceback" not in told
     left = {path for path in listing(tmp_path) if "__pycache__" not in str(path)}
     assert left == {*before}
+
+
+def test_settings_that_a_kind_of_task_cannot_have_are_refused(place, tmp_path):
+    with pytest.raises(ValueError, match=r"carry_noise: got 0.1, want 0 with .*tokens"):
+        TrainConfig(task=place("addition"), carry_noise=0.1)
+    sorted_data = dataclasses.replace(QUICK, task=place("nearest"), sort_updates=2)
+    with pytest.raises(ValueError, match="sort_updates: got 2, want 1 with a task of"):
+        RunFolder.plan(tmp_path / "run", sorted_data).load()
+
+
+def test_a_task_field_that_the_task_does_not_have_is_refused(place):
+    for task, has in ((place("parity"), "longest"), ("copy", "num_bits")):
+        with pytest.raises(ValueError, match=rf"task.x: got 1, but \w+ only has {has}"):
+            TrainConfig(task=task, task_fields=Fields({"x": 1}))
+    with pytest.raises(TypeError, match=r"task.longest: got '9', want int"):
+        TrainConfig(task=place("parity"), task_fields=Fields({"longest": "9"}))
