@@ -17,7 +17,6 @@ class Characters(tasks.DatasetTask):
 
     inputs = tasks.Tokens(256)
     targets = tasks.Categories(256)
-    tolerance = 0.5 * 32
 
     def data(self, split):
         """Each window, with the window one byte later as its targets."""
