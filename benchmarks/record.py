@@ -5,7 +5,8 @@
     python -m benchmarks.record --pretrained=copy
 
 A record is a JSON file in benchmarks/records: the provenance of the run, its
-validations, and the errors of each of its machines at the difficulties in TRIALS. Runs
+validations, and the errors of each of its machines at the difficulties in TRIALS, or at
+those of the end of a run. Runs
 that differ only in their seeds make one record together.
 """
 
@@ -258,16 +259,16 @@ def trials_up_to(hardest: int, config: TrainConfig) -> list[dict[str, Any]]:
     Raises:
       ValueError: if all trials are harder.
     """
-    difficulty = config.make_task().difficulty
-    sizes = [
-        max(highest(trial[name]) for name in difficulty)
-        for trial in TRIALS[config.task]
-    ]
+    task = config.make_task()
+    difficulty = task.difficulty
+    own = [{**trial, "num_sequences": 1000} for trial in task.trials()]
+    trials = TRIALS.get(config.task, own)
+    sizes = [max(highest(trial[name]) for name in difficulty) for trial in trials]
     if hardest < min(sizes):
         raise ValueError(f"hardest: got {hardest}, want at least {min(sizes)}")
     due = [
         {"num_slots": slots_for(config), **trial}
-        for size, trial in zip(sizes, TRIALS[config.task])
+        for size, trial in zip(sizes, trials)
         if size <= hardest
     ]
     if config.model == "lstm":
@@ -298,11 +299,12 @@ def tried(params: PyTree, config: TrainConfig, trial: dict[str, Any]) -> dict[st
         keys=jnp.broadcast_to(evaluation_key(0), (config.num_seeds,)),
         **static,
     )
+    loss = f"{config.make_task().targets.loss_name}_per_sequence"
     return {
         **trial,
         "errors": [result["error_per_sequence"] for result in results],
         "perfect_fractions": [result["perfect_fraction"] for result in results],
-        "loss_bits": [result["loss_bits_per_sequence"] for result in results],
+        "loss_bits": [result[loss] for result in results],
     }
 
 

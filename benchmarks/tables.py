@@ -22,7 +22,7 @@ from train.runs.outcome import readable
 from train.runs.presets import preset
 from train.show.learners import has_curves
 
-# What README says of each task: what to do, and how hard it is in training.
+# What README says of the tasks: what to do, and how hard it is in training.
 DESCRIPTIONS = {
     "copy": ("repeat a sequence of vectors", "1 to 20 vectors"),
     "repeat_copy": (
@@ -56,8 +56,7 @@ def overview(records: Sequence[Record]) -> Iterator[str]:
         "error per sequence: median over seeds (best to worst) |"
     )
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for task in tasks.names():
-        what, how_hard = DESCRIPTIONS[task]
+    for task, (what, how_hard) in DESCRIPTIONS.items():
         own = next((r for r in of_task(records, task) if has_preset(r)), None)
         if own is None:
             yield f"| `{task}` | {what} | {how_hard} | | | | |"

@@ -8,14 +8,18 @@
 ((41, 16, 9), (41, 16, 8), (41, 16))
 """
 
+from tasks.arrays import SPLITS, Arrays, Example, Split
 from tasks.associative_recall import AssociativeRecall
 from tasks.copy import Copy
+from tasks.data import DataError, DatasetTask, DataTask, Share, StreamTask
 from tasks.dynamic_ngrams import DynamicNGrams
+from tasks.inputs import Tokens, Vectors
 from tasks.priority_sort import PrioritySort
 from tasks.registry import TaskName, get, name_in_words, names
 from tasks.repeat_copy import RepeatCode, RepeatCopy
 from tasks.reverse_string import ReverseString
 from tasks.strings import StringTask
+from tasks.targets import Bits, Categories, Reals, Targets
 from tasks.task import (
     Batch,
     Difficulty,
@@ -27,20 +31,35 @@ from tasks.task import (
 from tasks.vectors import VectorTask
 
 __all__ = (
+    "SPLITS",
+    "Arrays",
     "AssociativeRecall",
     "Batch",
+    "Bits",
+    "Categories",
     "Copy",
+    "DataError",
+    "DataTask",
+    "DatasetTask",
     "Difficulty",
     "DynamicNGrams",
+    "Example",
     "PrioritySort",
     "Range",
+    "Reals",
     "RepeatCode",
     "RepeatCopy",
     "ReverseString",
+    "Share",
+    "Split",
+    "StreamTask",
     "StringTask",
+    "Targets",
     "Task",
     "TaskName",
+    "Tokens",
     "VectorTask",
+    "Vectors",
     "get",
     "loss_bits",
     "name_in_words",

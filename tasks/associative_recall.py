@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.task import Batch, Difficulty, Range, as_channel, check_count
+from tasks.checks import check_count
+from tasks.task import Batch, Difficulty, Range, as_channel
 from tasks.vectors import VectorTask, taken
 
 

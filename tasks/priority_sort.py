@@ -33,8 +33,11 @@ class PrioritySort(VectorTask):
     """
 
     other_inputs: ClassVar[tuple[str, ...]] = ("priority", "delimiter")
-    # Two of twenty priorities can be too close to distinguish.
-    tolerance: ClassVar[float] = 1.0
+
+    @property
+    def tolerance(self) -> float:
+        """One wrong bit: two of twenty priorities can be too close to distinguish."""
+        return 1.0
 
     @property
     def difficulty(self) -> dict[str, Difficulty]:

@@ -1,7 +1,8 @@
 """The one list of tasks: everything that goes through all tasks asks it."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from tasks import outside
 from tasks.associative_recall import AssociativeRecall
 from tasks.copy import Copy
 from tasks.dynamic_ngrams import DynamicNGrams
@@ -32,15 +33,38 @@ def names() -> tuple[str, ...]:
     return tuple(_TASKS)
 
 
-def get(name: str) -> Task:
-    """The task of that name, as its paper defines it.
+def class_of(name: str) -> type[Task]:
+    """The class of the task of that name, or at that place.
 
     Raises:
-      ValueError: for a name that no task has.
+      ValueError: for a name that no task has, and for a place as `outside.load` does.
     """
+    if outside.is_place(name):
+        return outside.load(name)
     if name not in names():  # a tuple, so that an unhashable name is no error
-        raise ValueError(f"task: got {name!r}, want one of {', '.join(names())}")
-    return _TASKS[name]()
+        raise ValueError(
+            f"task: got {name!r}, want one of {', '.join(names())}, or a place such as "
+            "path/to/file.py:MyTask or package.module:MyTask"
+        )
+    return _TASKS[name]
+
+
+def get(name: str, **fields: Any) -> Task:
+    """The task of that name, as its paper defines it, or at that place.
+
+    Args:
+      name: one of `names()`, or `path/to/file.py:MyTask` or `package.module:MyTask`.
+      **fields: of the task, instead of their defaults.
+
+    Raises:
+      ValueError: for a name that no task has, and for a place without a task.
+    """
+    return class_of(name)(**fields)
+
+
+def short_name(name: str) -> str:
+    """The name of a task, or of the class at a place, as the name of a file."""
+    return outside.short_name(name) if outside.is_place(name) else name
 
 
 def name_in_words(name: str) -> str:
@@ -48,5 +72,7 @@ def name_in_words(name: str) -> str:
 
     >>> name_in_words("dynamic_ngrams")
     'dynamic n-grams'
+    >>> name_in_words("path/to/file.py:RunningMean")
+    'running mean'
     """
-    return name.replace("_", " ").replace("ngrams", "n-grams")
+    return short_name(name).replace("_", " ").replace("ngrams", "n-grams")

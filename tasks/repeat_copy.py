@@ -17,13 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.task import (
-    Batch,
-    Difficulty,
-    Range,
-    as_channel,
-    check_choice,
-)
+from tasks.checks import check_choice
+from tasks.task import Batch, Difficulty, Range, as_channel
 from tasks.vectors import VectorTask, taken
 
 RepeatCode = Literal["scalar", "pulses"]

@@ -5,15 +5,17 @@ batch), I (input channels) and O (output channels).
 """
 
 import abc
-import numbers
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax import Array, export
 from jax.core import Tracer
+
+from tasks.checks import check_count
+from tasks.inputs import Tokens, Vectors
+from tasks.targets import Bits, Targets
 
 Difficulty = int | tuple[int, int]
 
@@ -59,8 +61,9 @@ class Batch(struct.PyTreeNode):
     """Sequences for training or evaluation; shorter ones are padded at their end.
 
     Attributes:
-      inputs: `[T, B, I]`.
-      targets: `[T, B, O]`, bits; zero at steps where no answer is due.
+      inputs: `[T, B, I]`, or tokens `[T, B]`.
+      targets: as the task's `targets` say, for example bits `[T, B, O]`; anything at
+        steps where no answer is due.
       mask: bool `[T, B]`, True at the steps where an answer is due.
     """
 
@@ -87,33 +90,53 @@ export.register_pytree_node_serialization(
 class Task(abc.ABC):
     """A task: frozen, so that it can be a static argument under `jit`.
 
-    Attributes:
-      error_name: the unit of `errors`, in words.
-      tolerance: a network whose mean of `errors` is at most this has solved the task.
+    A subclass says what its `inputs` and its `targets` are; for vectors and bits,
+    `input_size` and `output_size` are enough.
     """
 
-    error_name: ClassVar[str] = "wrong bits"
-    tolerance: ClassVar[float] = 0.0
+    @property
+    def inputs(self) -> Vectors | Tokens:
+        """What the inputs are: by default vectors of `input_size` numbers."""
+        self._check_said("inputs", "input_size", "tasks.Vectors(8)")
+        return Vectors(self.input_size)
 
     @property
-    @abc.abstractmethod
+    def targets(self) -> Targets:
+        """What the outputs are: by default `output_size` bits."""
+        self._check_said("targets", "output_size", "tasks.Bits(8)")
+        return Bits(self.output_size)
+
+    @property
     def input_size(self) -> int:
-        """I, the width of an input vector."""
+        """I, the width of an input vector, or the number of tokens."""
+        self._check_said("inputs", "input_size", "tasks.Vectors(8)")
+        return self.inputs.size
 
     @property
-    @abc.abstractmethod
     def output_size(self) -> int:
-        """O, the width of a target vector."""
+        """O, how many numbers a network outputs at a step."""
+        self._check_said("targets", "output_size", "tasks.Bits(8)")
+        return self.targets.size
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """The name of each input channel, in words."""
-        return tuple(f"channel {i + 1}" for i in range(self.input_size))
+        return self.inputs.names
 
     @property
-    @abc.abstractmethod
+    def error_name(self) -> str:
+        """The unit of `errors`, in words."""
+        return self.targets.error_name
+
+    @property
+    def tolerance(self) -> float:
+        """A network whose mean of `errors` is at most this has solved the task."""
+        return self.targets.tolerance
+
+    @property
     def difficulty(self) -> dict[str, Difficulty]:
-        """The arguments of `sample` for the difficulty, with the paper's values."""
+        """The arguments of `sample` for the difficulty, with their training values."""
+        return {}
 
     @property
     def easiest(self) -> dict[str, int]:
@@ -121,9 +144,9 @@ class Task(abc.ABC):
         return {name: int(range_.lowest) for name, range_ in self.ranges().items()}
 
     @property
-    @abc.abstractmethod
     def beyond(self) -> tuple[dict[str, int], ...]:
         """Harder difficulties, at which a trained network is evaluated."""
+        return ()
 
     def trials(self) -> tuple[dict[str, int], ...]:
         """The difficulties of an evaluation: the hardest of training, then `beyond`."""
@@ -142,6 +165,8 @@ class Task(abc.ABC):
     def errors(self, logits: Array, batch: Batch) -> Array:
         """The error of each sequence's answer, `[B]`; 0 for the best possible answer.
 
+        By default that of the `targets`.
+
         Args:
           logits: `[T, B, O]`.
           batch: of this task.
@@ -149,7 +174,7 @@ class Task(abc.ABC):
         Raises:
           ValueError: if `logits` are not of the shape of the targets.
         """
-        return wrong_bits(logits, batch).astype(jnp.float32)
+        return self.targets.errors(logits, batch.targets, batch.mask)
 
     def sample(
         self, key: Array, batch_size: int, **difficulty: Difficulty | Range
@@ -178,11 +203,17 @@ class Task(abc.ABC):
             batch = self.make(key, batch_size, ranges)
         except OverflowError:
             batch = None
+        if not isinstance(batch, Batch | None):
+            raise TypeError(
+                f"batch: {type(self).__name__} makes a {type(batch).__name__}, want "
+                "tasks.Batch(inputs=..., targets=..., mask=...)"
+            )
         if batch is None or len(batch.mask) >= 2**31:
             limits = {name: range_.limit for name, range_ in ranges.items()}
             got = ", ".join(map(str, limits.values()))
             raise ValueError(
-                f"{', '.join(limits)}: got {got}, want less than 2**31 steps in all"
+                f"{', '.join(limits) or 'batch_size'}: got {got}, want less than 2**31 "
+                "steps in all"
             )
         return batch
 
@@ -195,28 +226,36 @@ class Task(abc.ABC):
         if unknown := set(difficulty) - set(self.difficulty):
             raise ValueError(
                 f"{min(unknown)}: got {difficulty[min(unknown)]!r}, but "
-                f"{type(self).__name__} only has {', '.join(self.difficulty)}"
+                f"{type(self).__name__} only has {', '.join(self.difficulty) or 'none'}"
             )
         return {
             name: check_range(name, value)
             for name, value in {**self.difficulty, **difficulty}.items()
         }
 
+    def _check_said(self, kind: str, size: str, such_as: str) -> None:
+        """Raises a `TypeError` if a subclass has neither of two properties."""
+        own = type(self)
+        if getattr(own, kind) is getattr(Task, kind) and (
+            getattr(own, size) is getattr(Task, size)
+        ):
+            raise TypeError(
+                f"{kind}: {own.__name__} has none, want a property that returns what "
+                f"they are, such as {such_as}"
+            )
+
 
 def loss_bits(logits: Array, batch: Batch) -> Array:
-    """Cost of each sequence's answer, `[B]`: its binary cross-entropy, in bits.
+    """Cost of each sequence's answer in bits, `[B]`: its binary cross-entropy.
 
     Args:
       logits: `[T, B, O]`.
-      batch: with the targets and the mask of the steps that count.
+      batch: with bits as targets, and the mask of the steps that count.
 
     Raises:
       ValueError: if `logits` are not of the shape of the targets.
     """
-    check_logits(logits, batch)
-    # -log of the probability of the right bit, exact for logits of any size.
-    cost = jax.nn.softplus(jnp.where(batch.targets > 0.5, -logits, logits))
-    return _sum_where_due(cost, batch.mask) / np.log(2).item()
+    return _bits_of(batch).loss(logits, batch.targets, batch.mask)
 
 
 def wrong_bits(logits: Array, batch: Batch) -> Array:
@@ -224,51 +263,17 @@ def wrong_bits(logits: Array, batch: Batch) -> Array:
 
     Args:
       logits: `[T, B, O]`.
-      batch: with the targets and the mask of the steps that count.
+      batch: with bits as targets, and the mask of the steps that count.
 
     Raises:
       ValueError: if `logits` are not of the shape of the targets.
     """
-    check_logits(logits, batch)
-    # A logit that is NaN counts as wrong.
-    right = jnp.where(batch.targets > 0.5, logits > 0, logits < 0)
-    return _sum_where_due(jnp.logical_not(right).astype(jnp.int32), batch.mask)
+    return _bits_of(batch).wrong(logits, batch.targets, batch.mask)
 
 
 def as_channel(values: Array) -> Array:
     """`[T, B]` as one channel of an input or a target, `[T, B, 1]`."""
     return values.astype(jnp.float32)[:, :, None]
-
-
-def check_logits(logits: Array, batch: Batch) -> None:
-    """Raises a `ValueError` unless `logits` have the shape of the batch's targets."""
-    if logits.shape != batch.targets.shape:
-        raise ValueError(
-            f"logits: got shape {list(logits.shape)}, want "
-            f"{list(batch.targets.shape)}, the shape of the targets [T, B, O]"
-        )
-
-
-def check_count(name: str, value: Any) -> int:
-    """`value` if it is an integer of at least 1.
-
-    Raises:
-      TypeError, ValueError: otherwise, with the argument's name.
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {value!r}, want an integer >= 1")
-    if value < 1:
-        raise ValueError(f"{name}: got {value}, want an integer >= 1")
-    if int(value) >= 2**31:
-        raise ValueError(f"{name}: got {value}, want less than 2**31")
-    return int(value)
-
-
-def check_choice(name: str, value: Any, literal: Any) -> None:
-    """Raises a `ValueError` unless `value` is one of those of a `Literal`."""
-    if value not in get_args(literal):
-        wanted = ", ".join(get_args(literal))
-        raise ValueError(f"{name}: got {value!r}, want one of {wanted}")
 
 
 def check_range(name: str, difficulty: Any) -> Range:
@@ -302,6 +307,5 @@ def check_range(name: str, difficulty: Any) -> Range:
     return Range(lowest, highest, limit=highest)
 
 
-def _sum_where_due(values: Array, mask: Array) -> Array:
-    due = jnp.where(mask[:, :, None], values, jnp.zeros_like(values))
-    return jnp.sum(due, axis=(0, 2))
+def _bits_of(batch: Batch) -> Bits:
+    return Bits(batch.targets.shape[-1])

@@ -57,7 +57,10 @@ def run(page: Path) -> dict:
 # The other pages have no blocks or take long.
 QUICK_PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / p for p in ("design.md", "see.md")),
+    *(
+        ROOT / "docs" / p
+        for p in ("design.md", "see.md", "your_data.md", "your_task.md")
+    ),
 ]
 
 

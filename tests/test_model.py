@@ -104,7 +104,11 @@ def test_the_lstm_of_the_paper_has_as_many_parameters(task, channels, parameters
 
 # Those of the paper.
 TASKS = [
-    name for name in tasks.names() if not isinstance(tasks.get(name), tasks.StringTask)
+    "copy",
+    "repeat_copy",
+    "associative_recall",
+    "dynamic_ngrams",
+    "priority_sort",
 ]
 
 
@@ -206,7 +210,8 @@ def test_repeats_in_pulses_are_counted_under_noise_where_there_is_a_carry(flags,
     config = asked_for(
         f"python -m train.main --task=repeat_copy --repeat_code=pulses {flags}"
     )
-    assert (config.repeat_code, config.carry_noise) == ("pulses", noise)
+    assert config.task_fields == {"repeat_code": "pulses"}
+    assert config.carry_noise == noise
     assert asked_for(command(config)) == config
 
 

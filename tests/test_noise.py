@@ -98,7 +98,7 @@ def test_each_update_and_seed_has_noise_of_its_own_and_the_loss_feels_it():
             config_of(noise=noise), num_seeds=2, learning_rate=1e-30, momentum=0.0
         )
         _, metrics, _ = train(init_states(config), config=config, num_steps=2)
-        losses.append(np.asarray(metrics.loss_bits))
+        losses.append(np.asarray(metrics.loss))
     differences = (losses[1] - losses[0]).ravel()
     assert (differences != 0).all()
     assert len(set(differences.tolist())) == 4

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tiny import TINY, flags, listing, short_of_time, undrawn  # noqa: F401 (fixtures)
 
-import tasks
 from benchmarks import figures, record, records, results
+from benchmarks.tables import DESCRIPTIONS
 from benchmarks.trials import trials
 from train import evaluate, main
 from train.runs import pretrained
@@ -61,7 +61,7 @@ def test_every_task_has_a_block_on_the_page():
         re.findall(r"<!-- (\w+) -->", path.read_text()) for path in results.PAGES
     )
     assert readme == ["tasks", "end"]
-    assert sorted({*page} - {"end"}) == sorted([*tasks.names(), "summary"])
+    assert sorted({*page} - {"end"}) == sorted([*DESCRIPTIONS, "summary"])
 
 
 def test_the_page_opens_with_a_table_of_all_learners():
@@ -86,7 +86,7 @@ def test_the_table_of_tasks_is_of_the_presets_machines():
     lines = results.rendered(page, [changed, own]).splitlines()
     (row,) = [line for line in lines if line.startswith("| `copy` |")]
     assert row.endswith("| 1 of 2 | 1,200 to 1,600 | 0.8 | 0.5 (0 to 0.5) wrong bits |")
-    assert results.rendered(page, [changed]).count("| | | | |") == len(tasks.names())
+    assert results.rendered(page, [changed]).count("| | | | |") == len(DESCRIPTIONS)
 
 
 @pytest.mark.parametrize("name", pretrained.names())

@@ -156,9 +156,7 @@ def test_the_bar_fits_a_usual_terminal(seeds):
     screen = io.StringIO()
     console = Console(file=screen, width=80, force_terminal=True, color_system=None)
     with Progress(console, 20_000, 0, seeds) as progress:
-        progress.report(
-            5300, 20_000, solved=3, loss_bits=1234.5, wrong_bits=103.25, rate=1234.5
-        )
+        progress.report(5300, 20_000, solved=3, loss=1234.5, wrong=103.25, rate=1234.5)
     last = [line for line in screen.getvalue().splitlines() if "left" in line][-1]
     for shown in (
         "5300/20000",
@@ -297,8 +295,8 @@ def test_help_tells_every_flag(capsys):
     with pytest.raises(SystemExit, match="0"):
         main.main(["--help"])
     printed = capsys.readouterr().out
-    for field in dataclasses.fields(TrainConfig):
-        assert f"--{field.name}" in printed
+    for name in TrainConfig().settings():
+        assert f"--{name}" in printed
     assert "--workdir" in printed
 
 
@@ -333,7 +331,7 @@ def test_compilations_are_kept_for_the_next_process(tmp_path, monkeypatch):
 
 def test_every_difficulty_is_a_flag_of_evaluate():
     sizes = {name for task in tasks.names() for name in tasks.get(task).difficulty}
-    assert set(evaluate._SIZES) == sizes
+    assert set(evaluate.Sizes.sizes) == sizes
     assert sizes <= {field.name for field in dataclasses.fields(evaluate.Flags)}
 
 
@@ -497,13 +495,11 @@ def test_updates_do_not_depend_on_how_they_are_grouped(sort_updates):
     in_pairs, losses = init_states(config), []
     for _ in range(2):  # With three drawn at once, the second call begins amid them.
         in_pairs, metrics, _ = train(in_pairs, config=config, num_steps=2)
-        losses.append(metrics.loss_bits)
+        losses.append(metrics.loss)
     at_once, metrics, _ = train(init_states(config), config=config, num_steps=4)
-    assert metrics.loss_bits.shape == (1, 4)
+    assert metrics.loss.shape == (1, 4)
     chex.assert_trees_all_close(in_pairs, at_once, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(
-        np.concatenate(losses, axis=1), metrics.loss_bits, rtol=1e-5
-    )
+    np.testing.assert_allclose(np.concatenate(losses, axis=1), metrics.loss, rtol=1e-5)
 
 
 def test_seeds_give_other_parameters_and_other_sequences():

@@ -8,16 +8,19 @@
 The last line printed is one JSON object.
 """
 
+import argparse
 import dataclasses
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 import tasks
 from ntm_jax.checks import check_count
@@ -29,8 +32,6 @@ from train.training.devices import use_all_cores
 from train.training.measure import evaluate, evaluation_key, slots_of
 
 PyTree = Any
-# The flags that are difficulties of a task.
-_SIZES = ("length", "repeats", "items", "answers")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,10 +51,15 @@ class Sizes:
     """Slots of the memory; None uses as many as in training.
     Longer sequences need more: copy needs a slot for every vector."""
 
+    sizes: ClassVar[tuple[str, ...]] = ("length", "repeats", "items", "answers")
+
     def difficulty(self) -> dict[str, int]:
         """The sizes of a sequence that are given."""
-        given = {name: getattr(self, name) for name in _SIZES}
+        given = {name: getattr(self, name) for name in self.sizes}
         return {name: size for name, size in given.items() if size is not None}
+
+
+SizesT = TypeVar("SizesT", bound=Sizes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,9 @@ class Flags(Sizes):
     """Folder of the run."""
     pretrained: str | None = None
     """Name of a trained machine, or a .safetensors file, instead of a run."""
+    task: str | None = None
+    """Place of the task of a --pretrained file, such as path/to/file.py:MyTask.
+    A machine of a task of yours needs it: its file does not run code."""
     num_sequences: int = 100
     """Sequences to evaluate on."""
     seed: int = 0
@@ -76,11 +85,13 @@ class Flags(Sizes):
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    flags = cli.parse(Flags, arguments, prog="python -m train.evaluate")
+    flags = parse_sizes(Flags, arguments, prog="python -m train.evaluate")
     with cli.readable_errors():
         cli.keep_compilations()
-        params, config, steps = open_machines(flags.workdir, flags.pretrained)
-        difficulty = flags.difficulty()
+        params, config, steps = open_machines(
+            flags.workdir, flags.pretrained, flags.task
+        )
+        difficulty: dict[str, Any] = {**flags.difficulty()}
         check_fits(config, flags.num_slots, **difficulty)
         key = evaluation_key(flags.seed)
         started = time.perf_counter()
@@ -103,16 +114,65 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def parse_sizes(
+    flags: type[SizesT], arguments: Sequence[str] | None, *, prog: str
+) -> SizesT:
+    """As `cli.parse`, with a flag for every difficulty of the tasks.
+
+    These are ours, and the one that the command names: that of --task, or of the run in
+    --workdir.
+    """
+    with cli.readable_errors():
+        given = sys.argv[1:] if arguments is None else arguments
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        first.add_argument("--task", nargs="?")
+        first.add_argument("--workdir", type=Path, nargs="?")
+        known, _ = first.parse_known_args(given)
+        all_tasks = [tasks.get(name) for name in tasks.names()]
+        if known.task is not None:
+            all_tasks.append(TrainConfig(task=known.task).make_task())
+        elif known.workdir is not None and (known.workdir / "config.json").is_file():
+            all_tasks.append(RunFolder.open(known.workdir).config.make_task())
+        names = {name: None for task in all_tasks for name in task.difficulty}
+        return cli.parse(with_sizes(flags, [*names]), arguments, prog=prog)
+
+
+def with_sizes(flags: type[SizesT], names: Sequence[str]) -> type[SizesT]:
+    """The flags with one for each of these difficulties."""
+    new = [name for name in names if name not in flags.sizes]
+    if not new:
+        return flags
+    words = "Of a sequence; None uses the largest in training."
+    wider = dataclasses.make_dataclass(
+        flags.__name__,
+        [
+            (name, Annotated[int | None, tyro.conf.arg(help=words)], None)
+            for name in new
+        ],
+        bases=(flags,),
+        frozen=True,
+        kw_only=True,
+        namespace={
+            "__doc__": flags.__doc__,
+            "__module__": flags.__module__,
+            "sizes": (*flags.sizes, *new),
+        },
+    )
+    return cast("type[SizesT]", wider)
+
+
 def open_machines(
-    workdir: Path | None, pretrained: str | None
+    workdir: Path | None, pretrained: str | None, task: str | None = None
 ) -> tuple[PyTree, TrainConfig, list[int]]:
     """The machines of a run or the pretrained one: `[S, ...]`, config and updates.
+
+    A pretrained machine of a task from outside needs its place, `task`.
 
     Raises:
       ValueError: unless exactly one of both is given, and there.
     """
     if workdir is None and pretrained is not None:
-        params, config, made = load_run(pretrained)
+        params, config, made = load_run(pretrained, task)
         return jax.tree.map(lambda leaf: leaf[None], params), config, [made["step"]]
     if workdir is None or pretrained is not None:
         got = "none" if workdir is None else "both"
@@ -153,17 +213,14 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     def mean(name: str) -> float:
         return float(np.mean([result[name] for result in results]))
 
+    worst = next(name for name in results[0] if name.startswith("worst_"))
+    means = [name for name in results[0] if name.endswith("_per_sequence")]
     return {
         **results[0],
-        "wrong_bits_per_sequence": mean("wrong_bits_per_sequence"),
-        "worst_wrong_bits": max(result["worst_wrong_bits"] for result in results),
-        "perfect_fraction": mean("perfect_fraction"),
-        "error_per_sequence": mean("error_per_sequence"),
-        "loss_bits_per_sequence": mean("loss_bits_per_sequence"),
+        **{name: mean(name) for name in (*means, "perfect_fraction", "accuracy")},
+        worst: max(result[worst] for result in results),
         "machines": len(results),
-        "perfect_machines": sum(
-            result["wrong_bits_per_sequence"] == 0 for result in results
-        ),
+        "perfect_machines": sum(result[worst] == 0 for result in results),
     }
 
 

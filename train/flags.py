@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.constructors import (
@@ -18,10 +18,13 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
+import tasks
+from tasks.registry import class_of
 from train.runs.config import RENAMED, TrainConfig
 from train.runs.files import expanded
 from train.runs.presets import preset
 from train.runs.settings import GROUPS
+from train.runs.task_fields import check_defaults, fields_of, names_of
 
 FlagsT = TypeVar("FlagsT")
 _REGISTRY = ConstructorRegistry()
@@ -36,25 +39,38 @@ def sections(info: StructTypeInfo) -> StructConstructorSpec | None:
         return None
     config = info.default if isinstance(info.default, TrainConfig) else TrainConfig()
 
-    def together(**groups: Any) -> TrainConfig:
+    def together(own: tasks.Task | None = None, **groups: Any) -> TrainConfig:
         fields: dict[str, Any] = {}
         for group in groups.values():
             fields |= vars(group)
+        if own is not None:
+            fields["task_fields"] = fields_of(own)
         return TrainConfig(**fields)
 
     def part(group: type) -> Any:
         names = [field.name for field in dataclasses.fields(group)]
         return group(**{name: getattr(config, name) for name in names})
 
+    task = config.make_task()
+    own = StructFieldSpec("own", _prefixed(type(task)), task, type(task).__doc__)
     return StructConstructorSpec(
         together,
-        tuple(
-            StructFieldSpec(
-                name, tyro.conf.OmitArgPrefixes[group], part(group), group.__doc__
-            )
-            for name, group in GROUPS.items()
+        (
+            *(
+                StructFieldSpec(
+                    name, tyro.conf.OmitArgPrefixes[group], part(group), group.__doc__
+                )
+                for name, group in GROUPS.items()
+            ),
+            *([own] if names_of(config.task) else []),
         ),
     )
+
+
+def _prefixed(own: type) -> Any:
+    """The class of a task, whose fields are flags such as `--task.num_bits=4`."""
+    named = tyro.conf.arg(name="task")
+    return Annotated[tyro.conf.FlagConversionOff[own], named]  # type: ignore[valid-type]
 
 
 def parse(
@@ -69,6 +85,10 @@ def parse(
     `--help` ends with the commands in the docstring of the module that has the flags.
     """
     arguments = renamed(sys.argv[1:] if arguments is None else arguments, RENAMED)
+    config = default if isinstance(default, TrainConfig) else None
+    config = getattr(default, "config", config)
+    if config is not None:
+        arguments = with_prefix(arguments, config.task)
     given: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with wide_enough():
@@ -147,13 +167,47 @@ def renamed(arguments: Sequence[str], names: Mapping[str, str]) -> list[str]:
     return result
 
 
+def with_prefix(arguments: Sequence[str], task: str) -> list[str]:
+    """The arguments with `--task.` before the fields of the task that are without it.
+
+    >>> with_prefix(["--num_bits=4", "--seed=1"], "copy")
+    ['--task.num_bits=4', '--seed=1']
+    """
+    flags = {field.name for field in dataclasses.fields(TrainConfig)}
+    own = {*names_of(task)} - flags
+
+    def prefixed(argument: str) -> str:
+        name = argument.partition("=")[0].removeprefix("--").replace("-", "_")
+        if not argument.startswith("--") or name not in own:
+            return argument
+        return argument.replace("--", "--task.", 1)
+
+    return [prefixed(argument) for argument in arguments]
+
+
+def parse_own(task: str, arguments: Sequence[str], *, prog: str) -> dict[str, Any]:
+    """The fields of a task that the command line gives, with the defaults of others."""
+    if not names_of(task):
+        return {}
+    check_defaults(task)
+    own: list[str] = []
+    taken = False
+    for argument in with_prefix(arguments, task):
+        if argument.startswith("--"):
+            taken = argument.startswith("--task.")
+        own += [argument] * taken
+    of_task = dataclasses.make_dataclass("Own", [("own", _prefixed(class_of(task)))])
+    parsed = tyro.cli(of_task, prog=prog, args=own, use_underscores=True)
+    return fields_of(parsed.own)  # type: ignore[attr-defined]
+
+
 def parse_from_preset(
     flags: type[FlagsT], arguments: Sequence[str] | None, *, prog: str, **changed: Any
 ) -> FlagsT:
     """The flags of a class with a `preset` and a `config`.
 
-    Flags that are not given take the value of the preset for the task, the model, the
-    controller and the repeat code, except for the values in `changed`.
+    Flags that are not given take the value of the preset for the task, the task's
+    fields, the model and the controller, except for the values in `changed`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -161,9 +215,9 @@ def parse_from_preset(
     first.add_argument("--preset", default="default", nargs="?", const="default")
     first.add_argument("--model", default="ntm", nargs="?", const="ntm")
     first.add_argument("--controller", nargs="?")
-    first.add_argument("--repeat_code", default="scalar", nargs="?", const="scalar")
     known, _ = first.parse_known_args(arguments)
-    given = known.task, known.model, known.controller, known.repeat_code
+    own = parse_own(known.task, arguments, prog=prog)
+    given = known.task, known.model, known.controller, own
     config = dataclasses.replace(preset(known.preset, *given), **changed)
     default = flags(preset=known.preset, config=config)  # type: ignore[call-arg]
     return parse(flags, arguments, prog=prog, default=default)

@@ -11,14 +11,16 @@ import numpy as np
 from jax import Array
 from rich.console import Console
 
+import tasks
 from train.runs.folder import RunFolder
 from train.show.draw import draw_run
 from train.show.progress import Progress
 from train.show.recording import record
 from train.show.snapshot import show_figures, show_machines
+from train.training.feed import Feed
 from train.training.health import Health
 from train.training.keys import purpose_key
-from train.training.loop import Metrics, train
+from train.training.loop import Metrics, train, updates_of_call
 from train.training.measure import evaluate, evaluation_key
 from train.training.population import member
 from train.training.solved import is_learning, judge, last_step
@@ -91,14 +93,22 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
         + (f", from update {step} on" if step else "")
         + "; compiling first"
     )
-    with Progress(console, config.steps, step, config.num_seeds) as progress:
+    targets = task.targets
+    feed = Feed(config, step) if isinstance(task, tasks.DataTask) else None
+    with (
+        contextlib.closing(feed) if feed else contextlib.nullcontext(),
+        Progress(console, config.steps, step, config.num_seeds, targets) as progress,
+    ):
         learning = np.asarray(is_learning(config, states))
         while learning.any():
             started = time.perf_counter()
-            # A run with more steps than before may continue from amid a call.
-            num_steps = config.steps_per_call - step % config.steps_per_call
-            num_steps = min(num_steps, config.steps - step)
-            states, metrics, health = train(states, config=config, num_steps=num_steps)
+            num_steps = updates_of_call(config, step)
+            states, metrics, health = train(
+                states,
+                config=config,
+                num_steps=num_steps,
+                data=None if feed is None else feed.next(),
+            )
             metrics, health = jax.device_get((metrics, health))
             seconds = time.perf_counter() - started
 
@@ -131,8 +141,8 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
                     int(ends.max()),
                     solved=solved,
                     polishing=solved == config.num_seeds,
-                    loss_bits=means["loss_bits"],
-                    wrong_bits=means["wrong_bits"],
+                    loss=means[targets.loss_name],
+                    wrong=means[targets.wrong_name],
                     rate=rate,
                 )
     if (np.asarray(states.diverged_at) != NEVER).all():
@@ -163,12 +173,11 @@ def report(
       rate: sequences per second, of all seeds together.
       seconds: duration of the call.
     """
-    means = []
+    means, named = [], metrics.named(run.config.make_task().targets)
     for i in np.flatnonzero(made):
         seed = run.config.seeds()[i]
         mean = {
-            name: float(np.mean(values[i, : made[i]]))
-            for name, values in vars(metrics).items()
+            name: float(np.mean(values[i, : made[i]])) for name, values in named.items()
         }
         means.append(mean)
         run.record(
@@ -177,7 +186,7 @@ def report(
         if health:  # an LSTM alone has none
             inside = {name: float(values[i]) for name, values in health.items()}
             run.record(step, "health", seed=seed, **inside)
-    names = vars(metrics) if means else ()
+    names = named if means else ()
     return {name: float(np.mean([mean[name] for mean in means])) for name in names}
 
 
@@ -206,11 +215,12 @@ def report_diverged(
 ) -> None:
     """Reports each seed that is no longer finite: where, and in which number."""
     diverged_at = np.asarray(states.diverged_at)
+    named = metrics.named(run.config.make_task().targets)
     for i in np.flatnonzero(learning & (diverged_at != NEVER)):
         made = int(np.argmin(all_finite(metrics)[i]))
         name, value = next(
             (name, values[i, made])
-            for name, values in vars(metrics).items()
+            for name, values in named.items()
             if not math.isfinite(values[i, made])
         )
         console.print(
@@ -241,20 +251,23 @@ def all_finite(metrics: Metrics) -> np.ndarray:
 def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> Array:
     """The task's errors on the validation sets, `[S]`; recorded where `due`."""
     config = run.config
+    targets = config.make_task().targets
     results = evaluate(
         states.params,
         config,
         keys=jnp.stack([purpose_key(seed, "validation") for seed in config.seeds()]),
         num_sequences=config.validation_sequences,
+        split="validation",
     )
     for i in np.flatnonzero(due):
         run.record(
             step,
             "validation",
             seed=config.seeds()[i],
-            loss_bits=results[i]["loss_bits_per_sequence"],
-            wrong_bits=results[i]["wrong_bits_per_sequence"],
-            error=results[i]["error_per_sequence"],
+            **{
+                name: results[i][f"{name}_per_sequence"]
+                for name in (targets.loss_name, targets.wrong_name, "error")
+            },
         )
     return jnp.asarray([result["error_per_sequence"] for result in results])
 
@@ -268,7 +281,7 @@ def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
 
 
 def evaluate_at(
-    states: TrainState, run: RunFolder, difficulty: dict[str, int]
+    states: TrainState, run: RunFolder, difficulty: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The entries of `evaluation.json` for one difficulty, one for each machine."""
     config, seed = run.config, 0

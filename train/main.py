@@ -19,6 +19,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+import tasks
 from train import cli
 from train.learn import DivergedError, run_to_the_end
 from train.runs.belongs import check_free
@@ -34,7 +35,7 @@ class Flags:
     """Trains a Neural Turing Machine on a task, evaluates it and draws what it does.
 
     The defaults shown are those for the task. They also depend on the preset, the
-    model, the controller and the repeat code: give these flags together with --help.
+    model, the controller and the task's fields: give these flags with --help.
     The same command continues a run that was stopped or killed, from its last
     checkpoint. With more --steps it also continues a complete run.
     """
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         cli.keep_compilations()
         use_all_cores(flags.config.num_seeds, flags.config.batch_size)
         run = RunFolder.plan(
-            flags.workdir or Path("runs") / flags.config.task, flags.config
+            flags.workdir or Path("runs") / flags.config.task_name(), flags.config
         )
         console = cli.make_console(quiet=flags.quiet)
         if run.result() is None:
@@ -90,6 +91,7 @@ def train(run: RunFolder, console: Console) -> int:
             console,
             DivergedError,
             OSError,
+            tasks.DataError,
         )
 
 

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         machine = member(run.restore().params, index)
         alone = jax.tree.map(lambda leaf: leaf[None], machine)
         config = dataclasses.replace(run.config, seed=seed, num_seeds=1)
-        name = cli.check_name(flags.name or config.task)
+        name = cli.check_name(flags.name or config.task_name())
         path = pretrained.FOLDER / f"{name}.safetensors"
         cli.check_free_name(path, free=flags.overwrite)
         made = how_made(run, evaluation, seed)

@@ -29,10 +29,12 @@ from train.runs.files import write_whole
 from train.runs.folder import RunFolder
 from train.runs.lock import locked
 from train.runs.outcome import Outcome, outcome, readable, tried_on, within
+from train.runs.task_fields import names_of
 from train.show.draw import save_figure
 from train.show.figures.style import STYLE
 from train.training.devices import use_all_cores
 from train.training.footprint import check_memory
+from train.training.task_check import check_task
 
 PRESET = "preset"
 TABLE, CHART = "study.md", "study.png"
@@ -154,6 +156,7 @@ def is_table(path: Path) -> bool:
 def check_run(run: RunFolder) -> None:
     """Raises a `ValueError` if a run cannot be started, or continued."""
     if run.result() is None:
+        check_task(run.config)
         check_memory(run.config)
         if (run.path / "config.json").exists():
             run.load()
@@ -188,6 +191,8 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
     if changes == [PRESET]:
         return config
     fields = {field.name for field in dataclasses.fields(config)} | {*RENAMED}
+    own = names_of(config.task)
+    fields = (fields - {"task_fields"}) | {*own, *(f"task.{name}" for name in own)}
     names = Counter(change.partition("=")[0] for change in changes)
     for change in changes:
         name, equals, _ = change.partition("=")

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from tasks.registry import name_in_words
 from train import cli
-from train.evaluate import Sizes, check_fits, open_machines
+from train.evaluate import Sizes, check_fits, open_machines, parse_sizes
 from train.runs.config import TrainConfig
 from train.runs.files import write_whole
 from train.runs.folder import RunFolder
@@ -47,6 +47,9 @@ class Flags(Sizes):
     """Seed of the machine to draw, in a run of several; None uses the first."""
     pretrained: tuple[str, ...] = ()
     """Names of trained machines, or .safetensors files, to draw instead of a run."""
+    task: str | None = None
+    """Place of the task of a --pretrained file, such as path/to/file.py:MyTask.
+    A machine of a task of yours needs it: its file does not run code."""
     beside: tuple[Path, ...] = ()
     """Folders of other runs of the task, to draw their learning curves too."""
     records: Path = Path("benchmarks/records")
@@ -74,7 +77,7 @@ class Machine:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    flags = cli.parse(Flags, arguments, prog="python -m train.visualize")
+    flags = parse_sizes(Flags, arguments, prog="python -m train.visualize")
     with cli.readable_errors():
         cli.keep_compilations()
         if flags.html and flags.beside:
@@ -133,7 +136,7 @@ def open_all(flags: Flags) -> list[Machine]:
         raise ValueError(f"pretrained: got {name!r} twice, want each once")
     machines = []
     for name, given in zip(names, flags.pretrained):
-        params, config, (step,) = open_machines(flags.workdir, given)
+        params, config, (step,) = open_machines(flags.workdir, given, flags.task)
         title = machine_title(config, config.seed, step)
         machines.append(Machine(name, title, member(params, 0), config))
     return machines
@@ -153,7 +156,7 @@ def open_run(flags: Flags) -> Machine:
     index = seeds.index(seed)
     title = machine_title(config, seed, steps[index])
     own = member(params, index)
-    return Machine(f"{config.task}, seed {seed}", title, own, config, run)
+    return Machine(f"{config.task_name()}, seed {seed}", title, own, config, run)
 
 
 def default_folder(machines: Sequence[Machine]) -> Path:
@@ -202,9 +205,14 @@ def write_figures(
         drawn = draw.named(draw.all_of(recording), recording)
         paths += draw.save({**drawn, **learned}, own, _FORMATS)
         if recording.trace is not None:
-            paths.append(own / f"memory_{recording.size}.gif")
+            name = "_".join(filter(None, ("memory", recording.size)))
+            paths.append(own / f"{name}.gif")
             figures.memory_film(
-                paths[-1], recording.trace, recording.inputs, recording.phases
+                paths[-1],
+                recording.trace,
+                recording.inputs,
+                recording.phases,
+                outputs=recording.outputs,
             )
         if machine.run is not None and (answers := machine.run.answers()):
             paths.append(own / "learning.gif")

@@ -1,8 +1,8 @@
 """What belongs to one run: its config, JAX's settings, and the journals so far."""
 
-import dataclasses
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def about(
 ) -> Record:
     """The record for a checkpoint that is written now."""
     return {
-        "config": dataclasses.asdict(config),
+        "config": config.to_dict(),
         "steps_before": steps_before,
         "settings": settings(),
         "journals": journals,
@@ -90,11 +90,10 @@ def check_config(
         its = TrainConfig.from_text(json.dumps(about["config"]))
     except ValueError as error:
         raise ValueError(f"workdir: got {path}, which is damaged: {error}") from None
-    for field in dataclasses.fields(TrainConfig):
-        was, wanted = getattr(its, field.name), getattr(config, field.name)
-        if field.name != "steps" and was != wanted:
+    for name, was, wanted in compared(its, config):
+        if name != "steps" and was != wanted:
             raise ValueError(
-                f"{field.name}: got {wanted!r} in config.json, but {was!r} in {path}, "
+                f"{name}: got {wanted!r} in config.json, but {was!r} in {path}, "
                 "want both of one run; restore the file that has been changed"
             )
     made, now = [*about["steps_before"], its.steps], [*steps_before, config.steps]
@@ -122,15 +121,21 @@ def check_same(path: Path, *, old: TrainConfig, new: TrainConfig) -> None:
 
     The new config can have more steps.
     """
-    for field in dataclasses.fields(TrainConfig):
-        was, wanted = getattr(old, field.name), getattr(new, field.name)
-        more_is_right = field.name == "steps"
+    for name, was, wanted in compared(old, new):
+        more_is_right = name == "steps"
         if was != wanted and not (more_is_right and wanted > was):
             raise ValueError(
-                f"{field.name}: got {wanted!r}, but the run in {path} has {was!r}. A "
+                f"{name}: got {wanted!r}, but the run in {path} has {was!r}. A "
                 "run's settings are fixed, except that you can raise --steps to "
                 "continue it. To change anything else, use a new --workdir."
             )
+
+
+def compared(one: TrainConfig, other: TrainConfig) -> Iterator[tuple[str, Any, Any]]:
+    """Every setting of two configs: its name, and both values."""
+    ones, others = one.settings(), other.settings()
+    for name in {**ones, **others}:
+        yield name, ones.get(name), others.get(name)
 
 
 def check_unbroken(path: Path, metrics: list[Record], newest: int, every: int) -> None:

@@ -13,8 +13,9 @@ from ntm_jax import NTMConfig, feed_forward, gru, lstm
 from ntm_jax.checks import check_count, check_fields
 from ntm_jax.config import RENAMED as RENAMED_OF_MACHINE
 from ntm_jax.renamed import renamed_fields, with_new_names
-from tasks.registry import name_in_words
-from tasks.repeat_copy import RepeatCopy
+from tasks import outside
+from tasks.registry import class_of, name_in_words, short_name
+from train.runs import task_fields
 from train.runs.files import read_json
 from train.runs.settings import (
     MachineSettings,
@@ -23,7 +24,7 @@ from train.runs.settings import (
     ScheduleSettings,
     TaskSettings,
 )
-from train.training.model import LSTM, NTM, LSTMStack, Model
+from train.training.model import LSTM, NTM, Embedded, LSTMStack, Model
 
 _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
     "lstm": lstm,
@@ -53,6 +54,11 @@ class TrainConfig(
     """
 
     def __post_init__(self) -> None:
+        if outside.is_place(self.task):
+            object.__setattr__(self, "task", outside.absolute(self.task))
+        class_of(self.task)  # checks the name
+        own = task_fields.differing(self.task, self.task_fields)
+        object.__setattr__(self, "task_fields", own)
         check_config(self)
 
     def seeds(self) -> range:
@@ -71,13 +77,21 @@ class TrainConfig(
         return dataclasses.replace(self, seed=0, num_seeds=1)
 
     def make_task(self) -> tasks.Task:
-        """The task, which makes batches."""
-        if self.task == "repeat_copy":
-            return RepeatCopy(repeat_code=self.repeat_code)
-        return tasks.get(self.task)
+        """The task, which makes batches: the same object for the same config."""
+        return task_fields.make(self.task, task_fields.Fields(self.task_fields))
+
+    def task_name(self) -> str:
+        """The name of the task as the name of a file."""
+        return short_name(self.task)
 
     def make_model(self) -> Model:
         """The model, with the sizes of the task."""
+        model = self._model_of_vectors()
+        if isinstance(self.make_task().inputs, tasks.Tokens):
+            return Embedded(model, self.embedding_size)
+        return model
+
+    def _model_of_vectors(self) -> Model:
         if self.model == "ntm":
             return NTM(self.make_ntm_config())
         return LSTM(
@@ -108,9 +122,20 @@ class TrainConfig(
             **fields,
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The config as plain data, with all fields of the task."""
+        own = task_fields.all_of(self.task, self.task_fields)
+        return {**dataclasses.asdict(self), "task_fields": own}
+
+    def settings(self) -> dict[str, Any]:
+        """All settings by the names of their flags."""
+        settings = self.to_dict()
+        own = settings.pop("task_fields")
+        return {**settings, **{f"task.{name}": own[name] for name in own}}
+
     def to_json(self) -> str:
         """The text of a `config.json`, which `from_json` reads."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return json.dumps(self.to_dict(), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, path: Path) -> "TrainConfig":
@@ -137,13 +162,30 @@ class TrainConfig(
                 raise ValueError(f"got {type(fields).__name__}, want a JSON object")
             if "task" not in fields:
                 raise ValueError("task: got none, want a value")
-            return cls(**with_new_names(fields, RENAMED))
+            return cls(**with_task_fields(with_new_names(fields, RENAMED)))
         except (TypeError, ValueError) as error:
             raise ValueError(f"not the config of a run: {error}") from None
 
 
+def with_task_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a config, of which one was not always a field of the task.
+
+    Raises:
+      ValueError: for that field with a task that does not have it.
+    """
+    own = fields.get("task_fields", {})
+    if not isinstance(own, dict):
+        raise ValueError(f"task_fields: got {own!r}, want a JSON object")
+    code = fields.pop("repeat_code", "scalar")
+    if code != "scalar":
+        own = {"repeat_code": code, **own}
+    return {**fields, "task_fields": own}
+
+
 def check_config(config: TrainConfig) -> None:
     """Raises a `TypeError` or `ValueError` that names the first wrong field."""
+    taken = (field.name for field in dataclasses.fields(config))
+    task_fields.check_names(config.task, taken)
     check_fraction("momentum", config.momentum, zero_too=True)
     check_fraction("decay", config.decay)
     check_fraction(
@@ -169,11 +211,6 @@ def check_config(config: TrainConfig) -> None:
     check_call_multiples(config)
     check_carry_noise(config)
     config.make_ntm_config()  # checks the machine's own fields
-    if config.repeat_code != "scalar" and config.task != "repeat_copy":
-        raise ValueError(
-            f"repeat_code: got {config.repeat_code!r}, but {config.task} repeats "
-            "nothing; want 'scalar', or task repeat_copy"
-        )
 
 
 def check_fraction(
@@ -209,4 +246,9 @@ def check_carry_noise(config: TrainConfig) -> None:
         raise ValueError(
             f"carry_noise: got {config.carry_noise}, want 0 with {what}: there is no "
             "recurrent controller"
+        )
+    if isinstance(config.make_task().inputs, tasks.Tokens):
+        raise ValueError(
+            f"carry_noise: got {config.carry_noise}, want 0 with {config.task}, whose "
+            "inputs are tokens"
         )

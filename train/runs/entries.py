@@ -5,20 +5,12 @@ from typing import Any
 import jax
 import numpy as np
 
+import tasks
 from train.runs import schema
 from train.runs.config import TrainConfig
 from train.runs.schema import Check
 
 METRIC = {"step": schema.count, "kind": schema.text, "seed": schema.count}
-# What is read of each kind; a kind can have any other numbers too.
-METRICS: dict[str, schema.Fields] = {
-    "train": {
-        "loss_bits": schema.number,
-        "wrong_bits": schema.number,
-    },
-    "validation": {"error": schema.number},
-    "health": {},
-}
 # Of a machine, at one difficulty.
 EVALUATED = {
     "machine": schema.count,
@@ -26,23 +18,38 @@ EVALUATED = {
     "solved_at": schema.or_none(schema.count),
     "num_sequences": schema.count,
     "error_per_sequence": schema.number,
-    "wrong_bits_per_sequence": schema.number,
     "perfect_fraction": schema.fraction,
 }
-# In the evaluation of a run.
-EVALUATION = {**EVALUATED, "diverged_at": schema.or_none(schema.count)}
 
 
-def check_metric(name: str, value: Any) -> None:
-    """Raises a `TypeError` or `ValueError` unless the value is a metric."""
-    schema.check_record(name, value, METRIC)
-    fields = METRICS.get(value["kind"])
-    if fields is None:
-        raise ValueError(
-            f"kind: got {value['kind']!r}, want one of {', '.join(METRICS)}"
-        )
-    others = dict.fromkeys(value.keys() - METRIC.keys(), schema.number)
-    schema.check_record(name, value, {**others, **fields}, {"seconds": schema.seconds})
+def evaluated(config: TrainConfig) -> schema.Fields:
+    """The fields of a machine's evaluation at one difficulty."""
+    wrong = config.make_task().targets.wrong_name
+    return {**EVALUATED, f"{wrong}_per_sequence": schema.number}
+
+
+def metric_check(config: TrainConfig) -> Check:
+    """The check of the metrics of a run."""
+    targets = config.make_task().targets
+    # What is read of each kind; a kind can have any other numbers too.
+    kinds: dict[str, schema.Fields] = {
+        "train": dict.fromkeys((targets.loss_name, targets.wrong_name), schema.number),
+        "validation": {"error": schema.number},
+        "health": {},
+    }
+
+    def check_metric(name: str, value: Any) -> None:
+        schema.check_record(name, value, METRIC)
+        fields = kinds.get(value["kind"])
+        if fields is None:
+            raise ValueError(
+                f"kind: got {value['kind']!r}, want one of {', '.join(kinds)}"
+            )
+        others = dict.fromkeys(value.keys() - METRIC.keys(), schema.number)
+        optional = {"seconds": schema.seconds}
+        schema.check_record(name, value, {**others, **fields}, optional)
+
+    return check_metric
 
 
 def answer_check(config: TrainConfig) -> Check:
@@ -70,8 +77,10 @@ def answer_check(config: TrainConfig) -> Check:
 def answer_shape(config: TrainConfig) -> tuple[int, ...]:
     """The shape `[T, O]` of the answer that a run keeps."""
     task = config.make_task()
+    if isinstance(task, tasks.DataTask):
+        mask = task.held_out("evaluation", 1).mask
+        return 1 + int(np.flatnonzero(mask[:, 0])[-1]), task.output_size
     batch = jax.eval_shape(
         lambda key: task.sample(key, 1, **task.trials()[0]), jax.random.key(0)
     )
-    steps, _, outputs = batch.targets.shape
-    return steps, outputs
+    return len(batch.mask), task.output_size

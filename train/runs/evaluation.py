@@ -6,13 +6,14 @@ from pathlib import Path
 
 from train.runs import schema
 from train.runs.config import TrainConfig
-from train.runs.entries import EVALUATION
+from train.runs.entries import evaluated
 from train.runs.files import hash_of, read_json, write_whole
 from train.runs.schema import Record
 from train.training.state import NEVER, TrainState
 
 # The hashes of the evaluation and of the checkpoint that it is of.
 _SUMS = {"evaluation.json": schema.text, "checkpoint": schema.or_none(schema.text)}
+_UPDATE = schema.or_none(schema.count)
 _OTHER = "is not of the machines in the newest checkpoint and config.json"
 
 
@@ -109,7 +110,8 @@ class EvaluationFile:
         sizes = dict.fromkeys(self._config.make_task().difficulty, schema.count)
         try:
             evaluation = read_json(content)
-            schema.check_records("", evaluation, {**EVALUATION, **sizes})
+            fields = {**evaluated(self._config), "diverged_at": _UPDATE, **sizes}
+            schema.check_records("", evaluation, fields)
             if not evaluation:
                 raise ValueError("got an empty list, want entries")
         except (TypeError, ValueError) as error:

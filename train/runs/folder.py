@@ -34,6 +34,7 @@ from train.runs.schema import Record
 from train.training.devices import spread
 from train.training.footprint import check_memory
 from train.training.state import TrainState, init_states, mesh_of
+from train.training.task_check import check_task
 
 
 class RunFolder:
@@ -43,7 +44,7 @@ class RunFolder:
         self.path = path
         self.config = config
         self.figures = path / "figures"
-        self._metrics = Journal(path / "metrics.jsonl", entries.check_metric)
+        self._metrics = Journal(path / "metrics.jsonl", entries.metric_check(config))
         self._answers = Journal(path / "answers.jsonl", entries.answer_check(config))
         self._evaluation = EvaluationFile(path, config)
         self._steps_before = path / steps_before.NAME
@@ -136,6 +137,7 @@ class RunFolder:
             damaged, or the run needs more memory than there is.
         """
         check_spelling("workdir", self.path.absolute())
+        check_task(self.config)
         check_memory(self.config)
         self.steps_before()
         newest, recorded = self._checkpoints.latest_step(), self.metrics()

@@ -87,7 +87,7 @@ def in_words(of: Outcome, task: Task) -> str:
 def within(task: Task) -> str:
     """The condition for `Outcome.perfect`."""
     if not task.tolerance:
-        return "without a wrong bit"
+        return f"without a wrong {task.targets.unit.removesuffix('s')}"
     return f"within {task.tolerance:g} {task.error_name}"
 
 

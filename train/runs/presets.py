@@ -1,12 +1,14 @@
 """Settings by name for every task: ours, and those of the paper."""
 
 import dataclasses
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tasks
 from ntm_jax.checks import check_choice
+from tasks.registry import class_of
 from train.runs.config import TrainConfig
+from train.runs.task_fields import Fields
 
 PRESETS = ("default", "paper")
 
@@ -113,6 +115,8 @@ _PAPER_SIZES: dict[str, dict[str, tuple[int, int, int, float]]] = {
         "reverse_string": (1, 1, 256, 1e-3),
     },
 }
+# Of an LSTM alone on other tasks; the benchmark's.
+_SIZES_ALONE = (1, 1, 256, 1e-3)
 
 
 def preset(
@@ -120,32 +124,33 @@ def preset(
     task: str,
     model: str = "ntm",
     controller: str | None = None,
-    repeat_code: str = TrainConfig.repeat_code,
+    task_fields: Mapping[str, Any] = Fields(),
 ) -> TrainConfig:
     """The config of that name for a task and a model.
 
     Args:
       name: one of `PRESETS`.
-      task: its name.
+      task: its name or place; one without settings of its own has those of copy.
       model: `"ntm"`, or `"lstm"` for an LSTM alone.
       controller: of the machine; None uses the one that learns the task best.
-      repeat_code: of repeat copy.
+      task_fields: those of the task that are not its defaults.
 
     Raises:
       ValueError: for an unknown preset or task, and for the preset of the paper if the
         paper does not have the task.
     """
     check_choice("preset", name, PRESETS)
-    check_choice("task", task, tasks.names())
+    class_of(task)  # checks the name
     if name == "paper" and task not in _PAPER_SIZES["lstm"]:
         raise ValueError(
             f"preset: got 'paper', which has no {task}; pass --preset=default"
         )
-    default = {"controller": TrainConfig.controller, **DEFAULTS[task]}
+    default = {"controller": TrainConfig.controller, **DEFAULTS.get(task, {})}
     if controller is not None:
         default["controller"] = controller
-    default["repeat_code"] = repeat_code
-    if repeat_code == "pulses" and (model, default["controller"]) == ("ntm", "lstm"):
+    default["task_fields"] = task_fields
+    pulses = (task, task_fields.get("repeat_code")) == ("repeat_copy", "pulses")
+    if pulses and (model, default["controller"]) == ("ntm", "lstm"):
         default |= _PULSES
     if name == "default" and model == "ntm":
         return TrainConfig(task=task, model=model, **default)  # type: ignore[arg-type]
@@ -153,7 +158,7 @@ def preset(
     kind = "alone" if model == "lstm" else default["controller"]
     # The paper has no GRU; its machine with an LSTM is the most similar.
     sizes = _PAPER_SIZES.get(kind, _PAPER_SIZES["lstm"])
-    heads, layers, units, rate = sizes[task]
+    heads, layers, units, rate = sizes.get(task, _SIZES_ALONE)
     size = {"controller_layers": layers, "controller_units": units}
     if name == "default":
         # An LSTM alone is the paper's baseline only in the paper's size.
@@ -163,7 +168,7 @@ def preset(
         **_PAPER,
         **size,
         "controller": default["controller"],
-        "repeat_code": repeat_code,
+        "task_fields": task_fields,
         "learning_rate": rate,
         "num_read_heads": heads,
         "num_write_heads": heads,
@@ -181,29 +186,23 @@ def command(
       steps_before: its earlier values of --steps, if that was raised.
       workdir: folder of the run; None uses the command's default.
     """
-    default = preset(
-        "default", config.task, config.model, config.controller, config.repeat_code
-    )
-    unless_given = preset("default", config.task)
-    always = {"task", "seed"} | {
+    own, settings = config.task_fields, config.settings()
+    default = preset("default", config.task, config.model, config.controller, own)
+    unless_given = preset("default", config.task, task_fields=own)
+    always = {"task", "seed", *(f"task.{name}" for name in own)} | {
         name
-        for name in ("model", "controller", "repeat_code")
+        for name in ("model", "controller")
         if getattr(config, name) != getattr(unless_given, name)
     }
-    names = [field.name for field in dataclasses.fields(config)]
     # The task and the seed first: they are what tells one run from another.
-    names.sort(key=lambda name: name not in ("task", "seed"))
+    names = sorted(settings, key=lambda name: name not in ("task", "seed"))
     flags = [
-        f"--{name}={getattr(config, name)}"
-        for name in names
-        if name in always or getattr(config, name) != getattr(default, name)
+        f"--{name}={value}"
+        for name, value in ((name, settings[name]) for name in names)
+        if name in always or value != default.settings()[name]
     ]
-    words = [
-        "python -m train.main",
-        *flags,
-        *([f"--workdir={workdir}"] if workdir else []),
-    ]
-    last = " ".join(words)
+    words = [*flags, *([f"--workdir={workdir}"] if workdir else [])]
+    last = " ".join(["python -m train.main", *map(shlex.quote, words)])
     before = [
         command(dataclasses.replace(config, steps=steps), workdir=workdir)
         for steps in steps_before

@@ -17,11 +17,13 @@ import jax.numpy as jnp
 from flax.serialization import from_state_dict
 from flax.traverse_util import unflatten_dict
 
+import tasks
 from ntm_jax import NTMConfig, saved, tensors
 from ntm_jax.tensors import by_path as by_path
+from tasks import outside
 from train.runs import schema
 from train.runs.config import TrainConfig
-from train.runs.entries import EVALUATED
+from train.runs.entries import EVALUATED, evaluated
 from train.runs.files import check_spelling, expanded, read_json
 
 PyTree = Any
@@ -52,27 +54,40 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
 
 
-def load(name: str | Path) -> tuple[PyTree, NTMConfig]:
+def load(name: str | Path, task: str | None = None) -> tuple[PyTree, NTMConfig]:
     """The parameters and the config of a machine, for the functions of `ntm_jax`.
 
     Args:
       name: one of `names`, or the path of a file that `save` wrote.
+      task: as `load_run` takes it.
 
     Raises:
-      ValueError: for an unknown name, and for a file that holds no machine, or an LSTM
-        alone.
+      ValueError: for an unknown name, and for a file that holds no machine, an LSTM
+        alone, or a machine behind an embedding.
     """
-    params, config, _ = load_run(name)
+    params, config, _ = load_run(name, task)
     if config.model != "ntm":
         raise ValueError(
             f"pretrained: got {str(name)!r}, which is an LSTM alone, want a Neural "
             "Turing Machine; use load_run, which opens both"
         )
+    if isinstance(config.make_task().inputs, tasks.Tokens):
+        raise ValueError(
+            f"pretrained: got {str(name)!r}, whose inputs are tokens, want one for "
+            "vectors; use load_run: its params are those of the embedding and the model"
+        )
     return params, config.make_ntm_config()
 
 
-def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
+def load_run(
+    name: str | Path, task: str | None = None
+) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     """The parameters, the config of their run, and their provenance.
+
+    Args:
+      name: as `load` takes it.
+      task: the place of the machine's task, if that is one from outside: the file of a
+        machine does not decide which code is run.
 
     Raises:
       ValueError: as `load` does.
@@ -81,7 +96,7 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     check_spelling("pretrained", path)
     with tensors.reading(path, "a trained machine") as file:
         metadata = file.metadata() or {}
-        config, made = read_metadata(metadata)
+        config, made = read_metadata(metadata, task)
         headers = tensors.headers_of(file)
         check_sizes(tensors.numbers_in(headers), config)
         wanted = shapes_of_params(config)
@@ -92,19 +107,22 @@ def load_run(name: str | Path) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     return from_state_dict(wanted, unflatten_dict(arrays, sep="/")), config, made
 
 
-def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]]:
+def read_metadata(
+    metadata: dict[str, str], task: str | None = None
+) -> tuple[TrainConfig, dict[str, Any]]:
     """The config and the provenance in the metadata of a file, or a `ValueError`."""
     for key in ("config", "made"):
         if key not in metadata:
             hint = "; ntm_jax.load opens it" if saved.CONFIG in metadata else ""
             raise ValueError(f"got no metadata {key!r}{hint}")
-    config = TrainConfig.from_text(metadata["config"])
+    config = TrainConfig.from_text(with_place(metadata["config"], task))
     if config.num_seeds > 1:
         raise ValueError(f"num_seeds: got {config.num_seeds}, want 1")
     made = read_json(metadata["made"])
     schema.check_record("made", made, PROVENANCE)
     if not made["evaluation"]:
         raise ValueError("made.evaluation: got no entry, want at least one")
+    schema.check_records("made.evaluation", made["evaluation"], evaluated(config))
     check_same("made.seed", made["seed"], config.seed)
     check_same("made.sequences", made["sequences"], made["step"] * config.batch_size)
     for i, entry in enumerate(made["evaluation"]):
@@ -116,6 +134,23 @@ def read_metadata(metadata: dict[str, str]) -> tuple[TrainConfig, dict[str, Any]
         if config.model != "ntm" or machine != config.make_ntm_config():
             raise ValueError(f"{saved.CONFIG}: got another machine than that of config")
     return config, made
+
+
+def with_place(text: str, task: str | None) -> str:
+    """The text of a config, with the place of its task as it is given.
+
+    Raises:
+      ValueError: if the task is from outside and its place is not given.
+    """
+    fields = read_json(text)
+    if not isinstance(fields, dict) or not outside.is_place(fields.get("task")):
+        return text
+    if task is None:
+        raise ValueError(
+            f"task: got none, want the place of {fields['task']}, which this machine "
+            "learned and which is code from outside; pass --task=path/to/file.py:MyTask"
+        )
+    return json.dumps({**fields, "task": task})
 
 
 def check_same(name: str, got: int, want: int) -> None:

@@ -5,8 +5,11 @@ line of a field's docstring is shown as it stands here: one sentence or one valu
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
+
+import tasks
 from ntm_jax import NTMConfig
 from ntm_jax.config import (
     Activation,
@@ -19,20 +22,21 @@ from ntm_jax.config import (
     PreviousWeighting,
     Sharpening,
 )
-from tasks.registry import TaskName
-from tasks.repeat_copy import RepeatCode, RepeatCopy
+from train.runs.task_fields import Fields
+
+_TASK = f"""The task; its preset sets the defaults of the other flags.
+- {", ".join(tasks.names())}: ours.
+- path/to/file.py:MyTask, package.module:MyTask: a class of your own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSettings:
     """What the machine learns."""
 
-    task: TaskName = "copy"
-    """The task; its preset sets the defaults of the other flags."""
-    repeat_code: RepeatCode = RepeatCopy.repeat_code
-    """How repeat_copy gives the number of copies.
-    - scalar: as one number, as in the paper.
-    - pulses: as that many pulses; a machine can then exceed its training counts."""
+    task: Annotated[str, tyro.conf.arg(help=_TASK)] = "copy"
+    task_fields: Annotated[Fields, tyro.conf.Suppress] = Fields()  # noqa: RUF009
+    """Fields of the task that differ from its defaults.
+    On the command line they are flags: --task.num_bits=4."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,8 @@ class MachineSettings:
     - ntm: a Neural Turing Machine.
     - lstm: an LSTM alone, the baseline.
     An LSTM alone has only the options --controller_units and --controller_layers."""
+    embedding_size: int = 32
+    """Numbers in the learned vector of a token, for tasks whose inputs are tokens."""
     controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
     """The controller.
     - lstm, gru: recurrent, with a state of its own.

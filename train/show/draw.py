@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
@@ -57,11 +58,18 @@ def answer_and_focus(recording: Recording) -> Iterator[tuple[str, Figure]]:
     yield (
         "answer",
         figures.answer(
-            of.inputs, of.targets, of.outputs, of.mask, of.wrong, phases=of.phases
+            of.inputs,
+            of.targets,
+            of.outputs,
+            of.mask,
+            of.wrong,
+            of.phases,
+            answers=of.answers,
+            unit=of.config.make_task().targets.unit,
         ),
     )
     if of.trace is not None:
-        yield "focus", figures.focus(of.trace, of.inputs, phases=of.phases)
+        yield "focus", figures.focus(of.trace, of.inputs, of.phases, of.outputs)
 
 
 def all_of(recording: Recording) -> Iterator[tuple[str, Figure]]:
@@ -86,7 +94,7 @@ def all_of(recording: Recording) -> Iterator[tuple[str, Figure]]:
         "memory",
         figures.memory(trace.states.memory[-1], "Memory after the last step"),
     )
-    yield from OF_TASK[recording.config.task](recording, trace)
+    yield from OF_TASK.get(recording.config.task, no_figure)(recording, trace)
 
 
 def no_figure(recording: Recording, trace: Trace) -> Iterator[tuple[str, Figure]]:
@@ -111,14 +119,11 @@ def recall_figure(of: Recording, trace: Trace) -> Iterator[tuple[str, Figure]]:
     yield "locations", figures.recall_locations(trace, of.inputs, task.item_length)
 
 
-# The figures that a task has beside those of all tasks.
+# The figures that a task has beside those of all tasks. That of dynamic n-grams needs
+# no trace, see `all_of`.
 OF_TASK: dict[str, Callable[[Recording, Trace], Iterator[tuple[str, Figure]]]] = {
-    "copy": no_figure,
-    "repeat_copy": no_figure,
     "associative_recall": recall_figure,
-    "dynamic_ngrams": no_figure,  # its prediction needs no trace, see `all_of`
     "priority_sort": sort_figure,
-    "reverse_string": no_figure,
 }
 
 
@@ -129,7 +134,7 @@ def named(
     figures = {}
     for name, figure in drawn:
         add_title(figure, recording)
-        figures[f"{name}_{recording.size}"] = figure
+        figures["_".join(filter(None, (name, recording.size)))] = figure
     return figures
 
 
@@ -172,9 +177,15 @@ def learning_film(
     """The answers of a run's first machine during training, as a GIF file."""
     task = config.make_task()
     batch = first_sequence(task, task.trials()[0])
-    inputs, targets, mask = (
-        np.asarray(leaf[:, 0]) for leaf in (batch.inputs, batch.targets, batch.mask)
-    )
+    inputs = task.inputs.as_vectors(np.asarray(batch.inputs[:, 0]))
+    mask = np.asarray(batch.mask[:, 0])
+    of, answers_due = task.targets, np.asarray(batch.targets[:, 0])
+
+    def result(outputs: np.ndarray) -> str:
+        logits = of.as_logits(jnp.asarray(outputs))
+        wrong = ~np.asarray(of.right(logits, jnp.asarray(answers_due)))
+        return f"{int(wrong[mask].sum())} wrong {of.unit}"
+
     shown = [
         (
             f"{name_in_words(config.task)}, seed {config.seed}, after "
@@ -184,5 +195,10 @@ def learning_film(
         for answer in answers
     ]
     figures.learning_film(
-        path, shown, targets, mask, phases(inputs, mask, task.input_names)
+        path,
+        shown,
+        np.asarray(of.as_predictions(batch.targets[:, 0])),
+        mask,
+        phases(inputs, mask, task.input_names),
+        result=result,
     )

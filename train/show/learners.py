@@ -36,8 +36,8 @@ def learner_name(config: TrainConfig) -> str:
     if config.model == "lstm":
         return f"LSTM, {config.controller_layers} × {config.controller_units}"
     name = {"lstm": "LSTM", "gru": "GRU", "feed_forward": "feed-forward"}
-    code = "" if config.repeat_code == "scalar" else f", {config.repeat_code}"
-    return f"NTM, {name[config.controller]}{code}"
+    own = "".join(f", {value}" for value in config.task_fields.values())
+    return f"NTM, {name[config.controller]}{own}"
 
 
 def learner_of_run(run: RunFolder) -> Learner:

@@ -63,7 +63,7 @@ def _sequence(name: str, of: Recording) -> dict[str, Any]:
     }
     return {
         "machine": name,
-        "label": f"{', '.join(sizes)}, sequence {of.index + 1}",
+        "label": ", ".join([*sizes, f"sequence {of.index + 1}"]),
         "result": of.result,
         "phases": of.phases,
         "used": _used_slots(of),

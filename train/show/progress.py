@@ -11,13 +11,24 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+import tasks
+
 
 class Progress:
     """A bar of updates on a terminal; elsewhere one line for each report."""
 
-    def __init__(self, console: Console, total: int, done: int, seeds: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        total: int,
+        done: int,
+        seeds: int,
+        targets: tasks.Targets = tasks.Bits(),  # noqa: B008
+    ) -> None:
         self._console = console
         self._seeds = seeds
+        self._unit = targets.unit
+        self._loss_unit = " bits" * targets.loss_name.endswith("_bits")
         # Fits a terminal of 80 columns, with a bar that can still be seen.
         self._bar = Bar(
             BarColumn(bar_width=None),
@@ -51,8 +62,8 @@ class Progress:
         *,
         solved: int,
         polishing: bool = False,
-        loss_bits: float,
-        wrong_bits: float,
+        loss: float,
+        wrong: float,
         rate: float,
     ) -> None:
         """Shows the progress of the run.
@@ -62,19 +73,20 @@ class Progress:
           total: updates to make in all, as far as it is known.
           solved: seeds that have solved the task.
           polishing: whether all seeds have, so that only polishing is left.
-          loss_bits: cost of the answer, per sequence.
-          wrong_bits: per sequence.
+          loss: of the answer, per sequence.
+          wrong: wrong answers per sequence.
           rate: sequences per second, of all seeds together.
         """
-        loss, wrong = (_short(bits) for bits in (loss_bits, wrong_bits))
-        numbers = f"loss {loss} wrong {wrong} bits {rate:.0f} seq/s"
+        numbers = f"loss {_short(loss)} wrong {_short(wrong)} {self._unit}"
+        numbers += f" {rate:.0f} seq/s"
         if self._seeds > 1:
             numbers += f" {solved} solved"
         self._bar.update(self._task, completed=step, total=total, numbers=numbers)
         if not self._console.is_terminal:
             line = (
                 f"{'polishing, ' if polishing else ''}update {step} of {total}: "
-                f"loss {loss_bits:.4g} bits, {wrong_bits:.4g} wrong bits per sequence; "
+                f"loss {loss:.4g}{self._loss_unit}, {wrong:.4g} wrong {self._unit} "
+                "per sequence; "
                 f"{rate:.0f} sequences/s"
             )
             if self._seeds > 1:

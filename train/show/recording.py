@@ -18,7 +18,7 @@ from tasks.registry import name_in_words
 from train.runs.config import TrainConfig
 from train.show.phases import Phase, phases
 from train.training.measure import evaluation_key, sample_each
-from train.training.model import NTM
+from train.training.model import NTM, without_embedding
 
 PyTree = Any
 _MOST_GIGABYTES = 2
@@ -33,11 +33,12 @@ class Recording:
       config: of the machine's run.
       difficulty: of the sequence.
       index: of the sequence, from 0.
-      inputs: `[T, I]`.
-      targets: `[T, O]`.
+      inputs: `[T, I]`; of tokens, a 1 for each.
+      targets: `[T, O]`, the best outputs.
       mask: bool `[T]`, where an answer is due.
-      outputs: `[T, O]`, after the sigmoid.
-      wrong: wrong bits of the answer.
+      outputs: `[T, O]`: probabilities, or real numbers.
+      wrong: wrong bits, symbols or numbers of the answer.
+      answers: bits, symbols or numbers of the answer.
       error: of the answer, in the task's measure.
       phases: of the sequence.
       trace: of the machine; None for an LSTM alone, or if it was not recorded.
@@ -53,6 +54,7 @@ class Recording:
     mask: np.ndarray
     outputs: np.ndarray
     wrong: int
+    answers: int
     error: float
     phases: list[Phase]
     trace: Trace | None
@@ -66,8 +68,8 @@ class Recording:
     @property
     def result(self) -> str:
         """The error of the answer, in words."""
-        bits = int(self.mask.sum()) * self.targets.shape[1]
-        words = f"{self.wrong} wrong of {bits} bits"
+        unit = self.config.make_task().targets.unit
+        words = f"{self.wrong} wrong of {self.answers} {unit}"
         if self.optimum is not None:
             words += f", {self.error:.2f} {self.config.make_task().error_name}"
         return words
@@ -103,7 +105,7 @@ def record(
     task = config.make_task()
     task.ranges(**difficulty)  # checks the sizes before anything is compiled
     check_count("index", index, 0)
-    make = _maker(config, difficulty, num_slots, traced)
+    make = _maker(config, difficulty, num_slots, traced, index)
     arguments = params, evaluation_key(seed), jnp.uint32(index)
     if (size := _gigabytes(make, *arguments)) > _MOST_GIGABYTES:
         raise ValueError(
@@ -112,21 +114,41 @@ def record(
             "sequence"
         )
     batch, logits, trace, optimum, wrong, error = jax.device_get(make(*arguments))
+    targets, mask = task.targets, batch.mask[:, 0]
+    inputs = task.inputs.as_vectors(batch.inputs[:, 0])
     return Recording(
         title=title,
         config=config,
         difficulty=difficulty,
         index=index,
-        inputs=batch.inputs[:, 0],
-        targets=batch.targets[:, 0],
-        mask=batch.mask[:, 0],
-        outputs=np.asarray(jax.nn.sigmoid(logits[:, 0])),
+        inputs=inputs,
+        targets=np.asarray(targets.as_predictions(batch.targets[:, 0])),
+        mask=mask,
+        outputs=np.asarray(targets.predictions(logits[:, 0])),
         wrong=int(wrong[0]),
+        answers=int(targets.count(batch.mask)[0]),
         error=float(error[0]),
-        phases=phases(batch.inputs[:, 0], batch.mask[:, 0], task.input_names),
+        phases=phases(inputs, mask, task.input_names),
         trace=trace,
         optimum=None if optimum is None else optimum[:, 0],
     )
+
+
+def data_at(task: tasks.DataTask, index: int) -> tasks.Batch:
+    """A batch of one sequence of the data for evaluation.
+
+    Raises:
+      ValueError: if there are not so many.
+    """
+    batch = task.held_out("evaluation", index + 1)
+    if batch.mask.shape[1] <= index:
+        raise ValueError(
+            f"index: got {index}, want less than {batch.mask.shape[1]}, the sequences "
+            "for evaluation"
+        )
+    of_one = jax.tree.map(lambda leaf: leaf[:, index:], batch)
+    steps = 1 + int(np.flatnonzero(of_one.mask.any(axis=1))[-1])
+    return jax.tree.map(lambda leaf: leaf[:steps], of_one)
 
 
 def machine_title(config: TrainConfig, seed: int, step: int) -> str:
@@ -155,10 +177,14 @@ def _maker(
     difficulty: dict[str, int],
     num_slots: int | None,
     traced: bool,
+    index: int = 0,
 ) -> Callable[..., PyTree]:
     """A function from parameters, key and index to the arrays of a recording."""
+    task = config.make_task()
+    data = data_at(task, index) if isinstance(task, tasks.DataTask) else None
     return functools.partial(
         _made,
+        data=data,
         config=config.for_any_seed(),
         difficulty=tuple(difficulty.items()),
         num_slots=num_slots,
@@ -174,20 +200,24 @@ def _made(
     key: Array,
     index: Array,
     *,
+    data: tasks.Batch | None,
     config: TrainConfig,
     difficulty: tuple[tuple[str, int], ...],
     num_slots: int | None,
     traced: bool,
 ) -> tuple[tasks.Batch, Array, Trace | None, Array | None, Array, Array]:
-    """A batch of one sequence, logits, trace, best predictions, wrong bits, error."""
+    """A batch of one sequence, logits, trace, best predictions, wrong ones, error."""
     task, model = config.make_task(), config.make_model()
-    own_key = jax.random.fold_in(key, index)
-    batch = sample_each(task, own_key[None], **dict(difficulty))
+    batch = data
+    if batch is None:
+        own_key = jax.random.fold_in(key, index)
+        batch = sample_each(task, own_key[None], **dict(difficulty))
     trace = None
-    if traced and isinstance(model, NTM):
-        state = ntm_jax.initial_state(params, model.config, num_slots=num_slots)
+    machine, own_params, inputs = without_embedding(model, params, batch.inputs)
+    if traced and isinstance(machine, NTM):
+        state = ntm_jax.initial_state(own_params, machine.config, num_slots=num_slots)
         trace = ntm_jax.trace(
-            params, batch.inputs[:, 0], config=model.config, state=state
+            own_params, inputs[:, 0], config=machine.config, state=state
         )
         logits = trace.outputs[:, None]
     else:
@@ -195,7 +225,8 @@ def _made(
     optimum = None
     if isinstance(task, tasks.DynamicNGrams):
         optimum = jax.nn.sigmoid(task.optimal_logits(batch))
-    wrong, error = tasks.wrong_bits(logits, batch), task.errors(logits, batch)
+    wrong = task.targets.wrong(logits, batch.targets, batch.mask)
+    error = task.errors(logits, batch)
     return batch, logits, trace, optimum, wrong, error
 
 
@@ -208,4 +239,6 @@ def _sample(
 
 def first_sequence(task: tasks.Task, difficulty: dict[str, int]) -> tasks.Batch:
     """A batch of one: the first sequence of the evaluation at the end of every run."""
+    if isinstance(task, tasks.DataTask):
+        return data_at(task, 0)
     return _sample(task, evaluation_key(0), tuple(difficulty.items()))

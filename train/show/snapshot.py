@@ -50,7 +50,7 @@ def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
     trace = recording.trace
     if trace is None:
         return
-    figure = figures.focus(trace, recording.inputs, phases=recording.phases)
+    figure = figures.focus(trace, recording.inputs, recording.phases, recording.outputs)
     add_title(figure, recording)
     run.events.picture(step, "machine/focus", pixels(figure), seed=config.seed)
     for kind, emitted in (("read", trace.read), ("write", trace.write)):

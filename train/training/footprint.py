@@ -1,10 +1,12 @@
 """The memory that a run needs at least, against what the devices have."""
 
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+import tasks
 from train.runs.config import TrainConfig
 from train.training.batches import draw_sequences
 from train.training.state import init_states, mesh_of
@@ -42,11 +44,16 @@ def bytes_of_arrays(config: TrainConfig) -> int:
     """The state of training and the sequences drawn at once, of one seed."""
     one = config.for_any_seed()
     state = jax.eval_shape(lambda: init_states(one))
+    if isinstance(config.make_task(), tasks.DataTask):
+        return _bytes_of(state)
     drawn = jax.eval_shape(
         lambda step: draw_sequences(one, jnp.uint32(0), step), jnp.int32(0)
     )
-    arrays = jax.tree.leaves((state, drawn))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in arrays)
+    return _bytes_of((state, drawn))
+
+
+def _bytes_of(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def bytes_there(config: TrainConfig) -> int | None:

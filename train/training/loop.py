@@ -34,24 +34,33 @@ class Metrics(struct.PyTreeNode):
     """Metrics of one update, averaged over the batch; a call returns them stacked.
 
     Attributes:
-      loss_bits: cost of an answer, bits per sequence.
-      wrong_bits: wrong bits per sequence.
+      loss: of an answer, per sequence, as the task's `targets` say.
+      wrong: wrong answers per sequence: of bits, wrong bits.
       gradient_norm: before clipping; 0 if the gradient overflowed.
       overflowed: whether the gradient overflowed, and was replaced by zeros.
       clipped_fraction: fraction of the gradient's components that clipping changed.
       parameter_norm: after the update.
     """
 
-    loss_bits: Array
-    wrong_bits: Array
+    loss: Array
+    wrong: Array
     gradient_norm: Array
     overflowed: Array
     clipped_fraction: Array
     parameter_norm: Array
 
+    def named(self, targets: tasks.Targets) -> dict[str, Array]:
+        """The metrics by their names in files, which say what the loss is."""
+        names = {"loss": targets.loss_name, "wrong": targets.wrong_name}
+        return {names.get(name, name): value for name, value in vars(self).items()}
+
 
 def train(
-    states: TrainState, *, config: TrainConfig, num_steps: int
+    states: TrainState,
+    *,
+    config: TrainConfig,
+    num_steps: int,
+    data: tasks.Batch | None = None,
 ) -> tuple[TrainState, Metrics, Health]:
     """Makes `num_steps` updates of every seed that still learns, on all local devices.
 
@@ -59,6 +68,8 @@ def train(
       states: `[S, ...]`; their buffers are donated to the new states.
       config: of the run.
       num_steps: static.
+      data: the batches of a task with data, `[S, num_steps, T, B, ...]`; None for a
+        task that makes them on the device.
 
     Returns:
       The new states `[S, ...]`, the metrics of every update, each `[S, num_steps]`, and
@@ -66,10 +77,24 @@ def train(
     """
     mesh = mesh_of(config)
     # Nothing moves if they are on these devices already.
-    states, seeds = spread((states, seed_array(config)), mesh)
+    states, seeds, data = spread((states, seed_array(config), data), mesh)
     return _train(
-        states, seeds, config=config.for_any_seed(), num_steps=num_steps, mesh=mesh
+        states,
+        seeds,
+        data,
+        config=config.for_any_seed(),
+        num_steps=num_steps,
+        mesh=mesh,
     )
+
+
+def updates_of_call(config: TrainConfig, step: int) -> int:
+    """How many updates the next call makes, after so many.
+
+    A run with more steps than before may continue from amid a call.
+    """
+    left_of_call = config.steps_per_call - step % config.steps_per_call
+    return min(left_of_call, config.steps - step)
 
 
 @functools.partial(
@@ -78,6 +103,7 @@ def train(
 def _train(
     states: TrainState,
     seeds: Array,
+    data: tasks.Batch | None,
     *,
     config: TrainConfig,
     num_steps: int,
@@ -86,19 +112,27 @@ def _train(
     # The update of all seeds that still learn: those that have finished are behind it.
     start, together = jnp.max(states.step), config.sort_updates
 
-    def train_one(state: TrainState, seed: Array):
+    def train_one(state: TrainState, seed: Array, data: tasks.Batch | None = None):
         update = functools.partial(_update, config=config, seed=seed)
+
+        def batch_at(i, drawn, place) -> tasks.Batch:
+            """The batch of an update of this call."""
+            if data is not None:
+                return jax.tree.map(lambda leaf: leaf[i], data)
+            return part_of(config, drawn, place)
 
         def make_some(so_far):
             """Makes the updates whose sequences are drawn together."""
             made, state, metrics = so_far
-            drawn = draw_sequences(config, seed, start + made)
+            drawn = (
+                None if data is not None else draw_sequences(config, seed, start + made)
+            )
             place = (start + made) % together
             number = jnp.minimum(together - place, num_steps - made)
 
             def make_one(i, so_far):
                 state, metrics = so_far
-                state, new = update(state, part_of(config, drawn, place + i))
+                state, new = update(state, batch_at(made + i, drawn, place + i))
                 return state, jax.tree.map(
                     lambda all, one: lax.dynamic_update_index_in_dim(
                         all, one, made + i, axis=0
@@ -109,19 +143,23 @@ def _train(
 
             return made + number, *lax.fori_loop(0, number, make_one, (state, metrics))
 
-        _, shapes = jax.eval_shape(
-            lambda: update(state, batch_of(config, seed, state.step))
-        )
+        def any_batch(step: Array) -> tasks.Batch:
+            if data is not None:
+                return batch_at(num_steps - 1, None, 0)
+            return batch_of(config, seed, step)
+
+        _, shapes = jax.eval_shape(lambda: update(state, any_batch(state.step)))
         metrics = jax.tree.map(lambda one: jnp.zeros(num_steps, one.dtype), shapes)
         _, state, metrics = lax.while_loop(
             lambda so_far: so_far[0] < num_steps,
             make_some,
             (jnp.int32(0), state, metrics),
         )
-        batch = batch_of(config, seed, state.step)
+        batch = any_batch(state.step)
         return state, metrics, config.make_model().watch(state.params, batch)
 
-    return for_each_seed(train_one, mesh)(states, seeds)
+    own = () if data is None else (data,)
+    return for_each_seed(train_one, mesh)(states, seeds, *own)
 
 
 def _update(
@@ -137,7 +175,9 @@ def _update(
     (loss, logits), gradient = jax.value_and_grad(_loss, has_aux=True)(
         state.params, batch, config
     )
-    wrong = jnp.mean(tasks.wrong_bits(logits, batch).astype(jnp.float32))
+    targets = config.make_task().targets
+    wrong = targets.wrong(logits, batch.targets, batch.mask)
+    wrong = jnp.mean(wrong.astype(jnp.float32))
     loss, wrong, gradient = mean_of_parts((loss, wrong, gradient))
     gradient, norm, overflowed = none_if_overflowed(gradient)
     updates, opt_state = make_optimizer(config).update(
@@ -146,8 +186,8 @@ def _update(
     rate = learning_rate_factor(config, state)
     params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
     metrics = Metrics(
-        loss_bits=loss,
-        wrong_bits=wrong,
+        loss=loss,
+        wrong=wrong,
         gradient_norm=norm,
         overflowed=overflowed.astype(jnp.float32),
         clipped_fraction=clipped_fraction(config, gradient),
@@ -166,8 +206,9 @@ def _update(
 def _loss(
     params: PyTree, batch: tasks.Batch, config: TrainConfig
 ) -> tuple[Array, Array]:
-    """The mean cost of an answer in bits, and the logits `[T, B, O]`."""
+    """The mean loss of an answer, and the logits `[T, B, O]`."""
     # A mask costs a pass over the memory at every step, and pays if it saves steps.
     steps = batch.steps if config.sort_updates > 1 else None
     logits = noisy_model(config).logits(params, batch.inputs, mask=steps)
-    return jnp.mean(tasks.loss_bits(logits, batch)), logits
+    loss = config.make_task().targets.loss(logits, batch.targets, batch.mask)
+    return jnp.mean(loss), logits

@@ -1,4 +1,4 @@
-"""Evaluation of machines: wrong bits, errors and cost, on new sequences."""
+"""Evaluation of machines: wrong answers, errors and loss, on new sequences."""
 
 import functools
 import math
@@ -14,6 +14,7 @@ import tasks
 from ntm_jax.checks import check_count
 from train.runs.config import TrainConfig
 from train.training.devices import all_parts, mesh_for, own_part, spread
+from train.training.feed import held_out
 from train.training.keys import purpose_key
 from train.training.population import for_each_seed
 
@@ -29,9 +30,10 @@ def evaluate(
     keys: Array,
     num_sequences: int,
     num_slots: int | None = None,
+    split: tasks.Split = "evaluation",
     **difficulty: tasks.Difficulty,
 ) -> list[dict[str, Any]]:
-    """Wrong bits, perfect answers and cost of every machine, on new sequences.
+    """Wrong answers, perfect ones and loss of every machine, on new sequences.
 
     Sequence i of a machine depends only on its key, i and the difficulty.
 
@@ -39,8 +41,9 @@ def evaluate(
       params: of the machines of `config`, `[S, ...]`.
       config: of the run.
       keys: of the sequences, `[S]`.
-      num_sequences: how many for each machine.
+      num_sequences: how many for each machine; of data, at most as many as there are.
       num_slots: of the memory, instead of the config's.
+      split: of the data of a task that has data; the keys are not used then.
       **difficulty: of the task's `sample`; the default is that of training.
 
     Returns:
@@ -60,8 +63,12 @@ def evaluate(
         jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params
         ),
-        jax.ShapeDtypeStruct((1, 1, task.input_size), jnp.float32),
+        one_step(task),
     )
+    data = None
+    if isinstance(task, tasks.DataTask):
+        data = held_out(task, split, num_sequences)
+        num_sequences = data.mask.shape[1]
     slots = slots_of(config, num_slots)
     devices = jax.local_device_count()
     on_each = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
@@ -75,6 +82,7 @@ def evaluate(
             params,
             keys,
             first,
+            data and part_of_data(data, first, at_once, config.num_seeds),
             config=same_for_all,
             num_sequences=at_once,
             num_slots=num_slots,
@@ -83,20 +91,22 @@ def evaluate(
         )
         # One at a time: CPU devices can deadlock in several such programs at once.
         parts.append(jax.device_get(part))
-    loss, wrong, error = (
+    loss, wrong, error, count = (
         np.concatenate(of_one, axis=1)[:, :num_sequences] for of_one in zip(*parts)
     )
+    targets = task.targets
     return [
         {
             "task": config.task,
             **difficulty,
             **({} if config.model == "lstm" else {"num_slots": slots}),
             "num_sequences": num_sequences,
-            "wrong_bits_per_sequence": float(np.mean(wrong[i])),
-            "worst_wrong_bits": int(np.max(wrong[i])),
+            f"{targets.wrong_name}_per_sequence": float(np.mean(wrong[i])),
+            f"worst_{targets.wrong_name}": int(np.max(wrong[i])),
             "perfect_fraction": float(np.mean(wrong[i] == 0)),
+            "accuracy": float(np.mean(1 - wrong[i] / np.maximum(count[i], 1))),
             "error_per_sequence": float(np.mean(error[i])),
-            "loss_bits_per_sequence": float(np.mean(loss[i])),
+            f"{targets.loss_name}_per_sequence": float(np.mean(loss[i])),
             **in_other_words(task, float(np.mean(loss[i])), float(np.mean(error[i]))),
         }
         for i in range(len(wrong))
@@ -110,6 +120,13 @@ def in_other_words(task: tasks.Task, loss: float, error: float) -> dict[str, flo
     if isinstance(task, tasks.StringTask):
         return {"accuracy": 1 - error}
     return {}
+
+
+def one_step(task: tasks.Task) -> jax.ShapeDtypeStruct:
+    """The inputs of one step of one sequence."""
+    shape = 1, 1, *task.inputs.step_shape
+    tokens = isinstance(task.inputs, tasks.Tokens)
+    return jax.ShapeDtypeStruct(shape, jnp.int32 if tokens else jnp.float32)
 
 
 def evaluation_key(seed: int) -> Array:
@@ -130,6 +147,7 @@ def _evaluate_together(
     params: PyTree,
     keys: Array,
     first: int,
+    data: tasks.Batch | None,
     *,
     config: TrainConfig,
     num_sequences: int,
@@ -137,23 +155,48 @@ def _evaluate_together(
     difficulty: tuple[tuple[str, tasks.Difficulty], ...],
     mesh: Mesh,
 ) -> tuple[Array, ...]:
-    """Cost in bits, wrong bits and errors, `[S, num_sequences]`, from `first` on."""
+    """Loss, wrong answers, errors and answers, `[S, num_sequences]`, from `first`."""
     task, model = config.make_task(), config.make_model()
+    targets = task.targets
 
-    def evaluate_one(params: PyTree, key: Array) -> tuple[Array, ...]:
-        indices = own_part(first + jnp.arange(num_sequences), axis=0)
-        each = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
-        batch = sample_each(task, each, **dict(difficulty))
+    def evaluate_one(
+        params: PyTree, key: Array, data: tasks.Batch | None = None
+    ) -> tuple[Array, ...]:
+        if data is not None:
+            batch = own_part(data, axis=1)
+        else:
+            indices = own_part(first + jnp.arange(num_sequences), axis=0)
+            each = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
+            batch = sample_each(task, each, **dict(difficulty))
         logits = model.logits(params, batch.inputs, num_slots)
         return all_parts(
             (
-                tasks.loss_bits(logits, batch),
-                tasks.wrong_bits(logits, batch),
+                targets.loss(logits, batch.targets, batch.mask),
+                targets.wrong(logits, batch.targets, batch.mask),
                 task.errors(logits, batch),
+                targets.count(batch.mask),
             )
         )
 
-    return for_each_seed(evaluate_one, mesh)(params, keys)
+    own = () if data is None else (data,)
+    return for_each_seed(evaluate_one, mesh)(params, keys, *own)
+
+
+def part_of_data(
+    data: tasks.Batch, first: int, count: int, num_seeds: int
+) -> tasks.Batch:
+    """`count` sequences from the `first` on, for every seed; after the last the first.
+
+    Returns:
+      A batch `[S, T, count, ...]`.
+    """
+    places = (first + np.arange(count)) % data.mask.shape[1]
+    return jax.tree.map(
+        lambda leaf: np.broadcast_to(
+            leaf[:, places], (num_seeds, len(leaf), count, *leaf.shape[2:])
+        ),
+        data,
+    )
 
 
 def sample_each(task: tasks.Task, keys: Array, **difficulty: Any) -> tasks.Batch:

@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.linen.initializers import zeros
 from jax import Array
 
@@ -24,7 +25,7 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key: Array, input_size: int) -> PyTree:
-        """Initial parameters."""
+        """Initial parameters for inputs of that size, as of `tasks.Task`."""
 
     @abc.abstractmethod
     def logits(
@@ -34,7 +35,9 @@ class Model(abc.ABC):
         num_slots: int | None = None,
         mask: Array | None = None,
     ) -> Array:
-        """Logits `[T, B, O]` for `[T, B, I]`; arbitrary outside the mask `[T, B]`.
+        """Logits `[T, B, O]` for the inputs; arbitrary outside the mask `[T, B]`.
+
+        Inputs are vectors `[T, B, I]`, or tokens `[T, B]` for `Embedded`.
 
         Raises:
           ValueError: for a number of slots that the model cannot have.
@@ -133,3 +136,51 @@ class LSTM(Model):
         """Nothing: an LSTM has no heads."""
         del params, batch
         return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded(Model):
+    """A model of vectors behind a learned vector for each token, its embedding."""
+
+    model: Model
+    size: int
+
+    def init(self, key: Array, input_size: int) -> PyTree:
+        """Embeddings of length 1 on average, as one-hot vectors, and the model's."""
+        embedding_key, key = jax.random.split(key)
+        shape = input_size, self.size
+        embedding = jax.random.normal(embedding_key, shape, jnp.float32)
+        return {
+            "embedding": embedding / np.sqrt(self.size, dtype=np.float32),
+            "model": self.model.init(key, self.size),
+        }
+
+    def logits(
+        self,
+        params: PyTree,
+        inputs: Array,
+        num_slots: int | None = None,
+        mask: Array | None = None,
+    ) -> Array:
+        """The logits of the model for the tokens' vectors."""
+        vectors = embed(params, inputs)
+        return self.model.logits(params["model"], vectors, num_slots, mask)
+
+    def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
+        """The numbers of the model."""
+        vectors = batch.replace(inputs=embed(params, batch.inputs))
+        return self.model.watch(params["model"], vectors)
+
+
+def embed(params: PyTree, tokens: Array) -> Array:
+    """The vectors `[T, B, size]` of tokens `[T, B]`, from the params of `Embedded`."""
+    return jnp.take(params["embedding"], tokens, axis=0, mode="clip")
+
+
+def without_embedding(
+    model: Model, params: PyTree, inputs: Array
+) -> tuple[Model, PyTree, Array]:
+    """The model of vectors that is in a model, with its parameters and its inputs."""
+    if isinstance(model, Embedded):
+        return model.model, params["model"], embed(params, inputs)
+    return model, params, inputs

@@ -17,16 +17,18 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 @mpl.rc_context(STYLE)
 def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure:
-    """Loss and wrong bits per sequence against the sequences seen.
+    """Loss and wrong answers per sequence against the sequences seen.
 
     With several seeds, each is a thin line and their median a thick one.
     """
     figure, axes = error_axes((6, 3.5))
+    task = config.make_task()
+    targets = task.targets
     for i, (kind, field, label) in enumerate(
         (
-            ("train", "loss_bits", "loss, training"),
-            ("train", "wrong_bits", "wrong bits, training"),
-            ("validation", "error", f"{config.make_task().error_name}, validation"),
+            ("train", targets.loss_name, "loss, training"),
+            ("train", targets.wrong_name, f"wrong {targets.unit}, training"),
+            ("validation", "error", f"{task.error_name}, validation"),
         )
     ):
         look: dict[str, Any] = {"color": colour(i)}
@@ -42,7 +44,8 @@ def learning_curve(metrics: list[dict[str, Any]], config: TrainConfig) -> Figure
             steps, values = curves[0]
         axes.plot(steps, values, label=label, **look)
     axes.set_xlabel("sequences seen (thousands)")
-    axes.set_ylabel("bits per sequence")
+    in_one_unit = targets.loss_name == f"loss_{targets.unit}"
+    axes.set_ylabel(f"{targets.unit} per sequence" if in_one_unit else "per sequence")
     axes.set_title(f"Learning {config.title()}")
     axes.legend()
     leave_room(axes)

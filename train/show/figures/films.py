@@ -13,13 +13,13 @@ from train.runs.files import whole
 from train.show.figures.machine import heads, of_one_sequence, outputs_of
 from train.show.figures.ring import visited
 from train.show.figures.style import (
-    BITS,
     STYLE,
     WEIGHTS,
     colour_bar,
     image,
     largest,
     mark,
+    scale_of,
     scale_of_inputs,
     signed,
 )
@@ -53,6 +53,7 @@ def memory_film(
     inputs: np.ndarray,
     phases: Sequence[Phase] = (),
     *,
+    outputs: np.ndarray | None = None,
     frames_per_second: int = 6,
 ) -> None:
     """The memory and the weightings of the heads during one sequence.
@@ -66,9 +67,11 @@ def memory_film(
       trace: of one sequence.
       inputs: `[T, I]`.
       phases: to mark.
+      outputs: `[T, O]`; None takes the trace's, after the sigmoid.
       frames_per_second: the speed.
     """
     trace = of_one_sequence(trace)
+    outputs = outputs_of(trace) if outputs is None else outputs
     weightings = dict(heads(trace))
     used = visited(*weightings.values())
     memory = used.part(np.swapaxes(trace.states.memory, 1, 2))
@@ -78,7 +81,7 @@ def memory_film(
     grid = figure.subplots(len(inches), height_ratios=inches)
     for axes, label, values, scale in (
         (grid[0], "input", np.asarray(inputs), scale_of_inputs(np.asarray(inputs))),
-        (grid[1], "output", outputs_of(trace), BITS),
+        (grid[1], "output", outputs, scale_of("output", outputs)),
     ):
         image(axes, values, scale)
         axes.set_ylabel(label)
@@ -123,33 +126,41 @@ def learning_film(
     mask: np.ndarray,
     phases: Sequence[Phase] = (),
     *,
+    result: Callable[[np.ndarray], str] | None = None,
     frames_per_second: int = 4,
 ) -> None:
     """The answer to one sequence during training.
 
     Args:
       path: of the GIF to write.
-      answers: a title for each frame, and its outputs `[T, O]`, after the sigmoid.
+      answers: a title for each frame, and its outputs `[T, O]`: probabilities, or
+        real numbers.
       targets: `[T, O]`.
       mask: bool `[T]`, where an answer is due.
       phases: to mark.
+      result: of outputs, in words for the title; None counts wrong bits.
       frames_per_second: the speed.
     """
+
+    def wrong_bits(outputs: np.ndarray) -> str:
+        return f"{int((np.abs(outputs - targets) >= 0.5)[mask].sum())} wrong bits"
+
+    result = result or wrong_bits
+    scale = scale_of("value", targets[mask], *(outputs[mask] for _, outputs in answers))
     due = np.asarray(mask)[:, None]
     figure = Figure(figsize=(8, 4), layout="constrained")
     grid = figure.subplots(3, sharex=True)
     names = ("target", "output", "error")
     for axes, name in zip(grid, names):
-        image(axes, np.where(due, targets, np.nan), BITS)
+        image(axes, np.where(due, targets, np.nan), scale)
         axes.set_ylabel(f"{name}\nchannel")
         mark(axes, phases)
     grid[-1].set_xlabel("time step")
-    colour_bar(figure, grid.tolist(), BITS)
+    colour_bar(figure, grid.tolist(), scale)
 
     def show(index: int) -> None:
         when, outputs = answers[index]
-        wrong = int((np.abs(outputs - targets) >= 0.5)[mask].sum())
-        grid[0].set_title(f"{when}: {wrong} wrong bits", loc="left")
+        grid[0].set_title(f"{when}: {result(outputs)}", loc="left")
         grid[1].images[0].set_data(np.where(due, outputs, np.nan).T)
         grid[2].images[0].set_data(np.where(due, np.abs(outputs - targets), np.nan).T)
 

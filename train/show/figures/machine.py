@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from ntm_jax import Trace
 from train.show.figures.ring import visited
 from train.show.figures.style import (
-    BITS,
     COLOURS,
     STYLE,
     WEIGHTS,
@@ -27,6 +26,7 @@ from train.show.figures.style import (
     image,
     mark,
     over_time,
+    scale_of,
     scale_of_inputs,
     signed,
     time_axes,
@@ -43,32 +43,43 @@ def answer(
     mask: np.ndarray,
     wrong: int,
     phases: Sequence[Phase] = (),
+    *,
+    answers: int | None = None,
+    unit: str = "bits",
 ) -> Figure:
     """Input, target, output and error of one sequence, over time.
 
     Args:
       inputs: `[T, I]`.
       targets: `[T, O]`.
-      outputs: `[T, O]`, after the sigmoid.
+      outputs: `[T, O]`: probabilities, or real numbers.
       mask: `[T]`, where an answer is due; other steps of the answer stay blue.
-      wrong: number of wrong bits in the answer.
+      wrong: how much of the answer is wrong.
       phases: to mark.
+      answers: how much there is; None counts the targets.
+      unit: what `wrong` and `answers` count.
     """
     due = np.asarray(mask)[:, None]
     panels = [Panel("input\nchannel", inputs, scale_of_inputs(inputs))]
-    for name, values in (
-        ("target", targets),
-        ("output", outputs),
-        ("error", np.abs(outputs - targets)),
-    ):
-        panels.append(Panel(f"{name}\nchannel", np.where(due, values, np.nan), BITS))
-    bits = int(mask.sum()) * targets.shape[1]
-    title = f"{wrong} wrong of {bits} bits (blue: no answer is due)"
+    shown = {
+        "target": targets,
+        "output": outputs,
+        "error": np.abs(outputs - targets),
+    }
+    scale = scale_of("value", *(values[mask] for values in shown.values()))
+    for name, values in shown.items():
+        panels.append(Panel(f"{name}\nchannel", np.where(due, values, np.nan), scale))
+    if answers is None:
+        answers = int(mask.sum()) * targets.shape[1]
+    title = f"{wrong} wrong of {answers} {unit} (blue: no answer is due)"
     return over_time(panels, title, phases)
 
 
 def focus(
-    trace: Trace, inputs: np.ndarray | None = None, phases: Sequence[Phase] = ()
+    trace: Trace,
+    inputs: np.ndarray | None = None,
+    phases: Sequence[Phase] = (),
+    outputs: np.ndarray | None = None,
 ) -> Figure:
     """The weighting of every head at every step: slots against time.
 
@@ -79,14 +90,16 @@ def focus(
       trace: of one sequence.
       inputs: `[T, I]`, to show above with the outputs.
       phases: to mark.
+      outputs: `[T, O]`; None takes the trace's, after the sigmoid.
     """
     trace = of_one_sequence(trace)
     panels = []
     if inputs is not None:
         inputs = np.asarray(inputs)
+        outputs = outputs_of(trace) if outputs is None else outputs
         panels += [
             Panel("input\nchannel", inputs, scale_of_inputs(inputs), 0.8),
-            Panel("output\nchannel", outputs_of(trace), BITS, 0.8),
+            Panel("output\nchannel", outputs, scale_of("output", outputs), 0.8),
         ]
     weightings = dict(heads(trace))
     used = visited(*weightings.values())

@@ -73,11 +73,16 @@ def signed(label: str, *values: np.ndarray) -> Scale:
     return Scale(label, "RdBu_r", -reach, reach)
 
 
-def scale_of_inputs(inputs: np.ndarray) -> Scale:
-    """The scale of bits, or a signed one if there are other numbers."""
-    if inputs.min() < 0 or inputs.max() > 1:
-        return signed("input", inputs)
+def scale_of(label: str, *values: np.ndarray) -> Scale:
+    """The scale of bits, or a signed one with that label if there are other numbers."""
+    if any(each.min(initial=0) < 0 or each.max(initial=0) > 1 for each in values):
+        return signed(label, *values)
     return BITS
+
+
+def scale_of_inputs(inputs: np.ndarray) -> Scale:
+    """The scale of the inputs of a sequence."""
+    return scale_of("input", inputs)
 
 
 def colour(i: int) -> str:

@@ -1,0 +1,71 @@
+"""What a task's inputs are: vectors, or tokens that a model embeds.
+
+>>> Tokens(3).as_vectors(np.array([2, 0])).tolist()
+[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+"""
+
+import dataclasses
+
+import numpy as np
+
+from tasks.checks import check_count
+from tasks.targets import not_below, not_finite
+
+
+@dataclasses.dataclass(frozen=True)
+class Vectors:
+    """Vectors of `size` numbers; inputs are float32 `[T, B, size]`."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size)
+
+    @property
+    def step_shape(self) -> tuple[int, ...]:
+        """All numbers."""
+        return (self.size,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each number, in words."""
+        return tuple(f"channel {i + 1}" for i in range(self.size))
+
+    def as_vectors(self, inputs: np.ndarray) -> np.ndarray:
+        """The inputs `[T, ..., size]`, as figures show them."""
+        return inputs
+
+    def fault(self, inputs: np.ndarray) -> str | None:
+        """What is wrong with these inputs: numbers that are not finite."""
+        return not_finite(inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """Tokens, numbered from 0 to size - 1; inputs are integers `[T, B]`.
+
+    A model has a learned vector for each token, its embedding.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size)
+
+    @property
+    def step_shape(self) -> tuple[int, ...]:
+        """One number."""
+        return ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each token, in words."""
+        return tuple(f"token {i}" for i in range(self.size))
+
+    def as_vectors(self, inputs: np.ndarray) -> np.ndarray:
+        """The inputs as figures show them, `[T, ..., size]`: a 1 for each token."""
+        return np.eye(self.size, dtype=np.float32)[np.clip(inputs, 0, self.size - 1)]
+
+    def fault(self, inputs: np.ndarray) -> str | None:
+        """What is wrong with these inputs: numbers that are no token."""
+        return not_below(inputs, self.size)

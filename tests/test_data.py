@@ -1,0 +1,179 @@
+"""Tasks on data: order, shares, padding, prefetch and what is refused."""
+
+import dataclasses
+import itertools
+import re
+import threading
+from typing import Any, cast
+
+import jax
+import numpy as np
+import pytest
+from tiny import TINY
+
+import tasks
+from tasks import data
+from train.training import feed as feeding
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbered(tasks.DatasetTask):
+    """Sequence i has its number as every target, and i % 3 + 1 steps."""
+
+    size: int = 10
+
+    @property
+    def inputs(self):
+        return tasks.Vectors(1)
+
+    @property
+    def targets(self):
+        return tasks.Reals(1)
+
+    def data(self, split):
+        return [self.example(i) for i in range(self.size)]
+
+    def example(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        values = np.full((i % 3 + 1, 1), float(i))
+        return values, values
+
+
+class Endless(tasks.StreamTask):
+    """Batches with their number as every target."""
+
+    @property
+    def inputs(self):
+        return tasks.Vectors(1)
+
+    @property
+    def targets(self):
+        return tasks.Reals(1)
+
+    def batches(self, split, seed, batch_size):
+        for number in itertools.count():
+            values = (
+                np.full((2, batch_size, 1), number) + np.arange(batch_size)[:, None]
+            )
+            due: Any = np.ones(values.shape[:2], bool)
+            yield tasks.Batch(cast(Any, values), cast(Any, values), due)
+
+
+def numbers(batches, count: int) -> list[list[int]]:
+    """The first target of each sequence of some batches."""
+    return [
+        batch.targets[0, :, 0].astype(int).tolist()
+        for batch in itertools.islice(batches, count)
+    ]
+
+
+def test_every_sequence_is_seen_once_in_an_epoch_in_an_order_of_the_seed():
+    seen = np.ravel(numbers(Numbered().stream(0, 4), 10)).tolist()
+    for epoch in range(4):
+        assert sorted(seen[10 * epoch : 10 * epoch + 10]) == list(range(10))
+    assert len({tuple(seen[10 * e : 10 * e + 10]) for e in range(4)}) == 4
+    assert np.ravel(numbers(Numbered().stream(1, 4), 10)).tolist() != seen
+
+
+@pytest.mark.parametrize("task", [Numbered(), Endless()])
+def test_a_stream_goes_on_at_any_update_and_is_shared_by_processes(task):
+    whole = numbers(task.stream(0, 6), 9)
+    assert numbers(task.stream(0, 6, start=5), 4) == whole[5:]
+    parts = [numbers(task.stream(0, 6, 0, tasks.Share(i, 3)), 9) for i in range(3)]
+    assert [[*zip(*rows)] for rows in zip(*parts)] == [
+        [tuple(row[:3]), tuple(row[3:])] for row in whole
+    ]
+
+
+def test_shorter_sequences_are_padded_where_nothing_is_due():
+    batch = Numbered(size=3).held_out("evaluation", 99)
+    assert batch.mask.T.astype(int).tolist() == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    assert batch.inputs.dtype == np.float32
+    assert batch.inputs[:, 1, 0].tolist() == [1, 1, 0]
+    longer = data.padded(batch, 5)
+    assert longer.mask.sum() == 6
+    assert len(longer.inputs) == len(longer.targets) == 5
+
+
+def test_lengths_and_masks_of_arrays():
+    xs = np.zeros((3, 4, 1))
+    arrays = tasks.Arrays(xs, xs, lengths=[1, 4, 2], mask=np.arange(4) > 0 * xs[..., 0])
+    assert arrays.mask.astype(int).tolist() == [
+        [0, 0, 0, 0],
+        [0, 1, 1, 1],
+        [0, 1, 0, 0],
+    ]
+    whole = tasks.Arrays(np.arange(400).reshape(100, 4, 1), np.zeros((100, 4, 1)))
+    parts = [whole.part(split).xs[:, 0, 0] for split in tasks.SPLITS]
+    assert [len(part) for part in parts] == [80, 10, 10]
+    assert len({*np.concatenate(parts)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"ys": np.zeros((3, 5, 1))}, "ys: got shape [3, 5] for xs [3, 4, 1]"),
+        ({"xs": np.zeros(3)}, "ys: got shape [3, 4] for xs [3]"),
+        ({"mask": np.ones(3, bool)}, "mask: got shape [3] for"),
+        ({"lengths": [4, 4]}, "lengths: got int64[2], want integers [3]"),
+        ({"lengths": [1.0, 2, 3]}, "lengths: got float64[3], want integers"),
+        ({"lengths": [0, 4, 4]}, "lengths: got 0 to 4, want from 1 to 4"),
+        ({"lengths": [5, 4, 4]}, "lengths: got 4 to 5, want from 1 to 4"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(arrays, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tasks.Arrays(**{"xs": np.zeros((3, 4, 1)), "ys": np.zeros((3, 4, 1)), **arrays})
+
+
+def test_sequences_of_different_widths_are_refused():
+    with pytest.raises(
+        tasks.DataError, match=r"inputs: got the shapes \[1, 1\], \[1, 2"
+    ):
+        Numbered().collated([(np.zeros((1, n)), np.zeros((1, 1))) for n in (1, 2)])
+    with pytest.raises(tasks.DataError, match=r"Numbered: .*missing 1 required"):
+        Numbered().collated([(np.zeros((1, 1)),)])
+
+
+def test_a_task_of_data_has_no_sample():
+    with pytest.raises(TypeError, match="sample: got Numbered, whose sequences are da"):
+        Numbered().sample(jax.random.key(0), 2)
+
+
+def test_a_feed_reads_one_call_ahead_and_stops_where_the_run_does(monkeypatch):
+    config = dataclasses.replace(TINY, steps=5, num_seeds=2, batch_size=3)
+    monkeypatch.setattr(type(config), "make_task", lambda self: Numbered())
+    read: list[tuple[int, str]] = []
+    stack = feeding.Feed._stack
+
+    def stacked(feed, num_steps):
+        read.append((num_steps, threading.current_thread().name))
+        return stack(feed, num_steps)
+
+    monkeypatch.setattr(feeding.Feed, "_stack", stacked)
+    feed = feeding.Feed(config, 0)
+    calls = [feed.next() for _ in range(3)]
+    feed.close()
+    assert [count for count, _ in read] == [2, 2, 1]
+    assert threading.current_thread().name not in {name for _, name in read}
+    assert [call.mask.shape for call in calls] == [
+        (2, 2, 3, 3),
+        (2, 2, 3, 3),
+        (2, 1, 3, 3),
+    ]
+    for place, seed in enumerate(config.seeds()):
+        own = np.concatenate([call.targets[place, :, 0, :, 0] for call in calls])
+        assert own.astype(int).tolist() == numbers(Numbered().stream(seed, 3), 5)
+    resumed = feeding.Feed(config, 2)
+    np.testing.assert_array_equal(resumed.next().targets, calls[1].targets)
+    resumed.close()
+
+
+def test_a_dataset_of_grain_is_a_dataset():
+    grain = pytest.importorskip("grain")
+    source = grain.MapDataset.source(range(10)).map(Numbered().example)
+
+    class OfGrain(Numbered):
+        def data(self, split):
+            return source
+
+    assert numbers(OfGrain().stream(0, 4), 5) == numbers(Numbered().stream(0, 4), 5)

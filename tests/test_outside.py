@@ -1,0 +1,343 @@
+"""Tasks of users' own: by command, from a file or a module, and what is refused."""
+
+import dataclasses
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from tiny import TINY, flags, listing, short_of_time, undrawn  # noqa: F401 (fixtures)
+
+import tasks
+from tasks import registry
+from train import cli, evaluate, main, ship, visualize
+from train.runs import pretrained
+from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder
+from train.runs.presets import command, preset
+from train.runs.task_fields import Fields
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+PLACES = {
+    "parity": "parity.py:Parity",
+    "addition": "addition.py:Addition",
+    "running_mean": "running_mean.py:RunningMean",
+    "nearest": "nearest.py:Nearest",
+    "characters": "characters.py:Characters",
+}
+QUICK = dataclasses.replace(TINY, steps=12, validate_every=4, polish_steps=4)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """The place of a copy of an example."""
+
+    def copy(name: str) -> str:
+        file, _, of_class = PLACES[name].partition(":")
+        return f"{shutil.copy(EXAMPLES / file, tmp_path / file)}:{of_class}"
+
+    return copy
+
+
+def own_flags(name: str, where: str, tmp_path: Path) -> list[str]:
+    """The command line of a quick run of an example."""
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be, that is the question. " * 40)
+    more = {"characters": [f"--task.path={text}"], "nearest": ["--task.sequences=60"]}
+    config = dataclasses.replace(QUICK, task="copy")
+    return [f"--task={where}", *flags(config), *more.get(name, [])]
+
+
+def parsed(*words: str) -> TrainConfig:
+    return cli.parse_from_preset(main.Flags, words, prog="train.main").config
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_an_example_is_as_short_as_it_is_said_to_be(name):
+    text = (EXAMPLES / PLACES[name].partition(":")[0]).read_text()
+    assert len(text.splitlines()) <= 40
+    assert not re.search(r"\b\w+\._\w", text)  # no private name
+
+
+def test_the_page_shows_the_example():
+    page = (EXAMPLES.parent / "your_task.md").read_text()
+    assert f"```python\n{(EXAMPLES / 'parity.py').read_text()}```" in page
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "nearest" else pytest.mark.slow)
+        for name in PLACES
+    ],
+)
+def test_a_task_is_trained_evaluated_killed_and_resumed(
+    name, place, tmp_path, monkeypatch, capsys
+):
+    words = own_flags(name, place(name), tmp_path)
+    assert main.main([*words, f"--workdir={tmp_path / 'whole'}"]) == 0
+    broken = [*words, f"--workdir={tmp_path / 'broken'}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save", stop_after(RunFolder.save))
+        assert main.main(broken) == 130
+    assert main.main(broken) == 0
+    whole, resumed = (
+        jax.device_get(RunFolder.open(tmp_path / run).restore())
+        for run in ("whole", "broken")
+    )
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed)):
+        np.testing.assert_array_equal(one, other)
+    capsys.readouterr()
+    assert evaluate.main([f"--workdir={tmp_path / 'whole'}", "--num_sequences=4"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["task"] == str(tmp_path / PLACES[name])
+    assert 0 <= result["accuracy"] <= 1
+
+
+def stop_after(save):
+    """Saves a checkpoint, and then is interrupted."""
+
+    def stopped(run, states):
+        save(run, states)
+        raise KeyboardInterrupt
+
+    return stopped
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["addition", "running_mean", "nearest"])
+def test_a_task_is_drawn_and_shipped(name, place, tmp_path, monkeypatch, capsys):
+    words, where = own_flags(name, place(name), tmp_path), tmp_path / "run"
+    assert main.main([*words, f"--workdir={where}"]) == 0
+    for more in ([], ["--html"]):
+        assert visualize.main([f"--workdir={where}", *more]) == 0
+    drawn = {path.name for path in (where / "figures").iterdir()}
+    size = {"addition": "_4", "running_mean": "_20", "nearest": ""}[name]
+    assert {f"answer{size}.png", f"memory{size}.gif", "learning.gif"} <= drawn
+    assert "page.html" in drawn
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    assert ship.main([f"--workdir={where}"]) == 0
+    short = registry.short_name(PLACES[name])
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main([f"--pretrained={short}"])
+    assert "pass --task=path/to/file.py:MyTask" in capsys.readouterr().err
+    task = f"--task={tmp_path / PLACES[name]}"
+    assert evaluate.main([f"--pretrained={short}", task, "--num_sequences=2"]) == 0
+
+
+def test_the_fields_of_a_task_are_flags_and_stand_in_its_config(place):
+    config = parsed(f"--task={place('parity')}", "--task.longest=7", "--seed=3")
+    assert config.make_task().difficulty == {"length": (1, 7)}
+    assert config.make_task() is config.make_task()
+    assert json.loads(config.to_json())["task_fields"] == {"longest": 7}
+    assert TrainConfig.from_text(config.to_json()) == config
+    assert parsed(*command(config).split()[3:]) == config
+    unprefixed = parsed(f"--task={place('parity')}", "--longest", "7", "--seed=3")
+    assert unprefixed == config
+    default = parsed(f"--task={place('parity')}", "--seed=3")
+    assert json.loads(default.to_json())["task_fields"] == {"longest": 10}
+    assert hash(default) != hash(config)
+
+
+def test_our_tasks_have_flags_too_and_the_old_spelling_works():
+    config = parsed("--task=copy", "--task.num_bits=4")
+    assert config.make_task() == tasks.Copy(num_bits=4)
+    assert config.make_ntm_config().output_size == 4
+    pulses = parsed("--task=repeat_copy", "--task.repeat_code=pulses")
+    assert pulses == parsed("--task=repeat_copy", "--repeat_code=pulses")
+    assert pulses == preset(
+        "default", "repeat_copy", task_fields={"repeat_code": "pulses"}
+    )
+    old = json.loads(pulses.to_json())
+    del old["task_fields"]
+    assert TrainConfig.from_text(json.dumps(old | {"repeat_code": "pulses"})) == pulses
+    assert parsed("--task=dynamic_ngrams", "--task.order=3").order == "read_first"
+
+
+def test_a_path_is_the_same_from_any_folder(place, tmp_path, monkeypatch):
+    place("parity")
+    monkeypatch.chdir(tmp_path)
+    config = parsed("--task=parity.py:Parity")
+    assert config.task == f"{tmp_path / 'parity.py'}:Parity"
+    assert config.task_name() == "parity"
+    assert config.title() == "parity, seed 0"
+    assert registry.short_name("a/b.py:RunningMean") == "running_mean"
+
+
+def test_a_task_in_a_module(place, tmp_path, monkeypatch):
+    place("parity")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = parsed("--task=parity:Parity")
+    assert config.task == "parity:Parity"
+    assert config.make_task().output_size == 2
+    del sys.modules["parity"]
+
+
+def test_a_seventh_task_is_a_file_and_a_line_of_the_list(place, monkeypatch):
+    own = registry.class_of(place("addition"))
+    monkeypatch.setitem(registry._TASKS, "addition", own)
+    for model in ("ntm", "lstm"):
+        assert parsed("--task=addition", f"--model={model}") == (
+            preset("default", "addition", model)
+        )
+    assert isinstance(tasks.get("addition"), own)
+    sizes = evaluate.parse_sizes(evaluate.Flags, ["--digits=3"], prog="evaluate")
+    assert sizes.difficulty() == {"digits": 3}
+
+
+HEAD = """
+import dataclasses, jax, jax.numpy as jnp, numpy as np, tasks
+@dataclasses.dataclass(frozen={frozen}, kw_only=True)
+class Mine(tasks.{base}):
+    inputs = tasks.{inputs}
+    targets = tasks.{targets}
+    {field}
+    difficulty = {difficulty}
+    def {make}
+"""
+MAKE = """make(self, key, batch_size, ranges):
+        shape = 3, batch_size
+        return tasks.Batch({})"""
+GOOD = {
+    "base": "Task",
+    "frozen": "True",
+    "inputs": "Vectors(1)",
+    "targets": "Categories(2)",
+    "field": "",
+    "difficulty": "{}",
+    "make": MAKE.format(
+        "jnp.zeros((*shape, 1)), jnp.zeros(shape, int), jnp.ones(shape, bool)"
+    ),
+}
+DATA = """data(self, split):
+        xs, ys = np.zeros((40, 3, 1)), np.zeros((40, 3), int)
+        {}
+        return tasks.Arrays(xs, ys).part(split)"""
+STREAM = """batches(self, split, seed, batch_size):
+        xs, ys = np.zeros((3, batch_size, 1)), np.zeros((3, batch_size), int)
+        for _ in range({}):
+            yield tasks.Batch(xs, ys, np.ones(ys.shape, bool))"""
+
+
+def data(line: str) -> dict[str, str]:
+    return {"base": "DatasetTask", "make": DATA.format(line)}
+
+
+def made(arrays: str) -> dict[str, str]:
+    return {"make": MAKE.format(arrays)}
+
+
+BAD = {
+    "no file": ({"file": "other.py:Mine"}, "but there is no file"),
+    "no module": ({"file": "nowhere.tasks:Mine"}, "there is no module nowhere"),
+    "no name": ({"file": "mine.py:Yours"}, "want mine.py:Mine"),
+    "no task": ({"file": "mine.py:np"}, "want mine.py:Mine"),
+    "no class": ({"file": "mine.py"}, "task: got 'mine.py', want one of copy"),
+    "import": ({"field": "x = 1 / 0"}, "whose import raises ZeroDivisionError: divis"),
+    "line": ({"field": "x = 1 / 0"}, "mine.py, line 7)"),
+    "exit": ({"field": "raise SystemExit(3)"}, "whose import raises SystemExit: 3"),
+    "abstract": ({"make": "made(self): ..."}, "which lacks make, want a method"),
+    "not frozen": ({"frozen": "False"}, "which is not frozen; write @dataclasses."),
+    "clash": ({"field": "steps: int = 3"}, "steps: ", "has a field of this name"),
+    "size": ({"difficulty": "{'num_slots': 3}"}, "num_slots: Mine has a difficulty"),
+    "type": ({"field": "x: int = 'a'"}, "task.x: got 'a', want int"),
+    "missing": ({"field": "x: int"}, "task.x"),
+    "raises": (
+        {"make": "make(self, key, batch_size, ranges): return {}['bits']"},
+        "Mine.make raises KeyError: 'bits'",
+    ),
+    "traced": (
+        {
+            "difficulty": "{'length': (1, 3)}",
+            "make": "make(self, key, size, ranges): return int(ranges['length']"
+            ".draw(key, ()))",
+        },
+        "ConcretizationTypeError",
+    ),
+    "no batch": (
+        {"make": "make(self, key, batch_size, ranges): return {}"},
+        "batch: Mine makes a dict, want tasks.Batch(",
+    ),
+    "width": (
+        made("jnp.zeros((*shape, 2)), jnp.zeros(shape, int), jnp.ones(shape, bool)"),
+        "inputs: Mine makes the shape [3, 4, 2], want [3, 4, 1] for Vectors(size=1)",
+    ),
+    "dtype": (
+        made("jnp.zeros((*shape, 1)), jnp.zeros(shape), jnp.ones(shape, bool)"),
+        "targets: Mine makes float32, want integer for Categories(size=2)",
+    ),
+    "mask": (
+        made("jnp.zeros((*shape, 1)), jnp.zeros(shape, int), jnp.ones(shape)"),
+        "mask: Mine makes float32, want bool",
+    ),
+    "never due": (
+        made("jnp.zeros((*shape, 1)), jnp.zeros(shape, int), jnp.zeros(shape, bool)"),
+        "mask: Mine makes a sequence without a step",
+    ),
+    "category": (
+        made("jnp.zeros((*shape, 1)), jnp.full(shape, 2), jnp.ones(shape, bool)"),
+        "targets: in Mine, got 2, want from 0 to 1 for Categories(size=2)",
+    ),
+    "nan": (
+        made("jnp.nan * jnp.ones((*shape, 1)), jnp.zeros(shape, int), "
+             "jnp.ones(shape, bool)"),
+        "inputs: in Mine, got nan, want finite numbers",
+    ),
+    "kind": ({"targets": "Tokens(3)"}, "targets: Mine has Tokens(size=3), want tasks."),
+    "data nan": (data("xs[17, 1] = np.nan"), "inputs: in Mine, got nan, want fin"),
+    "data category": (data("ys[39] = -1"), "targets: in Mine, got -1, want from 0"),
+    "data shape": (data("ys = ys[:9]"), "ys: got shape [9, 3] for xs [40, 3, 1]"),
+    "data width": (data("xs = xs[..., 0]"), "inputs: Mine makes the shape"),
+    "no data": (data("xs, ys = xs[:2], ys[:2]"), "Mine.data: got no sequence for"),
+    "data raises": (data("open('no.npy')"), "Mine.data raises FileNotFoundError"),
+    "not indexed": (data("return 3"), "Mine.data: got int for"),
+    "ends": (
+        {"base": "StreamTask", "make": STREAM.format("1")},
+        "Mine.batches: got 1 batches for training, want one for every update",
+    ),
+    "empty": (
+        {"base": "StreamTask", "make": STREAM.format("0")},
+        "Mine.batches: got none for validation, want at least one",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_one_clear_error_before_anything_is_written(
+    case, tmp_path, monkeypatch, capsys
+):
+    changed, *messages = BAD[case]
+    changed = dict(changed)
+    file = changed.pop("file", "mine.py:Mine")
+    (tmp_path / "mine.py").write_text(HEAD.format(**GOOD | changed))
+    monkeypatch.chdir(tmp_path)
+    before = listing(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main.main([f"--task={file}", *flags(QUICK), "--workdir=run"])
+    told = capsys.readouterr().err
+    for message in messages:
+        assert message in re.sub(r"\s*│\s*", " ", told)
+    assert "Traceback" not in told
+    left = {path for path in listing(tmp_path) if "__pycache__" not in str(path)}
+    assert left == {*before}
+
+
+def test_settings_that_a_kind_of_task_cannot_have_are_refused(place, tmp_path):
+    with pytest.raises(ValueError, match=r"carry_noise: got 0.1, want 0 with .*tokens"):
+        TrainConfig(task=place("addition"), carry_noise=0.1)
+    sorted_data = dataclasses.replace(QUICK, task=place("nearest"), sort_updates=2)
+    with pytest.raises(ValueError, match="sort_updates: got 2, want 1 with a task of"):
+        RunFolder.plan(tmp_path / "run", sorted_data).load()
+
+
+def test_a_task_field_that_the_task_does_not_have_is_refused(place):
+    for task, has in ((place("parity"), "longest"), ("copy", "num_bits")):
+        with pytest.raises(ValueError, match=rf"task.x: got 1, but \w+ only has {has}"):
+            TrainConfig(task=task, task_fields=Fields({"x": 1}))
+    with pytest.raises(TypeError, match=r"task.longest: got '9', want int"):
+        TrainConfig(task=place("parity"), task_fields=Fields({"longest": "9"}))

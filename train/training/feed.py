@@ -1,0 +1,75 @@
+"""The batches of a task with data, read while the devices compute."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import jax
+import numpy as np
+
+import tasks
+from tasks import outside
+from tasks.data import Share, padded, round_up
+from train.runs.config import TrainConfig
+from train.training.loop import updates_of_call
+
+
+class Feed:
+    """Batches for the calls of `train`; one call ahead, a thread reads them.
+
+    They depend on the seeds and on the number of the update alone.
+    """
+
+    def __init__(self, config: TrainConfig, step: int) -> None:
+        task = config.make_task()
+        assert isinstance(task, tasks.DataTask)
+        share = Share(jax.process_index(), jax.process_count())
+        self._streams = [
+            task.stream(seed, config.batch_size, step, share) for seed in config.seeds()
+        ]
+        self._config, self._step = config, step
+        self._reader = ThreadPoolExecutor(max_workers=1)
+        self._read: Future[tasks.Batch] = self._start()
+
+    def next(self) -> tasks.Batch:
+        """The batches of the next call, `[S, num_steps, T, B, ...]`.
+
+        Raises:
+          DataError: if there are none, they do not fit the task, or its code raises.
+        """
+        try:
+            batches = self._read.result()
+        except tasks.DataError:
+            raise
+        except Exception as error:
+            name = type(self._config.make_task()).__name__
+            raise tasks.DataError(f"{name}: {outside.in_words(error)}") from error
+        self._step += batches.mask.shape[1]
+        if self._step < self._config.steps:
+            self._read = self._start()
+        return batches
+
+    def close(self) -> None:
+        """Ends the reading."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self) -> "Future[tasks.Batch]":
+        num_steps = updates_of_call(self._config, self._step)
+        return self._reader.submit(self._stack, num_steps)
+
+    def _stack(self, num_steps: int) -> tasks.Batch:
+        of_all = [[next(one) for _ in range(num_steps)] for one in self._streams]
+        return stacked(of_all)
+
+
+def stacked(batches: Sequence[Sequence[tasks.Batch]]) -> tasks.Batch:
+    """Batches of every seed as one, `[S, n, T, B, ...]`, padded to the longest."""
+    longest = max(len(batch.mask) for of_one in batches for batch in of_one)
+    same = [[padded(batch, round_up(longest)) for batch in row] for row in batches]
+    rows = [jax.tree.map(lambda *leaves: np.stack(leaves), *row) for row in same]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+
+
+def held_out(task: tasks.DataTask, split: tasks.Split, count: int) -> tasks.Batch:
+    """As `task.held_out`, padded as the batches of training are."""
+    batch = task.held_out(split, count)
+    return padded(batch, round_up(len(batch.mask)))
