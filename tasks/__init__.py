@@ -8,19 +8,19 @@
 ((41, 16, 9), (41, 16, 8), (41, 16))
 """
 
-from tasks.arrays import SPLITS, Arrays, Example, Split
-from tasks.associative_recall import AssociativeRecall
-from tasks.copy import Copy
-from tasks.data import DataError, DatasetTask, DataTask, Share, StreamTask
-from tasks.dynamic_ngrams import DynamicNGrams
-from tasks.inputs import Tokens, Vectors
-from tasks.priority_sort import PrioritySort
-from tasks.registry import TaskName, get, name_in_words, names
-from tasks.repeat_copy import RepeatCode, RepeatCopy
-from tasks.reverse_string import ReverseString
-from tasks.strings import StringTask
-from tasks.targets import Bits, Categories, Reals, Targets
-from tasks.task import (
+from .arrays import SPLITS, Arrays, Example, Split
+from .associative_recall import AssociativeRecall
+from .copy import Copy
+from .data import DataError, DatasetTask, DataTask, Share, StreamTask
+from .dynamic_ngrams import DynamicNGrams
+from .inputs import Tokens, Vectors
+from .priority_sort import PrioritySort
+from .registry import TaskName, get, name_in_words, names
+from .repeat_copy import RepeatCode, RepeatCopy
+from .reverse_string import ReverseString
+from .strings import StringTask
+from .targets import Bits, Categories, Reals, Targets
+from .task import (
     Batch,
     Difficulty,
     Range,
@@ -28,7 +28,7 @@ from tasks.task import (
     loss_bits,
     wrong_bits,
 )
-from tasks.vectors import VectorTask
+from .vectors import VectorTask
 
 __all__ = (
     "SPLITS",

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.checks import check_count
-from tasks.task import Batch, Difficulty, Range, as_channel
-from tasks.vectors import VectorTask, taken
+from .checks import check_count
+from .task import Batch, Difficulty, Range, as_channel
+from .vectors import VectorTask, taken
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

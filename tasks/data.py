@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from jax import Array
 
-from tasks import fit
-from tasks.arrays import Arrays, Example, Split
-from tasks.inputs import Tokens
-from tasks.targets import Categories
-from tasks.task import Batch, Range, Task
+from . import fit
+from .arrays import Arrays, Example, Split
+from .inputs import Tokens
+from .targets import Categories
+from .task import Batch, Range, Task
 
 
 class DataError(ValueError):

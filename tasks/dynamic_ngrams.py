@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from tasks.checks import check_count
-from tasks.task import Batch, Difficulty, Range, Task, loss_bits
+from .checks import check_count
+from .task import Batch, Difficulty, Range, Task, loss_bits
 
 _HIGHEST_ORDER = 16
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tasks.inputs import Tokens, Vectors
-from tasks.targets import Categories, Reals, Targets
-from tasks.task import Batch, Task
+from .inputs import Tokens, Vectors
+from .targets import Categories, Reals, Targets
+from .task import Batch, Task
 
 
 def check_kinds(task: Task) -> None:

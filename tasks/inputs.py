@@ -8,8 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from tasks.checks import check_count
-from tasks.targets import not_below, not_finite
+from .checks import check_count
+from .targets import not_below, not_finite
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tasks.task import Task
+from .task import Task
 
 # The names of the modules that tasks were loaded from.
 _LOADED: set[str] = set()

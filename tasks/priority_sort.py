@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.task import Batch, Difficulty, Range, as_channel
-from tasks.vectors import VectorTask, taken
+from .task import Batch, Difficulty, Range, as_channel
+from .vectors import VectorTask, taken
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks import outside
-from tasks.associative_recall import AssociativeRecall
-from tasks.copy import Copy
-from tasks.dynamic_ngrams import DynamicNGrams
-from tasks.priority_sort import PrioritySort
-from tasks.repeat_copy import RepeatCopy
-from tasks.reverse_string import ReverseString
-from tasks.task import Task
+from . import outside
+from .associative_recall import AssociativeRecall
+from .copy import Copy
+from .dynamic_ngrams import DynamicNGrams
+from .priority_sort import PrioritySort
+from .repeat_copy import RepeatCopy
+from .reverse_string import ReverseString
+from .task import Task
 
 _TASKS: dict[str, type[Task]] = {
     "copy": Copy,

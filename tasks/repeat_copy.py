@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.checks import check_choice
-from tasks.task import Batch, Difficulty, Range, as_channel
-from tasks.vectors import VectorTask, taken
+from .checks import check_choice
+from .task import Batch, Difficulty, Range, as_channel
+from .vectors import VectorTask, taken
 
 RepeatCode = Literal["scalar", "pulses"]
 

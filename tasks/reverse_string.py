@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from jax import Array
 
-from tasks.strings import StringTask
+from .strings import StringTask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.task import Batch, Difficulty, Range, Task, as_channel, wrong_bits
-from tasks.vectors import taken
+from .task import Batch, Difficulty, Range, Task, as_channel, wrong_bits
+from .vectors import taken
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tasks.checks import check_count
+from .checks import check_count
 
 
 class Targets(abc.ABC):

@@ -13,9 +13,9 @@ from flax import struct
 from jax import Array, export
 from jax.core import Tracer
 
-from tasks.checks import check_count
-from tasks.inputs import Tokens, Vectors
-from tasks.targets import Bits, Targets
+from .checks import check_count
+from .inputs import Tokens, Vectors
+from .targets import Bits, Targets
 
 Difficulty = int | tuple[int, int]
 

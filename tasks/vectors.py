@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from tasks.checks import check_count
-from tasks.task import Range, Task
+from .checks import check_count
+from .task import Range, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,5 @@
 """The workshop: trains a machine on a task, evaluates it and draws what it does."""
 
-from train import starting
+from . import starting
 
 starting.prepare()

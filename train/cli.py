@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import jax
 from rich.console import Console
 
-from train import flags, starting
+from . import flags, starting
 
 FlagsT = TypeVar("FlagsT")
 # A shell's status of a command that SIGPIPE has ended. Python ignores that signal and

@@ -22,14 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-import tasks
+from ntm_jax import tasks
 from ntm_jax.checks import check_count
-from train import cli
-from train.runs.config import TrainConfig
-from train.runs.folder import RunFolder
-from train.runs.pretrained import load_run
-from train.training.devices import use_all_cores
-from train.training.measure import evaluate, evaluation_key, slots_of
+
+from . import cli
+from .runs.config import TrainConfig
+from .runs.folder import RunFolder
+from .runs.pretrained import load_run
+from .training.devices import use_all_cores
+from .training.measure import evaluate, evaluation_key, slots_of
 
 PyTree = Any
 

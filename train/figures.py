@@ -1,4 +1,4 @@
 """The pictures and films of `train.show.figures`, for Python code and notebooks."""
 
-from train.show.figures import *  # noqa: F403
-from train.show.figures import __all__ as __all__
+from .show.figures import *  # noqa: F403
+from .show.figures import __all__ as __all__

@@ -18,13 +18,14 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-import tasks
-from tasks.registry import class_of
-from train.runs.config import RENAMED, TrainConfig
-from train.runs.files import expanded
-from train.runs.presets import preset
-from train.runs.settings import GROUPS
-from train.runs.task_fields import check_defaults, fields_of, names_of
+from ntm_jax import tasks
+from ntm_jax.tasks import class_of
+
+from .runs.config import RENAMED, TrainConfig
+from .runs.files import expanded
+from .runs.presets import preset
+from .runs.settings import GROUPS
+from .runs.task_fields import check_defaults, fields_of, names_of
 
 FlagsT = TypeVar("FlagsT")
 _REGISTRY = ConstructorRegistry()

@@ -20,13 +20,14 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from ntm_jax import NTMConfig, interop
-from tasks.registry import TaskName
-from train import cli
-from train.runs import pretrained
-from train.runs.config import TrainConfig
-from train.runs.files import check_spelling
-from train.ship import versions
-from train.training.measure import evaluate, evaluation_key
+from ntm_jax.tasks import TaskName
+
+from . import cli
+from .runs import pretrained
+from .runs.config import TrainConfig
+from .runs.files import check_spelling
+from .ship import versions
+from .training.measure import evaluate, evaluation_key
 
 # Sequences for a check that the machine knows the task in our layout.
 _CHECKED = 20

@@ -11,20 +11,21 @@ import numpy as np
 from jax import Array
 from rich.console import Console
 
-import tasks
-from train.runs.folder import RunFolder
-from train.show.draw import draw_run
-from train.show.progress import Progress
-from train.show.recording import record
-from train.show.snapshot import show_figures, show_machines
-from train.training.feed import Feed
-from train.training.health import Health
-from train.training.keys import purpose_key
-from train.training.loop import Metrics, train, updates_of_call
-from train.training.measure import evaluate, evaluation_key
-from train.training.population import member
-from train.training.solved import is_learning, judge, last_step
-from train.training.state import NEVER, TrainState
+from ntm_jax import tasks
+
+from .runs.folder import RunFolder
+from .show.draw import draw_run
+from .show.progress import Progress
+from .show.recording import record
+from .show.snapshot import show_figures, show_machines
+from .training.feed import Feed
+from .training.health import Health
+from .training.keys import purpose_key
+from .training.loop import Metrics, train, updates_of_call
+from .training.measure import evaluate, evaluation_key
+from .training.population import member
+from .training.solved import is_learning, judge, last_step
+from .training.state import NEVER, TrainState
 
 FINAL_SEQUENCES = 1000
 

@@ -19,15 +19,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-import tasks
-from train import cli
-from train.learn import DivergedError, run_to_the_end
-from train.runs.belongs import check_free
-from train.runs.config import TrainConfig
-from train.runs.folder import RunFolder
-from train.runs.lock import locked
-from train.runs.outcome import in_words, outcome
-from train.training.devices import use_all_cores
+from ntm_jax import tasks
+
+from . import cli
+from .learn import DivergedError, run_to_the_end
+from .runs.belongs import check_free
+from .runs.config import TrainConfig
+from .runs.folder import RunFolder
+from .runs.lock import locked
+from .runs.outcome import in_words, outcome
+from .training.devices import use_all_cores
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

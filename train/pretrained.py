@@ -6,6 +6,6 @@
 >>> state = ntm_jax.initial_state(params, config, num_slots=1024)
 """
 
-from train.runs.pretrained import FOLDER, load, load_run, names, save
+from .runs.pretrained import FOLDER, load, load_run, names, save
 
 __all__ = ("FOLDER", "load", "load_run", "names", "save")

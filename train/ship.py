@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 
-from train import cli
-from train.runs import pretrained
-from train.runs.folder import RunFolder, open_complete
-from train.training.measure import evaluate, evaluation_key
-from train.training.population import member
+from . import cli
+from .runs import pretrained
+from .runs.folder import RunFolder, open_complete
+from .training.measure import evaluate, evaluation_key
+from .training.population import member
 
 # Sequences whose result is kept, for a quick check that a machine still does the same.
 _CHECKED = 20

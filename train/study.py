@@ -20,21 +20,22 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from tasks.registry import name_in_words
-from train import cli
-from train.learn import DivergedError, run_to_the_end
-from train.runs.belongs import check_free
-from train.runs.config import RENAMED, TrainConfig
-from train.runs.files import write_whole
-from train.runs.folder import RunFolder
-from train.runs.lock import locked
-from train.runs.outcome import Outcome, outcome, readable, tried_on, within
-from train.runs.task_fields import names_of
-from train.show.draw import save_figure
-from train.show.figures.style import STYLE
-from train.training.devices import use_all_cores
-from train.training.footprint import check_memory
-from train.training.task_check import check_task
+from ntm_jax.tasks import name_in_words
+
+from . import cli
+from .learn import DivergedError, run_to_the_end
+from .runs.belongs import check_free
+from .runs.config import RENAMED, TrainConfig
+from .runs.files import write_whole
+from .runs.folder import RunFolder
+from .runs.lock import locked
+from .runs.outcome import Outcome, outcome, readable, tried_on, within
+from .runs.task_fields import names_of
+from .show.draw import save_figure
+from .show.figures.style import STYLE
+from .training.devices import use_all_cores
+from .training.footprint import check_memory
+from .training.task_check import check_task
 
 PRESET = "preset"
 TABLE, CHART = "study.md", "study.png"

@@ -15,17 +15,18 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tasks.registry import name_in_words
-from train import cli
-from train.evaluate import Sizes, check_fits, open_machines, parse_sizes
-from train.runs.config import TrainConfig
-from train.runs.files import write_whole
-from train.runs.folder import RunFolder
-from train.show import draw, figures
-from train.show.learners import Learner, learner_of_run, recorded_learners
-from train.show.page import page
-from train.show.recording import Recording, machine_title, record
-from train.training.population import member
+from ntm_jax.tasks import name_in_words
+
+from . import cli
+from .evaluate import Sizes, check_fits, open_machines, parse_sizes
+from .runs.config import TrainConfig
+from .runs.files import write_whole
+from .runs.folder import RunFolder
+from .show import draw, figures
+from .show.learners import Learner, learner_of_run, recorded_learners
+from .show.page import page
+from .show.recording import Recording, machine_title, record
+from .training.population import member
 
 PyTree = Any
 _FORMATS = ("png", "svg")

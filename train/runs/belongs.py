@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 
-from train.runs import schema
-from train.runs.config import TrainConfig
-from train.runs.journal import MARK
-from train.runs.lock import NAME as LOCK
-from train.runs.schema import Record
+from . import schema
+from .config import TrainConfig
+from .journal import MARK
+from .lock import NAME as LOCK
+from .schema import Record
 
 # What a run can leave that is killed while it starts.
 _UNFINISHED = {"config.json.tmp", LOCK}

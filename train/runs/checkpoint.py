@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from train.runs import schema
-from train.runs.files import check_spelling, hash_of_arrays, unreadable
-from train.runs.schema import Fields, Record
+from . import schema
+from .files import check_spelling, hash_of_arrays, unreadable
+from .schema import Fields, Record
 
 PyTree = Any
 _KEEP = 2

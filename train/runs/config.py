@@ -8,23 +8,22 @@ from typing import Any
 
 import flax.linen as nn
 
-import tasks
-from ntm_jax import NTMConfig, feed_forward, gru, lstm
+from ntm_jax import NTMConfig, feed_forward, gru, lstm, tasks
 from ntm_jax.checks import check_count, check_fields
 from ntm_jax.config import RENAMED as RENAMED_OF_MACHINE
 from ntm_jax.renamed import renamed_fields, with_new_names
-from tasks import outside
-from tasks.registry import class_of, name_in_words, short_name
-from train.runs import task_fields
-from train.runs.files import read_json
-from train.runs.settings import (
+from ntm_jax.tasks import class_of, name_in_words, outside, short_name
+
+from ..training.model import LSTM, NTM, Embedded, LSTMStack, Model
+from . import task_fields
+from .files import read_json
+from .settings import (
     MachineSettings,
     OptimizerSettings,
     RunSettings,
     ScheduleSettings,
     TaskSettings,
 )
-from train.training.model import LSTM, NTM, Embedded, LSTMStack, Model
 
 _CONTROLLERS: dict[str, Callable[..., nn.Module]] = {
     "lstm": lstm,

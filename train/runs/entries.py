@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
-import tasks
-from train.runs import schema
-from train.runs.config import TrainConfig
-from train.runs.schema import Check
+from ntm_jax import tasks
+
+from . import schema
+from .config import TrainConfig
+from .schema import Check
 
 METRIC = {"step": schema.count, "kind": schema.text, "seed": schema.count}
 # Of a machine, at one difficulty.

@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from train.runs import schema
-from train.runs.config import TrainConfig
-from train.runs.entries import evaluated
-from train.runs.files import hash_of, read_json, write_whole
-from train.runs.schema import Record
-from train.training.state import NEVER, TrainState
+from ..training.state import NEVER, TrainState
+from . import schema
+from .config import TrainConfig
+from .entries import evaluated
+from .files import hash_of, read_json, write_whole
+from .schema import Record
 
 # The hashes of the evaluation and of the checkpoint that it is of.
 _SUMS = {"evaluation.json": schema.text, "checkpoint": schema.or_none(schema.text)}

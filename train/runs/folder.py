@@ -22,19 +22,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from train.runs import belongs, entries, steps_before
-from train.runs.checkpoint import SHA256, Checkpoints
-from train.runs.config import TrainConfig
-from train.runs.evaluation import EvaluationFile
-from train.runs.events import Events
-from train.runs.files import check_spelling, expanded, write_whole
-from train.runs.journal import Journal
-from train.runs.presets import command
-from train.runs.schema import Record
-from train.training.devices import spread
-from train.training.footprint import check_memory
-from train.training.state import TrainState, init_states, mesh_of
-from train.training.task_check import check_task
+from ..training.devices import spread
+from ..training.footprint import check_memory
+from ..training.state import TrainState, init_states, mesh_of
+from ..training.task_check import check_task
+from . import belongs, entries, steps_before
+from .checkpoint import SHA256, Checkpoints
+from .config import TrainConfig
+from .evaluation import EvaluationFile
+from .events import Events
+from .files import check_spelling, expanded, write_whole
+from .journal import Journal
+from .presets import command
+from .schema import Record
 
 
 class RunFolder:

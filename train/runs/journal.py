@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from train.runs import schema
-from train.runs.files import read_json, whole
-from train.runs.schema import Check, Record
+from . import schema
+from .files import read_json, whole
+from .schema import Check, Record
 
 # What a journal held at a checkpoint: its first lines, and their hash.
 MARK = {"lines": schema.count, "sha256": schema.text}

@@ -5,8 +5,9 @@ import math
 import statistics
 from typing import Any
 
-from tasks import Task
-from train.runs.config import TrainConfig
+from ntm_jax.tasks import Task
+
+from .config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

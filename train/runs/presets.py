@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ntm_jax.checks import check_choice
-from tasks.registry import class_of
-from train.runs.config import TrainConfig
-from train.runs.task_fields import Fields
+from ntm_jax.tasks import class_of
+
+from .config import TrainConfig
+from .task_fields import Fields
 
 PRESETS = ("default", "paper")
 

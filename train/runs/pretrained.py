@@ -17,14 +17,14 @@ import jax.numpy as jnp
 from flax.serialization import from_state_dict
 from flax.traverse_util import unflatten_dict
 
-import tasks
-from ntm_jax import NTMConfig, saved, tensors
+from ntm_jax import NTMConfig, saved, tasks, tensors
+from ntm_jax.tasks import outside
 from ntm_jax.tensors import by_path as by_path
-from tasks import outside
-from train.runs import schema
-from train.runs.config import TrainConfig
-from train.runs.entries import EVALUATED, evaluated
-from train.runs.files import check_spelling, expanded, read_json
+
+from . import schema
+from .config import TrainConfig
+from .entries import EVALUATED, evaluated
+from .files import check_spelling, expanded, read_json
 
 PyTree = Any
 FOLDER = saved.machines()

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-import tasks
-from ntm_jax import NTMConfig
+from ntm_jax import NTMConfig, tasks
 from ntm_jax.config import (
     Activation,
     InitialCarry,
@@ -22,7 +21,8 @@ from ntm_jax.config import (
     PreviousWeighting,
     Sharpening,
 )
-from train.runs.task_fields import Fields
+
+from .task_fields import Fields
 
 _TASK = f"""The task; its preset sets the defaults of the other flags.
 - {", ".join(tasks.names())}: ours.

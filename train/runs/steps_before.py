@@ -6,9 +6,9 @@ They decide the learning rate of the updates that were made with them.
 import json
 from pathlib import Path
 
-from train.runs import schema
-from train.runs.config import TrainConfig
-from train.runs.files import read_json, write_whole
+from . import schema
+from .config import TrainConfig
+from .files import read_json, write_whole
 
 NAME = "steps_before.json"
 

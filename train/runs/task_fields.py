@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
-import tasks
-from tasks import fit, outside, registry
+from ntm_jax import tasks
+from ntm_jax.tasks import fit, outside, registry
 
 
 class Fields(dict[str, Any]):

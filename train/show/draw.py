@@ -9,15 +9,15 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-import tasks
-from ntm_jax import Trace
-from tasks.registry import name_in_words
-from train.runs.config import TrainConfig
-from train.runs.files import whole
-from train.show import figures
-from train.show.figures.style import STYLE
-from train.show.phases import phases
-from train.show.recording import (
+from ntm_jax import Trace, tasks
+from ntm_jax.tasks import name_in_words
+
+from ..runs.config import TrainConfig
+from ..runs.files import whole
+from . import figures
+from .figures.style import STYLE
+from .phases import phases
+from .recording import (
     Recording,
     first_sequence,
     machine_title,

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from train.runs import schema
-from train.runs.config import TrainConfig
-from train.runs.files import expanded, read_json
-from train.runs.folder import RunFolder
-from train.show.figures.curves import Curve, curves_of
+from ..runs import schema
+from ..runs.config import TrainConfig
+from ..runs.files import expanded, read_json
+from ..runs.folder import RunFolder
+from .figures.curves import Curve, curves_of
 
 _RECORD: schema.Fields = {
     "task": schema.text,

@@ -15,9 +15,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from train.show.figures.ring import visited
-from train.show.figures.style import BITS, WEIGHTS, signed
-from train.show.recording import Recording
+from .figures.ring import visited
+from .figures.style import BITS, WEIGHTS, signed
+from .recording import Recording
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _DIGITS = 3

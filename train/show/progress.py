@@ -11,7 +11,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-import tasks
+from ntm_jax import tasks
 
 
 class Progress:

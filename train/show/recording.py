@@ -11,14 +11,14 @@ import numpy as np
 from jax import Array
 
 import ntm_jax
-import tasks
-from ntm_jax import Trace
+from ntm_jax import Trace, tasks
 from ntm_jax.checks import check_count
-from tasks.registry import name_in_words
-from train.runs.config import TrainConfig
-from train.show.phases import Phase, phases
-from train.training.measure import evaluation_key, sample_each
-from train.training.model import NTM, without_embedding
+from ntm_jax.tasks import name_in_words
+
+from ..runs.config import TrainConfig
+from ..training.measure import evaluation_key, sample_each
+from ..training.model import NTM, without_embedding
+from .phases import Phase, phases
 
 PyTree = Any
 _MOST_GIGABYTES = 2

@@ -9,12 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from train.runs.folder import RunFolder
-from train.show import figures
-from train.show.draw import add_title
-from train.show.recording import machine_title, record, trace_fits
-from train.training.population import member
-from train.training.state import TrainState
+from ..runs.folder import RunFolder
+from ..training.population import member
+from ..training.state import TrainState
+from . import figures
+from .draw import add_title
+from .recording import machine_title, record, trace_fits
 
 
 def show_machines(run: RunFolder, states: TrainState, step: int) -> None:

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-import tasks
-from train.runs.config import TrainConfig
-from train.training.curriculum import curriculum
-from train.training.keys import purpose_key
+from ntm_jax import tasks
+
+from ..runs.config import TrainConfig
+from .curriculum import curriculum
+from .keys import purpose_key
 
 
 def batch_of(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:

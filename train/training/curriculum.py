@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 from jax import Array
 
-import tasks
-from train.runs.config import TrainConfig
+from ntm_jax import tasks
+
+from ..runs.config import TrainConfig
 
 # Fraction of the sequences with the highest difficulty so far, in look_back.
 _HARDEST = 0.9

@@ -6,11 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import jax
 import numpy as np
 
-import tasks
-from tasks import outside
-from tasks.data import Share, padded, round_up
-from train.runs.config import TrainConfig
-from train.training.loop import updates_of_call
+from ntm_jax import tasks
+from ntm_jax.tasks import Share, outside, padded, round_up
+
+from ..runs.config import TrainConfig
+from .loop import updates_of_call
 
 
 class Feed:

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-import tasks
-from train.runs.config import TrainConfig
-from train.training.batches import draw_sequences
-from train.training.state import init_states, mesh_of
+from ntm_jax import tasks
+
+from ..runs.config import TrainConfig
+from .batches import draw_sequences
+from .state import init_states, mesh_of
 
 _BYTES = 4  # of a float32
 

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import ntm_jax
-import tasks
-from ntm_jax import NTMConfig
+from ntm_jax import NTMConfig, tasks
 
 PyTree = Any
 Health = dict[str, Array]

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jax import Array
 
-from train.runs.config import TrainConfig
-from train.training.state import NEVER, TrainState
+from ..runs.config import TrainConfig
+from .state import NEVER, TrainState
 
 
 def learning_rate_factor(config: TrainConfig, state: TrainState) -> Array:

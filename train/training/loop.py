@@ -10,22 +10,23 @@ from flax import struct
 from jax import Array, lax
 from jax.sharding import Mesh
 
-import tasks
-from train.runs.config import TrainConfig
-from train.training.batches import batch_of, draw_sequences, part_of
-from train.training.devices import mean_of_parts, own_part, spread
-from train.training.health import Health
-from train.training.keys import purpose_key
-from train.training.learning_rate import learning_rate_factor
-from train.training.noise import noisy_batch, noisy_model
-from train.training.optimizer import (
+from ntm_jax import tasks
+
+from ..runs.config import TrainConfig
+from .batches import batch_of, draw_sequences, part_of
+from .devices import mean_of_parts, own_part, spread
+from .health import Health
+from .keys import purpose_key
+from .learning_rate import learning_rate_factor
+from .noise import noisy_batch, noisy_model
+from .optimizer import (
     clipped_fraction,
     make_optimizer,
     none_if_overflowed,
 )
-from train.training.population import for_each_seed
-from train.training.solved import is_learning
-from train.training.state import TrainState, mesh_of, seed_array
+from .population import for_each_seed
+from .solved import is_learning
+from .state import TrainState, mesh_of, seed_array
 
 PyTree = Any
 

@@ -10,13 +10,14 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-import tasks
+from ntm_jax import tasks
 from ntm_jax.checks import check_count
-from train.runs.config import TrainConfig
-from train.training.devices import all_parts, mesh_for, own_part, spread
-from train.training.feed import held_out
-from train.training.keys import purpose_key
-from train.training.population import for_each_seed
+
+from ..runs.config import TrainConfig
+from .devices import all_parts, mesh_for, own_part, spread
+from .feed import held_out
+from .keys import purpose_key
+from .population import for_each_seed
 
 PyTree = Any
 # The most numbers in the memories of the sequences that a device evaluates together.

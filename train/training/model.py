@@ -13,9 +13,9 @@ from flax.linen.initializers import zeros
 from jax import Array
 
 import ntm_jax
-import tasks
-from ntm_jax import NTMConfig
-from train.training.health import Health, watch
+from ntm_jax import NTMConfig, tasks
+
+from .health import Health, watch
 
 PyTree = Any
 

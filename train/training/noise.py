@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-import tasks
-from ntm_jax import controllers
-from train.runs.config import TrainConfig
-from train.training.model import NTM, Model
+from ntm_jax import controllers, tasks
+
+from ..runs.config import TrainConfig
+from .model import NTM, Model
 
 
 class NoisyCell(nn.RNNCellBase):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from train.runs.config import TrainConfig
+from ..runs.config import TrainConfig
 
 PyTree = Any
 

@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from train.training.devices import SEEDS
+from .devices import SEEDS
 
 PyTree = Any
 

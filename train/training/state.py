@@ -10,10 +10,10 @@ from flax import struct
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from train.runs.config import TrainConfig
-from train.training.devices import mesh_for, spread
-from train.training.keys import purpose_key
-from train.training.optimizer import make_optimizer
+from ..runs.config import TrainConfig
+from .devices import mesh_for, spread
+from .keys import purpose_key
+from .optimizer import make_optimizer
 
 PyTree = Any
 NEVER = -1

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 
 import jax
 
-import tasks
-from tasks import fit, outside
-from train.runs.config import TrainConfig
-from train.training.batches import draw_sequences
-from train.training.keys import purpose_key
+from ntm_jax import tasks
+from ntm_jax.tasks import fit, outside
+
+from ..runs.config import TrainConfig
+from .batches import draw_sequences
+from .keys import purpose_key
 
 # Names in the entries of an evaluation, and of flags beside the difficulties.
 _TAKEN = (

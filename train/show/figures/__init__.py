@@ -5,7 +5,7 @@ matplotlib `Figure`, which `savefig` writes and, after `%matplotlib inline`, a n
 shows.
 """
 
-from train.show.figures.curves import (
+from .curves import (
     compared_curves,
     curves_of,
     error_axes,
@@ -13,11 +13,11 @@ from train.show.figures.curves import (
     leave_room,
     median_curve,
 )
-from train.show.figures.films import learning_film, memory_film
-from train.show.figures.locations import recall_locations, sort_locations
-from train.show.figures.machine import addressing, answer, focus, memory, vectors
-from train.show.figures.ngrams import prediction
-from train.show.figures.style import over_time
+from .films import learning_film, memory_film
+from .locations import recall_locations, sort_locations
+from .machine import addressing, answer, focus, memory, vectors
+from .ngrams import prediction
+from .style import over_time
 
 __all__ = (
     "addressing",

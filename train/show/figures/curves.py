@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.runs.config import TrainConfig
-from train.show.figures.style import STYLE, colour
+from ...runs.config import TrainConfig
+from .style import STYLE, colour
 
 # The sequences seen, in thousands, and the error there.
 Curve = tuple[np.ndarray, np.ndarray]

@@ -9,10 +9,12 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
 from ntm_jax import Trace
-from train.runs.files import whole
-from train.show.figures.machine import heads, of_one_sequence, outputs_of
-from train.show.figures.ring import visited
-from train.show.figures.style import (
+
+from ...runs.files import whole
+from ..phases import Phase
+from .machine import heads, of_one_sequence, outputs_of
+from .ring import visited
+from .style import (
     STYLE,
     WEIGHTS,
     colour_bar,
@@ -23,7 +25,6 @@ from train.show.figures.style import (
     scale_of_inputs,
     signed,
 )
-from train.show.phases import Phase
 
 _DPI = 75
 _MOST_FRAMES = 80

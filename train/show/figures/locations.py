@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ntm_jax import Trace
-from train.show.figures.machine import of_one_sequence
-from train.show.figures.ring import Stretch, visited
-from train.show.figures.style import COLOURS, STYLE, WEIGHTS, colour_bar, image
+
+from .machine import of_one_sequence
+from .ring import Stretch, visited
+from .style import COLOURS, STYLE, WEIGHTS, colour_bar, image
 
 _QUERY, _ANSWER = COLOURS[5], COLOURS[1]
 

@@ -15,8 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ntm_jax import Trace
-from train.show.figures.ring import visited
-from train.show.figures.style import (
+
+from ..phases import Phase
+from .ring import visited
+from .style import (
     COLOURS,
     STYLE,
     WEIGHTS,
@@ -31,7 +33,6 @@ from train.show.figures.style import (
     signed,
     time_axes,
 )
-from train.show.phases import Phase
 
 _LINES = ("-", "--", ":", "-.")
 

@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from train.show.figures.style import COLOURS, STYLE
+from .style import COLOURS, STYLE
 
 
 @mpl.rc_context(STYLE)

@@ -13,8 +13,8 @@ from matplotlib.patches import Patch
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
-from train.show.figures.ring import Stretch
-from train.show.phases import Phase
+from ..phases import Phase
+from .ring import Stretch
 
 # Colours that are distinct for everyone (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
