@@ -3,3 +3,4 @@
 from . import starting
 
 starting.prepare()
+starting.check_packages()

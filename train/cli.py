@@ -131,6 +131,16 @@ def check_free_name(path: Path, *, free: bool) -> None:
         )
 
 
+def check_out(path: Path, *, overwrite: bool) -> None:
+    """Raises a `ValueError` unless a machine can be written to that path."""
+    if path.suffix != ".safetensors":
+        raise ValueError(f"out: got {path}, want a .safetensors file")
+    if path.is_dir() or (path.parent.exists() and not path.parent.is_dir()):
+        raise ValueError(f"out: got {path}, want a file in a folder")
+    if path.exists() and not overwrite:
+        raise ValueError(f"out: got {path}, which exists; pass --overwrite")
+
+
 def make_console(*, quiet: bool = False) -> Console:
     """A console that prints text as it is: no markup, no wrapping, no colours.
 

@@ -21,6 +21,7 @@ from tyro.constructors import (
 from ntm_jax import tasks
 from ntm_jax.tasks import class_of
 
+from .runs.commands import spelled
 from .runs.config import RENAMED, TrainConfig
 from .runs.files import expanded
 from .runs.presets import preset
@@ -95,7 +96,7 @@ def parse(
         with wide_enough():
             parsed = tyro.cli(
                 flags,
-                prog=prog,
+                prog=spelled(prog),
                 args=arguments,
                 use_underscores=True,
                 registry=_REGISTRY,
@@ -143,7 +144,8 @@ def wide_enough() -> Iterator[None]:
 def examples(flags: type) -> list[str]:
     """The commands in the docstring of the module that has these flags."""
     lines = (sys.modules[flags.__module__].__doc__ or "").splitlines()
-    return [f"  {line.strip()}" for line in lines if line.strip().startswith("python")]
+    shown = [line.strip() for line in lines if line.strip().startswith("python")]
+    return [f"  {spelled(line)}" for line in shown]
 
 
 def renamed(arguments: Sequence[str], names: Mapping[str, str]) -> list[str]:

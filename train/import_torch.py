@@ -24,6 +24,7 @@ from ntm_jax.tasks import TaskName
 
 from . import cli
 from .runs import pretrained
+from .runs.commands import spelled
 from .runs.config import TrainConfig
 from .runs.files import check_spelling
 from .ship import versions
@@ -64,12 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     with cli.readable_errors():
         cli.keep_compilations()
         out = flags.out
-        if out.suffix != ".safetensors":
-            raise ValueError(f"out: got {out}, want a .safetensors file")
-        if out.is_dir() or (out.parent.exists() and not out.parent.is_dir()):
-            raise ValueError(f"out: got {out}, want a file in a folder")
-        if out.exists() and not flags.overwrite:
-            raise ValueError(f"out: got {out}, which exists; pass --overwrite")
+        cli.check_out(out, overwrite=flags.overwrite)
         options: dict[str, Any] = {}
         if flags.revision is not None:
             if flags.source != "clemkoa":
@@ -178,7 +174,7 @@ def how_made(flags: Flags, result: dict[str, Any]) -> dict[str, Any]:
     """The provenance of a machine that was not trained here."""
     revision = "" if flags.revision is None else f" --revision={flags.revision}"
     return {
-        "command": (
+        "command": spelled(
             f"python -m train.import_torch --weights={flags.weights.name} "
             f"--source={flags.source}{revision} --task={flags.task} "
             f"--out={flags.out.name}"

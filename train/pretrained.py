@@ -1,7 +1,7 @@
 """Trained machines by name, for Python code and notebooks.
 
 >>> import ntm_jax
->>> from train import pretrained
+>>> from ntm_jax.train import pretrained
 >>> params, config = pretrained.load("copy")
 >>> state = ntm_jax.initial_state(params, config, num_slots=1024)
 """

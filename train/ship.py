@@ -1,7 +1,11 @@
-"""Exports a trained machine to pretrained/, where `train.pretrained` finds it by name.
+"""Exports a trained machine as a file, to load, to evaluate or to draw.
 
-python -m train.ship --workdir=runs/copy
-python -m train.ship --workdir=runs/copy_20_seeds --seed=3 --name=copy_3
+    python -m train.ship --workdir=runs/copy
+    python -m train.ship --workdir=runs/copy_20_seeds --seed=3 --name=copy_3
+    python -m train.ship --workdir=runs/copy --out=copy.safetensors
+
+In a checkout, a name leads to a file in pretrained/, where `--pretrained` and
+`ntm_jax.pretrained` find it by that name.
 """
 
 import dataclasses
@@ -14,6 +18,7 @@ import jax
 
 from . import cli
 from .runs import pretrained
+from .runs.commands import IN_CHECKOUT
 from .runs.folder import RunFolder, open_complete
 from .training.measure import evaluate, evaluation_key
 from .training.population import member
@@ -35,7 +40,10 @@ class Flags:
     seed: int | None = None
     """Seed of the machine; None uses the first of the run."""
     name: str | None = None
-    """Name of the file, pretrained/NAME.safetensors; None uses the task's."""
+    """Name of the machine; None uses the task's."""
+    out: Path | None = None
+    """The .safetensors file to write; None uses NAME.safetensors.
+    That is in pretrained/ in a checkout, otherwise in the current folder."""
     overwrite: bool = False
     """Replace the file if it exists."""
 
@@ -56,9 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         machine = member(run.restore().params, index)
         alone = jax.tree.map(lambda leaf: leaf[None], machine)
         config = dataclasses.replace(run.config, seed=seed, num_seeds=1)
-        name = cli.check_name(flags.name or config.task_name())
-        path = pretrained.FOLDER / f"{name}.safetensors"
-        cli.check_free_name(path, free=flags.overwrite)
+        path = path_of(flags, config.task_name())
         made = how_made(run, evaluation, seed)
         check = evaluate(
             alone, config, keys=evaluation_key(0)[None], num_sequences=_CHECKED
@@ -68,6 +74,25 @@ def main(arguments: list[str] | None = None) -> int:
         )
         print(f"Wrote {path}.")
     return 0
+
+
+def path_of(flags: Flags, task: str) -> Path:
+    """The file to write, which can be written.
+
+    Raises:
+      ValueError: if it cannot.
+    """
+    if flags.out is not None:
+        if flags.name is not None:
+            raise ValueError(
+                f"out, name: got {flags.out} and {flags.name!r}, want one of them"
+            )
+        cli.check_out(flags.out, overwrite=flags.overwrite)
+        return flags.out
+    folder = pretrained.FOLDER if IN_CHECKOUT else Path()
+    path = folder / f"{cli.check_name(flags.name or task)}.safetensors"
+    cli.check_free_name(path, free=flags.overwrite)
+    return path
 
 
 def how_made(

@@ -4,28 +4,61 @@
 module imports nothing that takes time.
 """
 
+import importlib.util
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
+# What the extra `train` installs.
+PACKAGES = (
+    "matplotlib",
+    "optax",
+    "orbax",
+    "rich",
+    "safetensors",
+    "tensorboardX",
+    "tyro",
+)
 # The status of a shell's command that SIGINT has ended.
 STOPPED = 130
 
 
 def prepare() -> None:
-    """If this process starts as `python -m`, prepares its signals and its output.
+    """If this process starts as a command, prepares its signals and its output.
 
     Until `ready`, Ctrl-C ends the process at once, without a traceback: nothing has
     been read or written yet. What the locale cannot print becomes a question mark.
     """
-    if sys.argv[:1] != ["-m"]:  # as long as Python looks for the module
+    if not _is_command():
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+def check_packages() -> None:
+    """Raises a `ModuleNotFoundError` if a package that the trainer needs is missing.
+
+    A command prints the error instead, and ends with 2.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        error = f"the trainer needs {missing[0]}; pip install 'ntm_jax[train]'"
+        if _is_command():
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        raise ModuleNotFoundError(error, name=missing[0])
+
+
+def _is_command() -> bool:
+    """Whether this process starts as `python -m`, or as `ntm-jax`."""
+    started_as = sys.argv[0] if sys.argv else ""
+    # "-m" as long as Python looks for the module.
+    return started_as == "-m" or Path(started_as).stem == "ntm-jax"
 
 
 def ready() -> None:

@@ -28,6 +28,7 @@ from ..training.state import TrainState, init_states, mesh_of
 from ..training.task_check import check_task
 from . import belongs, entries, steps_before
 from .checkpoint import SHA256, Checkpoints
+from .commands import spelled
 from .config import TrainConfig
 from .evaluation import EvaluationFile
 from .events import Events
@@ -61,7 +62,7 @@ class RunFolder:
         if not (path / "config.json").is_file():
             raise ValueError(
                 f"{flag}: got {path}, want the folder of a run, with a config.json; "
-                "python -m train.main makes one"
+                f"{spelled('python -m train.main')} makes one"
             )
         return cls(path, TrainConfig.from_json(path / "config.json"))
 

@@ -8,6 +8,7 @@ from typing import Any
 from ntm_jax.checks import check_choice
 from ntm_jax.tasks import class_of
 
+from .commands import spelled
 from .config import TrainConfig
 from .task_fields import Fields
 
@@ -203,7 +204,7 @@ def command(
         if name in always or value != default.settings()[name]
     ]
     words = [*flags, *([f"--workdir={workdir}"] if workdir else [])]
-    last = " ".join(["python -m train.main", *map(shlex.quote, words)])
+    last = " ".join([spelled("python -m train.main"), *map(shlex.quote, words)])
     before = [
         command(dataclasses.replace(config, steps=steps), workdir=workdir)
         for steps in steps_before
