@@ -48,8 +48,10 @@ def site(tmp_path_factory):
     built, site = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("site")
     for command in (
         ["hatchling", "build", "--target=wheel", f"--directory={built}"],
-        ["pip", "install", "--no-deps", "--no-index", f"--find-links={built}"]
-        + [f"--target={site}", "ntm_jax"],
+        [
+            *("pip", "install", "ntm_jax", f"--target={site}"),
+            *("--no-deps", "--no-index", f"--find-links={built}"),
+        ],
     ):
         subprocess.run(
             [sys.executable, "-m", *command], cwd=ROOT, check=True, capture_output=True
@@ -97,7 +99,7 @@ def test_a_user_trains_evaluates_ships_loads_and_draws(user, site, tmp_path):
         "evaluate --workdir=runs/copy --num_sequences=2 --length=3",
         "ship --workdir=runs/copy --out=mine.safetensors",
         "evaluate --pretrained=mine.safetensors --num_sequences=2 --length=3",
-        "visualize --pretrained=copy --length=5",
+        "visualize --pretrained=mine.safetensors --length=3",
     )
     assert status == 0, err
     trained, evaluated, shipped, again, *drawn = out.splitlines()
