@@ -9,6 +9,7 @@ from jax import Array
 from ntm_jax.arrays import canonical, cast
 from ntm_jax.checks import check_array, check_size
 from ntm_jax.config import NTMConfig
+from ntm_jax.controllers import Rngs
 from ntm_jax.machine import named_step
 from ntm_jax.types import NTMState, Params
 
@@ -19,12 +20,13 @@ def cell_step(
     inputs: Array,
     config: NTMConfig,
     dtype: jax.typing.DTypeLike,
+    rngs: Rngs | None = None,
 ) -> tuple[NTMState, Array]:
     """`step` for a Flax cell: computes in `dtype`, with the cell's names in errors."""
     check_cell_call(carry, inputs)
     params, inputs = cast(params, dtype), jnp.asarray(inputs, dtype)
     carry = canonical(carry)
-    return named_step(params, carry, inputs, config, "inputs", "carry")[:2]
+    return named_step(params, carry, inputs, config, "inputs", "carry", rngs)[:2]
 
 
 def check_cell_call(carry: NTMState, inputs: Array) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import chex
@@ -201,6 +201,19 @@ def check_key(name: str, key: Any) -> None:
     if not (is_array and _key_shape(key) == ()):
         got = f"{key.dtype}{list(key.shape)}" if is_array else type(key).__name__
         raise TypeError(f"{name}: got {got}, want one key: use jax.random.key(seed)")
+
+
+def check_rngs(rngs: Any) -> None:
+    """Raises unless `rngs` is None, or a dict of names and keys."""
+    if rngs is None:
+        return
+    if not isinstance(rngs, Mapping) or not all(isinstance(n, str) for n in rngs):
+        raise TypeError(
+            f"rngs: got {type(rngs).__name__}, want a dict of names and keys, such as "
+            "{'dropout': jax.random.key(0)}"
+        )
+    for name, key in rngs.items():
+        check_key(f"rngs[{name!r}]", key)
 
 
 def _key_shape(array: Any) -> tuple[int, ...] | None:

@@ -13,7 +13,7 @@ accept leading batch axes. Two modules that compare equal share one compilation.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -27,6 +27,8 @@ from ntm_jax import fixed
 from ntm_jax.checks import check_count, check_positive
 
 PyTree = Any
+# The keys that a controller draws from, under Flax's names, such as "dropout".
+Rngs = Mapping[str, Array]
 
 
 def lstm(
@@ -202,7 +204,11 @@ def initial_carry(
 
 
 def apply(
-    controller: nn.Module, params: dict, carry: PyTree, inputs: Array
+    controller: nn.Module,
+    params: dict,
+    carry: PyTree,
+    inputs: Array,
+    rngs: Rngs | None = None,
 ) -> tuple[PyTree, Array]:
     """One step of the controller: the new carry and the output `[..., H]`.
 
@@ -210,14 +216,20 @@ def apply(
     inputs. The dtype in which the module computes does not matter.
     """
     arguments = (carry, inputs) if is_recurrent(controller) else (inputs,)
-    result: Any = controller.apply({"params": params}, *arguments)
+    result: Any = controller.apply(
+        {"params": params}, *arguments, rngs=dict(rngs or {})
+    )
     new_carry, output = result if is_recurrent(controller) else (carry, result)
     new_carry = jax.tree.map(lambda new, old: new.astype(old.dtype), new_carry, carry)
     return new_carry, output.astype(inputs.dtype)
 
 
 def fitting_input_size(
-    controller: nn.Module, params: dict, carry: PyTree, inputs: Array
+    controller: nn.Module,
+    params: dict,
+    carry: PyTree,
+    inputs: Array,
+    rngs: Rngs | None = None,
 ) -> int | None:
     """The input width for which `params` were made, or None if no width fits.
 
@@ -228,7 +240,7 @@ def fitting_input_size(
         resized = jax.ShapeDtypeStruct((*inputs.shape[:-1], size), inputs.dtype)
         try:
             jax.eval_shape(
-                lambda p, c, x: apply(controller, p, c, x), params, carry, resized
+                lambda p, c, x: apply(controller, p, c, x, rngs), params, carry, resized
             )
         except (errors.FlaxError, TypeError, ValueError):
             continue

@@ -126,11 +126,12 @@ def misfit(
     inputs: Array,
     config: NTMConfig,
     x_name: str,
+    rngs: controllers.Rngs | None,
     error: Exception,
 ) -> Exception:
     """The error to raise instead of the controller's: are x or params wrong?"""
     size = controllers.fitting_input_size(
-        config.controller, params["controller"], state.controller, inputs
+        config.controller, params["controller"], state.controller, inputs, rngs
     )
     if size is None or size == inputs.shape[-1]:
         return ValueError(
@@ -141,6 +142,17 @@ def misfit(
     return ValueError(
         f"{x_name}: got width {x.shape[-1]}, want {size - read_size}, the input_size "
         "that params were made for"
+    )
+
+
+def no_key(rngs: controllers.Rngs | None, error: Exception) -> Exception:
+    """The error to raise instead of Flax's, for a name that is not in `rngs`."""
+    got = ", ".join(map(repr, rngs)) if rngs else "none"
+    says = str(error).splitlines()[0].removesuffix(".")
+    return ValueError(
+        f"rngs: got {got}, but the controller draws random numbers ({says}); pass "
+        "rngs={'dropout': key} or the like, or a config whose controller is "
+        "deterministic"
     )
 
 

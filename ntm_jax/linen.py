@@ -30,6 +30,10 @@ layer                                                   forward  gradient,     g
 `nn.RNN(nn.remat(NTMCell, prevent_cse=False)(config))`      186           655        187
 ======================================================  =======  ============  =========
 
+A controller that draws random numbers, such as one with dropout, gets the streams of
+the module: `nn.RNN(NTMCell(config), split_rngs={"params": False, "dropout": True})` and
+`layer.apply(variables, xs, rngs={"dropout": key})`.
+
 For a sequence of length 0, `nn.RNN` returns the state after all padding, as it does
 with Flax's own cells. `unroll` returns the initial state.
 """
@@ -153,7 +157,18 @@ class NTMCell(nn.RNNCellBase):
 
         params = {name: own(name) for name in fit.ALWAYS}
         dtype = self.dtype or self.param_dtype
-        return cells.cell_step(params, carry, inputs, self.config, dtype)
+        return cells.cell_step(params, carry, inputs, self.config, dtype, self._rngs())
+
+    @nn.nowrap
+    def _rngs(self) -> dict[str, Array]:
+        """Keys for a controller that draws random numbers, one of every stream.
+
+        As in every Flax module, `init` falls back to the stream of the parameters.
+        """
+        streams = set(self.scope.rngs if self.scope is not None else ())
+        if not self.is_initializing():
+            streams -= {"params"}
+        return {name: self.make_rng(name) for name in sorted(streams)}
 
     @property
     def num_feature_axes(self) -> int:

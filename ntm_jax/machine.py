@@ -18,13 +18,19 @@ from jax import numpy as jnp
 from ntm_jax import access, controllers, fit, heads
 from ntm_jax.access import AccessState, Interface
 from ntm_jax.arrays import canonical, flat
-from ntm_jax.checks import check_shape
+from ntm_jax.checks import check_rngs, check_shape
 from ntm_jax.config import NTMConfig
+from ntm_jax.controllers import Rngs
 from ntm_jax.types import NTMState, Params
 
 
 def step(
-    params: Params, state: NTMState, x: Array, *, config: NTMConfig
+    params: Params,
+    state: NTMState,
+    x: Array,
+    *,
+    config: NTMConfig,
+    rngs: Rngs | None = None,
 ) -> tuple[NTMState, Array]:
     """One time step. `lax.scan` takes `functools.partial(step, params, config=config)`.
 
@@ -42,6 +48,8 @@ def step(
       state: the state before the step. Its arrays begin with the batch axes of `x`.
       x: `[..., input_size]`.
       config: of the machine.
+      rngs: keys for a controller that draws random numbers, under Flax's names, such as
+        `{"dropout": key}`.
 
     Returns:
       The new state, and the output `[..., output_size]`, logits.
@@ -50,7 +58,8 @@ def step(
       TypeError, ValueError: for a state or an input that does not fit the machine.
     """
     params, state, x = canonical((params, state, x))
-    return named_step(params, state, x, config, "x")[:2]
+    check_rngs(rngs)
+    return named_step(params, state, x, config, "x", rngs=rngs)[:2]
 
 
 def named_step(
@@ -60,6 +69,7 @@ def named_step(
     config: NTMConfig,
     x_name: str,
     state_name: str = "state",
+    rngs: Rngs | None = None,
 ) -> tuple[NTMState, Array, Interface]:
     """`step`, whose errors name its arguments as the caller's are called.
 
@@ -69,10 +79,14 @@ def named_step(
     inputs = jnp.concatenate([x, flat(state.reads)], axis=-1)
     try:
         carry, hidden = controllers.apply(
-            config.controller, params["controller"], state.controller, inputs
+            config.controller, params["controller"], state.controller, inputs, rngs
         )
+    except errors.InvalidRngError as error:
+        raise fit.no_key(rngs, error) from None
     except (errors.FlaxError, TypeError, ValueError) as error:
-        raise fit.misfit(params, state, x, inputs, config, x_name, error) from None
+        raise fit.misfit(
+            params, state, x, inputs, config, x_name, rngs, error
+        ) from None
     check_shape(
         "params['read_heads']['kernel']",
         params["read_heads"]["kernel"],

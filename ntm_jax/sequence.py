@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jax import Array, export, lax
 
 from ntm_jax import fast, heads
+from ntm_jax.access import Interface
 from ntm_jax.arrays import canonical, reset_where, select
-from ntm_jax.checks import check_choice, check_count, check_float_array
+from ntm_jax.checks import check_choice, check_count, check_float_array, check_rngs
 from ntm_jax.config import NTMConfig
+from ntm_jax.controllers import Rngs
 from ntm_jax.fit import check_config, check_fit, check_flags
 from ntm_jax.initial import initial_state
 from ntm_jax.machine import named_step
@@ -20,6 +22,8 @@ from ntm_jax.sharding import compiler_shards
 from ntm_jax.types import NTMState, Params, PyTree, Trace
 
 Implementation = Literal["auto", "fast", "autodiff"]
+# x, mask, reset and the controller's keys, of one step.
+StepInputs = tuple[Array, Array | None, Array | None, Rngs | None]
 
 
 def unroll(
@@ -32,6 +36,7 @@ def unroll(
     reset: Array | None = None,
     save_every: int | None = None,
     implementation: Implementation = "auto",
+    rngs: Rngs | None = None,
 ) -> tuple[NTMState, Array]:
     """A whole sequence: `lax.scan` of `step` over time, the first axis.
 
@@ -74,6 +79,9 @@ def unroll(
         `"auto"`, the default, is `"fast"` if these allow it, else `"autodiff"`. It
         cannot see how you will differentiate: for `jax.jvp` alone, or for `jax.grad` of
         `jax.grad`, ask for `"autodiff"`.
+      rngs: keys for a controller that draws random numbers, under Flax's names, such as
+        `{"dropout": key}`. Step t gets `jax.random.fold_in(key, t)`. `"fast"` does not
+        support them.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
@@ -87,6 +95,7 @@ def unroll(
     check_choice("implementation", implementation, ("auto", "fast", "autodiff"))
     params, xs, state = _checked(params, xs, config, state)
     check_flags(xs, mask=mask, reset=reset)
+    check_rngs(rngs)
     if save_every is not None:
         check_count("save_every", save_every)
         if save_every > 1 and export.is_symbolic_dim(xs.shape[0]):
@@ -97,6 +106,8 @@ def unroll(
     initial = _after_reset(params, state, config, reset)
 
     obstacle = fast.obstacle(config, state) or _symbolic_size(xs, state)
+    if rngs:
+        obstacle = obstacle or "rngs, and it needs a controller without random numbers"
     if implementation == "fast" and obstacle:
         raise ValueError(
             f"implementation: got 'fast' with {obstacle}; pass "
@@ -108,7 +119,7 @@ def unroll(
         save_every=save_every,
         is_fast=implementation != "autodiff" and not obstacle and xs.shape[0] > 0,
     )
-    return compiler_shards(run, xs, state, params, initial, mask, reset)
+    return compiler_shards(run, xs, state, params, initial, mask, reset, rngs)
 
 
 def trace(
@@ -117,7 +128,9 @@ def trace(
     *,
     config: NTMConfig,
     state: NTMState | None = None,
+    mask: Array | None = None,
     reset: Array | None = None,
+    rngs: Rngs | None = None,
 ) -> Trace:
     """Everything that happens in `unroll`, step by step, to look at and to plot.
 
@@ -133,7 +146,10 @@ def trace(
       xs: `[T, ..., input_size]`.
       config: of the machine.
       state: the state before the first step; the initial state if not given.
+      mask: bool `[T, ...]`, as `unroll` takes it. At a masked step the output is zero,
+        and so is all that the heads emit.
       reset: bool `[T, ...]`, as `unroll` takes it.
+      rngs: as `unroll` takes them.
 
     Returns:
       A `Trace`, whose `states` and `outputs` are those of `unroll`.
@@ -142,11 +158,14 @@ def trace(
       TypeError, ValueError: for arguments that do not fit the machine or each other.
     """
     params, xs, state = _checked(params, xs, config, state)
-    check_flags(xs, reset=reset)
+    check_flags(xs, mask=mask, reset=reset)
+    check_rngs(rngs)
     initial = _after_reset(params, state, config, reset)
 
     run = functools.partial(_trace, config=config)
-    return compiler_shards(run, xs, state, params, initial, reset, ends=False)
+    return compiler_shards(
+        run, xs, state, params, initial, mask, reset, rngs, ends=False
+    )
 
 
 def _unroll(
@@ -156,6 +175,7 @@ def _unroll(
     initial: NTMState | None,
     mask: Array | None,
     reset: Array | None,
+    rngs: Rngs | None,
     *,
     config: NTMConfig,
     save_every: int | None,
@@ -170,20 +190,11 @@ def _unroll(
         )
         return fast.unroll(params, xs, config, state, initial, mask, reset, save_every)
 
-    def masked_step(
-        state: NTMState, inputs: tuple[Array, Array | None, Array | None]
-    ) -> tuple[NTMState, Array]:
-        x, mask, reset = inputs
-        state = reset_where(reset, initial, state)
-        if mask is None:
-            return named_step(params, state, x, config, "xs")[:2]
-        # Neither the state nor the input of a masked step may reach the gradient.
-        harmless = harmless_state(config.controller, state)
-        seen, x = select(mask, state, harmless), select(mask, x, 0)
-        new_state, y, _ = named_step(params, seen, x, config, "xs")
-        return select(mask, new_state, state), select(mask, y, 0)
+    def output_step(state: NTMState, inputs: StepInputs) -> tuple[NTMState, Array]:
+        return _masked_step(params, state, inputs, config, initial)[:2]
 
-    return _scan(masked_step, state, (xs, mask, reset), save_every or 1)
+    inputs = xs, mask, reset, _keys(rngs, xs.shape[0])
+    return _scan(output_step, state, inputs, save_every or 1)
 
 
 def _trace(
@@ -191,28 +202,61 @@ def _trace(
     state: NTMState,
     params: Params,
     initial: NTMState | None,
+    mask: Array | None,
     reset: Array | None,
+    rngs: Rngs | None,
     *,
     config: NTMConfig,
 ) -> Trace:
     """`trace`, for arguments that fit. `initial` is the state after a reset."""
 
-    def traced_step(state: NTMState, inputs: tuple[Array, Array | None]):
-        x, reset = inputs
-        state = reset_where(reset, initial, state)
-        state, y, interface = named_step(params, state, x, config, "xs")
+    def traced_step(state: NTMState, inputs: StepInputs):
+        state, y, interface = _masked_step(params, state, inputs, config, initial)
         return state, (state, y, interface)
 
-    _, (states, outputs, emitted) = lax.scan(traced_step, state, (xs, reset))
+    inputs = xs, mask, reset, _keys(rngs, xs.shape[0])
+    _, (states, outputs, emitted) = lax.scan(traced_step, state, inputs)
     m, reach = config.slot_size, config.shift_range
     kinds = config.key_activation, config.sharpening
-    return Trace(
-        states=states,
-        outputs=outputs,
-        read=heads.addressing(emitted.read, m, reach, *kinds),
-        write=heads.addressing(emitted.write, m, reach, *kinds),
-        writing=heads.writing(emitted.write, m, config.add_activation),
+    interface = (
+        heads.addressing(emitted.read, m, reach, *kinds),
+        heads.addressing(emitted.write, m, reach, *kinds),
+        heads.writing(emitted.write, m, config.add_activation),
     )
+    if mask is not None:
+        interface = jax.tree.map(lambda leaf: select(mask, leaf, 0), interface)
+    read, write, writing = interface
+    return Trace(
+        states=states, outputs=outputs, read=read, write=write, writing=writing
+    )
+
+
+def _masked_step(
+    params: Params,
+    state: NTMState,
+    inputs: StepInputs,
+    config: NTMConfig,
+    initial: NTMState | None,
+) -> tuple[NTMState, Array, Interface]:
+    """`named_step` after a reset, if there is one; a masked step changes nothing."""
+    x, mask, reset, rngs = inputs
+    state = reset_where(reset, initial, state)
+    if mask is None:
+        return named_step(params, state, x, config, "xs", rngs=rngs)
+    # Neither the state nor the input of a masked step may reach the gradient.
+    harmless = harmless_state(config.controller, state)
+    seen, x = select(mask, state, harmless), select(mask, x, 0)
+    new_state, y, interface = named_step(params, seen, x, config, "xs", rngs=rngs)
+    return select(mask, new_state, state), select(mask, y, 0), interface
+
+
+def _keys(rngs: Rngs | None, num_steps: int) -> Rngs | None:
+    """The keys of every step, `[T]`."""
+    if not rngs:
+        return None
+    steps = jnp.arange(num_steps)
+    of_steps = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    return {name: of_steps(key, steps) for name, key in rngs.items()}
 
 
 def _after_reset(

@@ -26,6 +26,7 @@ import tasks
 from benchmarks import peers, record, solve, step
 from ntm_jax import interop
 from train import cli, evaluate, import_torch, main, ship, study, visualize
+from train.runs.commands import COMMANDS as INSTALLED
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
 ROOT = Path(__file__).parent.parent
@@ -58,8 +59,8 @@ def run(page: Path) -> dict:
 QUICK_PAGES = [
     ROOT / "README.md",
     *(
-        ROOT / "docs" / p
-        for p in ("design.md", "see.md", "your_data.md", "your_task.md")
+        ROOT / "docs" / f"{name}.md"
+        for name in ("design", "install", "see", "your_data", "your_task")
     ),
 ]
 
@@ -97,9 +98,10 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     lines += [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", prose)]
-    found = re.findall(
-        r"python -m ((?:train|benchmarks)\.\w+)([^;&\n]*)", "\n".join(lines)
-    )
+    told = "\n".join(lines)
+    for installed, (module, _) in INSTALLED.items():
+        told = re.sub(rf"ntm-jax {installed}\b", f"python -m train.{module}", told)
+    found = re.findall(r"python -m ((?:train|benchmarks)\.\w+)([^;&\n]*)", told)
     return [
         (module, shlex.split(words.replace("$seed", "1"))) for module, words in found
     ]
@@ -123,6 +125,7 @@ def test_commands_are_found_in_blocks_and_in_the_text():
     shown = commands(ROOT / "README.md")
     assert ("train.main", ["--task=copy"]) in shown
     assert ("train.main", []) in shown  # of the text
+    assert ("train.main", ["--task=copy"]) in commands(ROOT / "docs" / "install.md")
     in_a_loop = commands(ROOT / "docs" / "RESULTS.md")
     assert any("--seed=1" in words for _, words in in_a_loop)
 

@@ -38,11 +38,11 @@ SIGNATURES = {
     "read": "(memory, weights)",
     "save": "(path, params, config)",
     "sharpen": "(weights, gamma)",
-    "step": "(params, state, x, *, config)",
-    "trace": "(params, xs, *, config, state=None, reset=None)",
+    "step": "(params, state, x, *, config, rngs=None)",
+    "trace": ("(params, xs, *, config, state=None, mask=None, reset=None, rngs=None)"),
     "unroll": (
         "(params, xs, *, config, state=None, mask=None, reset=None, save_every=None, "
-        "implementation='auto')"
+        "implementation='auto', rngs=None)"
     ),
     "weight_decay_mask": "(params)",
     "write": "(memory, weights, erase, add)",

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from machines import make_config, random_inputs, random_params
@@ -50,3 +51,27 @@ def test_a_trace_goes_on_from_a_state_and_names_what_does_not_fit():
     np.testing.assert_allclose(rest.outputs, whole.outputs[2:], rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="xs: got shape"):
         ntm_jax.trace(params, xs[0, 0], config=config)
+
+
+def test_a_masked_step_changes_nothing_and_emits_nothing():
+    config = make_config()
+    params, xs = random_params(config), random_inputs(6, 2)
+    mask = jnp.array([[1, 1], [0, 1], [1, 1], [1, 0], [0, 0], [0, 1]], bool)
+    xs = jnp.where(mask[..., None], xs, jnp.nan)
+    reset = jnp.zeros((6, 2), bool).at[2, 1].set(True)
+    call = {"config": config, "mask": mask, "reset": reset}
+    trace = jax.jit(functools.partial(ntm_jax.trace, **call))(params, xs)
+    state, ys = jax.jit(functools.partial(ntm_jax.unroll, **call))(params, xs)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    close(trace.outputs, ys)
+    jax.tree.map(lambda leaf, last: close(leaf[-1], last), trace.states, state)
+    for t, b in ((3, 1), (4, 0), (4, 1)):
+        emitted = jax.tree.map(
+            lambda leaf, at=(t, b): leaf[at], (trace.read, trace.write, trace.writing)
+        )
+        assert not any(leaf.any() for leaf in jax.tree.leaves(emitted))
+    jax.tree.map(
+        lambda leaf: np.testing.assert_array_equal(leaf[4, 0], leaf[3, 0]), trace.states
+    )
+    with pytest.raises(ValueError, match="mask: got shape"):
+        ntm_jax.trace(params, xs, config=config, mask=mask[:3])
