@@ -8,14 +8,23 @@
 ((41, 16, 9), (41, 16, 8), (41, 16))
 """
 
+from . import fit, outside, registry
 from .arrays import SPLITS, Arrays, Example, Split
 from .associative_recall import AssociativeRecall
 from .copy import Copy
-from .data import DataError, DatasetTask, DataTask, Share, StreamTask
+from .data import (
+    DataError,
+    DatasetTask,
+    DataTask,
+    Share,
+    StreamTask,
+    padded,
+    round_up,
+)
 from .dynamic_ngrams import DynamicNGrams
 from .inputs import Tokens, Vectors
 from .priority_sort import PrioritySort
-from .registry import TaskName, get, name_in_words, names
+from .registry import TaskName, class_of, get, name_in_words, names, short_name
 from .repeat_copy import RepeatCode, RepeatCopy
 from .reverse_string import ReverseString
 from .strings import StringTask
@@ -60,9 +69,16 @@ __all__ = (
     "Tokens",
     "VectorTask",
     "Vectors",
+    "class_of",
+    "fit",
     "get",
     "loss_bits",
     "name_in_words",
     "names",
+    "outside",
+    "padded",
+    "registry",
+    "round_up",
+    "short_name",
     "wrong_bits",
 )
