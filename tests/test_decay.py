@@ -108,6 +108,7 @@ def test_a_whole_linen_model():
     assert "['params']['initial']['kernel']" in decayed(variables)
 
 
+@pytest.mark.slow
 def test_a_whole_nnx_model(params):
     class Model(nnx.Module):
         def __init__(self, rngs):

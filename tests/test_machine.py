@@ -188,6 +188,7 @@ class TestUnroll:
         assert ys.shape == (0, 2)
         assert_states_equal(state, start(), rtol=0)
 
+    @pytest.mark.slow
     def test_a_batch_of_no_sequences_has_no_outputs_and_no_gradient(self):
         def loss(params):
             _, ys = ntm_jax.unroll(params, jnp.zeros((3, 2, 0, 2)), config=CONFIG)
