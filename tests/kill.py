@@ -134,6 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="of runs, in turn; one can be named more than once",
     )
     given = parser.parse_args(arguments)
+    # A job in the background of a shell ignores SIGINT, and so would its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chance = random.Random(given.seed)
     signals = [signal.SIGKILL] * given.kills + [signal.SIGINT] * given.interrupts
     chance.shuffle(signals)

@@ -496,6 +496,7 @@ def test_one_program_for_several_platforms_holds_both_forms():
 
 
 @pytest.mark.usefixtures("quick_compilations")
+@pytest.mark.slow
 def test_slots_whose_squares_are_beyond_float32_are_found_all_the_same():
     config = make_config(num_slots=7)
     params = random_params(config)

@@ -51,7 +51,7 @@ def through_nnx(params, xs):
         steps,
         functools.partial(ntm_jax.unroll, config=CONFIG),
         functools.partial(ntm_jax.trace, config=CONFIG),
-        through_linen,
+        pytest.param(through_linen, marks=pytest.mark.slow),
         pytest.param(through_nnx, marks=pytest.mark.slow),
     ],
 )

@@ -126,6 +126,7 @@ def test_a_trace_with_explicit_shardings(data, given):
         assert jax.typeof(leaf).sharding.spec[:2] == (None, "data")
 
 
+@pytest.mark.slow
 def test_without_a_mesh_in_the_context():
     config = make_config()
     params, xs = random_params(config), random_inputs(T, B)
@@ -181,6 +182,7 @@ def test_under_vmap(data):
     close(jax.tree.map(lambda leaf: leaf[1], mapped), expected)
 
 
+@pytest.mark.slow
 def test_axes_that_the_compiler_shards_are_as_before():
     config = make_config()
     params, xs = random_params(config), random_inputs(T, B)
