@@ -232,7 +232,7 @@ class TestGradients:
                 {"controller": ntm_jax.gru(3)},
                 marks=pytest.mark.slow,
             ),
-            (
+            pytest.param(
                 [True, False, True],
                 {
                     "order": "interleaved",
@@ -242,6 +242,7 @@ class TestGradients:
                     "initial_carry": "learned",
                     "initial_read": "learned",
                 },
+                marks=pytest.mark.slow,
             ),
         ],
     )
