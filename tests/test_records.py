@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from damage import CONFIG, flags
-from tiny import listing
+from damage import CONFIG
+from tiny import flags, listing
 
 from benchmarks import records
 from train import evaluate, learn, main, ship
