@@ -25,9 +25,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from tiny import flags
 
 from benchmarks.record import of_pretrained, of_run
 from train import evaluate, learn, main, ship, visualize
@@ -70,12 +73,6 @@ class Whole:
     folder: Path
     commands: dict[str, Callable[[Path], Any]]
     hashed: bool
-
-
-def flags(config: TrainConfig) -> list[str]:
-    """The command line that asks for a config."""
-    given, default = dataclasses.asdict(config), dataclasses.asdict(TrainConfig())
-    return [f"--{name}={given[name]}" for name in given if given[name] != default[name]]
 
 
 def make(folder: Path) -> list[Whole]:

@@ -8,17 +8,15 @@ on a large disk: parameters, metrics, answers and evaluations to the last bit.
 """
 
 import argparse
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kill import KINDS, differences, outcome_of, run
+from kill import KINDS, differences, outcome_of, run, workplace
 
 FIRST_KIB = 64
 LARGE_KIB = 1 << 18
@@ -60,13 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--growth", type=float, default=1.25, help="disk to disk")
     given = parser.parse_args(arguments)
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        environment = {
-            **os.environ,
-            "XDG_CACHE_HOME": str(root / "cache"),
-            "JAX_NUM_CPU_DEVICES": "1",
-        }
+    with workplace() as (root, environment):
         for kind in given.kinds:
             ended = run(kind, root / kind, environment)
             assert ended.status == 0, ended.errors

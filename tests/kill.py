@@ -9,6 +9,7 @@ answers and evaluations must be those of the unbroken run, to the last bit.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +51,15 @@ class Ended(NamedTuple):
     status: int
     errors: str
     by_signal: bool
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder for runs, and the environment in which they share their compilations."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = str(Path(folder) / "cache")
+        more = {"XDG_CACHE_HOME": cache, "JAX_NUM_CPU_DEVICES": "1"}
+        yield Path(folder), {**os.environ, **more}
 
 
 def run(
@@ -134,17 +145,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="of runs, in turn; one can be named more than once",
     )
     given = parser.parse_args(arguments)
+    # A job in the background of a shell ignores SIGINT, and so would its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chance = random.Random(given.seed)
     signals = [signal.SIGKILL] * given.kills + [signal.SIGINT] * given.interrupts
     chance.shuffle(signals)
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        environment = {
-            **os.environ,
-            "XDG_CACHE_HOME": str(root / "cache"),
-            "JAX_NUM_CPU_DEVICES": "1",
-        }
+    with workplace() as (root, environment):
         unbroken, seconds = {}, {}
         for kind in dict.fromkeys(given.kinds):
             run(kind, root / kind, environment)  # keeps its compilations

@@ -394,6 +394,7 @@ def test_resets_and_masks_in_a_model_of_linen_or_nnx():
     assert all(leaf.any() for leaf in jax.tree.leaves(gradients["weights"]["initial"]))
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_unroll():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     params = params_of(config)
@@ -553,6 +554,7 @@ def test_a_layer_names_the_width_it_wants():
             layer(CONFIG, jnp.zeros((T, B, INPUT_SIZE + 1)))
 
 
+@pytest.mark.slow
 def test_the_initial_carry_of_a_cell_alone():
     config, key = CONFIGS["learned"], jax.random.key(0)
     cell, shape = NTMCell(config), (B, INPUT_SIZE)

@@ -65,6 +65,7 @@ def test_the_kernels_of_a_machine_are_decayed_and_nothing_else(controller):
     assert {"['output']['kernel']", "['read_heads']['kernel']"} <= decayed(params)
 
 
+@pytest.mark.slow
 def test_the_axes_of_a_stack_change_nothing():
     keys = jax.random.split(jax.random.key(0), 2)
     stack = jax.vmap(lambda key: ntm_jax.init(key, CONFIG, 3))(keys)
@@ -108,6 +109,7 @@ def test_a_whole_linen_model():
     assert "['params']['initial']['kernel']" in decayed(variables)
 
 
+@pytest.mark.slow
 def test_a_whole_nnx_model(params):
     class Model(nnx.Module):
         def __init__(self, rngs):

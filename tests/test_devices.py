@@ -161,6 +161,7 @@ def test_devices_talk_once_in_an_update_and_the_old_states_make_room():
     assert function._cache_size() == programs + 1
 
 
+@pytest.mark.slow
 def test_an_evaluation_over_four_devices_is_that_of_one(devices):
     params, key = init_states(ONE).params, measure.evaluation_key(0)[None]
 

@@ -30,6 +30,14 @@ ROOT = Path(__file__).parents[1]
 SHORT = dataclasses.replace(TINY, steps=4, validate_every=4)
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A job in the background of a shell ignores SIGINT, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(*words: str, **options) -> subprocess.Popen:
     """A command in a process of its own."""
     environment = {**os.environ, **options.pop("env", {})}
@@ -165,7 +173,9 @@ def test_without_a_home_nothing_is_kept(monkeypatch):
     assert jax.config.values["jax_compilation_cache_dir"] == before
 
 
-@pytest.mark.parametrize("platform", ["nosuch", "cuda"])
+@pytest.mark.parametrize(
+    "platform", ["nosuch", pytest.param("cuda", marks=pytest.mark.slow)]
+)
 def test_a_platform_that_is_not_there_is_named(platform, tmp_path):
     words = ["train.main", f"--workdir={tmp_path / 'run'}", *flags(SHORT)]
     if platform == "cuda" and jax.default_backend() != "cpu":
@@ -227,7 +237,9 @@ def test_signals_change_only_in_a_command_s_own_process(monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--nosuchflag"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], pytest.param(["--nosuchflag"], marks=pytest.mark.slow)]
+)
 def test_output_that_nobody_reads_ends_as_by_sigpipe(words):
     read, write = os.pipe()
     os.close(read)

@@ -66,7 +66,9 @@ def test_a_step_is_exported(controller):
     )
 
 
-@pytest.mark.parametrize("implementation", ["fast", "autodiff"])
+@pytest.mark.parametrize(
+    "implementation", ["fast", pytest.param("autodiff", marks=pytest.mark.slow)]
+)
 def test_a_sequence_is_exported_with_its_gradient(params, implementation):
     unroll = functools.partial(
         ntm_jax.unroll, config=CONFIG, implementation=implementation

@@ -379,9 +379,8 @@ def test_fast_has_no_forward_derivative():
         jax.jvp(unrolled_output(unroll_with("fast")), (1.0,), (1.0,))
 
 
-@pytest.mark.parametrize(
-    "derivative", [jax.grad, pytest.param(jax.jacrev, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("derivative", [jax.grad, jax.jacrev])
 def test_a_second_derivative_of_fast_names_what_to_take(derivative):
     output = unrolled_output(unroll_with("fast"))
     with pytest.raises(NotImplementedError, match='implementation="autodiff"'):
@@ -496,6 +495,7 @@ def test_one_program_for_several_platforms_holds_both_forms():
 
 
 @pytest.mark.usefixtures("quick_compilations")
+@pytest.mark.slow
 def test_slots_whose_squares_are_beyond_float32_are_found_all_the_same():
     config = make_config(num_slots=7)
     params = random_params(config)

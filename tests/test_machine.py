@@ -188,6 +188,7 @@ class TestUnroll:
         assert ys.shape == (0, 2)
         assert_states_equal(state, start(), rtol=0)
 
+    @pytest.mark.slow
     def test_a_batch_of_no_sequences_has_no_outputs_and_no_gradient(self):
         def loss(params):
             _, ys = ntm_jax.unroll(params, jnp.zeros((3, 2, 0, 2)), config=CONFIG)
@@ -272,6 +273,7 @@ class TestMask:
         # Once more on the way back, and all of them together for the weights.
         assert len(made) == 4 + 4 + 1
 
+    @pytest.mark.slow
     def test_garbage_in_masked_inputs_reaches_nothing(self):
         xs = numpy_inputs(4)
         mask = np.array([True, False, True, False])
@@ -392,6 +394,7 @@ class TestInit:
         )
         assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
 
+    @pytest.mark.slow
     def test_draws_the_same_numbers_in_double_precision_and_casts_them(self):
         config = make_config(controller=ntm_jax.gru(4), **LEARNED)
         init = functools.partial(ntm_jax.init, jax.random.key(0), config, INPUT_SIZE)

@@ -51,8 +51,8 @@ def through_nnx(params, xs):
         steps,
         functools.partial(ntm_jax.unroll, config=CONFIG),
         functools.partial(ntm_jax.trace, config=CONFIG),
-        through_linen,
-        through_nnx,
+        pytest.param(through_linen, marks=pytest.mark.slow),
+        pytest.param(through_nnx, marks=pytest.mark.slow),
     ],
 )
 def test_double_precision_of_numpy_is_single_unless_jax_has_double(function):

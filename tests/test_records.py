@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from damage import CONFIG, flags
-from tiny import listing, undrawn  # noqa: F401 (a fixture)
+from damage import CONFIG
+from tiny import flags, listing
 
 from benchmarks import records
 from train import evaluate, learn, main, ship
@@ -22,6 +22,8 @@ from train.runs.checkpoint import Checkpoints
 from train.runs.files import hash_of
 from train.runs.folder import RunFolder, open_complete
 from train.show.learners import recorded_learners
+
+pytestmark = pytest.mark.slow  # they begin by training two runs
 
 
 @pytest.fixture(scope="module")
@@ -511,7 +513,6 @@ def test_all_that_ships_has_its_hash():
         pretrained.load_run(name)
 
 
-@pytest.mark.slow
 def test_dozens_of_damaged_files(made, monkeypatch):
     monkeypatch.setattr(learn, "FINAL_SEQUENCES", 2)
     ends, bad = damage.survey(damage.wholes_in(made), count=36, seed=0)

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from machines import LEARNED, make_config, random_inputs, random_params, random_state
+from machines import (
+    LEARNED,
+    make_config,
+    random_inputs,
+    random_params,
+    random_state,
+    slow_unless,
+)
 
 import ntm_jax
 from ntm_jax import fast
@@ -70,7 +77,12 @@ def data():
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize(
-    ("given", "flagged"), [(False, False), (False, True), (True, True)]
+    ("given", "flagged"),
+    [
+        pytest.param(False, False, marks=pytest.mark.slow),
+        pytest.param(False, True, marks=pytest.mark.slow),
+        (True, True),
+    ],
 )
 def test_a_batch_with_explicit_shardings(implementation, given, flagged):
     config = make_config(**LEARNED)
@@ -114,6 +126,7 @@ def test_a_trace_with_explicit_shardings(data, given):
         assert jax.typeof(leaf).sharding.spec[:2] == (None, "data")
 
 
+@pytest.mark.slow
 def test_without_a_mesh_in_the_context():
     config = make_config()
     params, xs = random_params(config), random_inputs(T, B)
@@ -123,6 +136,7 @@ def test_without_a_mesh_in_the_context():
     close(result, run(params, xs))
 
 
+@pytest.mark.slow
 def test_no_batch_and_several_batch_axes(data):
     config = make_config(controller=ntm_jax.feed_forward(4))
     params, xs = random_params(config), random_inputs(T, 2, 4)
@@ -134,6 +148,7 @@ def test_no_batch_and_several_batch_axes(data):
     close(run(params, alone)[0][1][1], ys[:, 0, 0])
 
 
+@pytest.mark.slow
 def test_parameters_and_batch_over_two_axes():
     config = make_config(controller=ntm_jax.lstm(4))
     params, xs = random_params(config), random_inputs(T, B)
@@ -152,6 +167,7 @@ def test_parameters_and_batch_over_two_axes():
         assert jax.typeof(leaf).sharding.spec[-1] == "model"
 
 
+@pytest.mark.slow
 def test_under_vmap(data):
     config = make_config()
     params, xs = random_params(config), random_inputs(T, B)
@@ -166,6 +182,7 @@ def test_under_vmap(data):
     close(jax.tree.map(lambda leaf: leaf[1], mapped), expected)
 
 
+@pytest.mark.slow
 def test_axes_that_the_compiler_shards_are_as_before():
     config = make_config()
     params, xs = random_params(config), random_inputs(T, B)
@@ -199,7 +216,7 @@ BOXED = {
 }
 
 
-@pytest.mark.parametrize("name", BOXED)
+@pytest.mark.parametrize("name", slow_unless({"lstm"}, BOXED))
 def test_boxed_parameters(name):
     config = make_config(controller=BOXED[name])
     params, xs = ntm_jax.init(jax.random.key(0), config, 2), random_inputs(T, B)
@@ -215,6 +232,7 @@ def test_boxed_parameters(name):
     assert jax.tree.structure(result[1][0]) == jax.tree.structure(params)
 
 
+@pytest.mark.slow
 def test_boxed_parameters_on_an_explicit_mesh():
     config = make_config(controller=BOXED["lstm"])
     params, xs = ntm_jax.init(jax.random.key(0), config, 2), random_inputs(T, B)

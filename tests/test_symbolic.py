@@ -67,19 +67,21 @@ def through_nnx(x):
     [
         flagged,
         pytest.param(gradient, marks=pytest.mark.slow),
-        traced,
-        through_linen,
-        through_nnx,
+        pytest.param(traced, marks=pytest.mark.slow),
+        pytest.param(through_linen, marks=pytest.mark.slow),
+        pytest.param(through_nnx, marks=pytest.mark.slow),
     ],
 )
 def test_batch_and_time(function):
     assert_exported(function, "t, b, 2", random_inputs(5, 3))
 
 
+@pytest.mark.slow
 def test_a_batch_of_two_axes_and_a_batch_in_terms_of_another():
     assert_exported(unroll, "4, 2*b, c, 2", random_inputs(4, 6, 1))
 
 
+@pytest.mark.slow
 def test_states_are_saved_every_few_of_a_number_of_steps():
     saved = functools.partial(flagged, save_every=3)
     assert_exported(saved, "5, b, 2", random_inputs(5, 2))
@@ -106,6 +108,7 @@ def test_a_number_of_slots(memory, weighting):
     assert_exported(start, "n", jnp.zeros(7), constraints=["n >= 3"])
 
 
+@pytest.mark.slow
 def test_steps_with_a_number_of_slots():
     def run(x):
         state = ntm_jax.initial_state(PARAMS, CONFIG, num_slots=x.shape[0])

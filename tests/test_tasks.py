@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from machines import slow_unless
 
 import tasks
 
@@ -392,7 +393,7 @@ def make_batch(targets, mask):
     return tasks.Batch(inputs=targets, targets=targets, mask=jnp.asarray(mask))
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", slow_unless({"copy"}, tasks.names()))
 def test_the_same_key_gives_the_same_sequences_in_double_precision(name):
     task = tasks.get(name)
     batch = draw(task, 3, 4)

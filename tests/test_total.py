@@ -18,7 +18,7 @@ from machines import INPUT_SIZE, make_config, param_shapes
 import ntm_jax
 from ntm_jax import heads
 
-pytestmark = pytest.mark.optimized
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 DTYPES = ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)]
 SIZES = [(1, 1, 1), (4, 3, 4)]  # N, M, R: a full turn each way
 BATCH = 8

@@ -52,6 +52,7 @@ class TestTime:
             ys.append(y)
         assert_close((state, np.array(ys)), expected)
 
+    @pytest.mark.slow
     def test_without_jit_it_is_the_same(self):
         x = random_inputs()
         assert_close(body(start(), x), step(start(), np.asarray(x)))
@@ -231,7 +232,7 @@ class TestGradients:
                 {"controller": ntm_jax.gru(3)},
                 marks=pytest.mark.slow,
             ),
-            (
+            pytest.param(
                 [True, False, True],
                 {
                     "order": "interleaved",
@@ -241,6 +242,7 @@ class TestGradients:
                     "initial_carry": "learned",
                     "initial_read": "learned",
                 },
+                marks=pytest.mark.slow,
             ),
         ],
     )
@@ -264,6 +266,7 @@ class TestGradients:
         change = jax.tree.map(lambda leaf: 0.1 * leaf**2, random_state(params, config))
         assert_gradient_equals_finite_differences(loss, (params, xs, change))
 
+    @pytest.mark.slow
     def test_through_a_jitted_step_equal_those_inside_one(self):
         outside = jax.grad(functools.partial(step_loss, step), argnums=(0, 1))
         call = start(), numpy_inputs()
