@@ -59,6 +59,7 @@ def workplace() -> Iterator[tuple[Path, dict[str, str]]]:
     with tempfile.TemporaryDirectory() as folder:
         cache = str(Path(folder) / "cache")
         more = {"XDG_CACHE_HOME": cache, "JAX_NUM_CPU_DEVICES": "1"}
+        more["PYTHONFAULTHANDLER"] = "1"  # a crash says where
         yield Path(folder), {**os.environ, **more}
 
 

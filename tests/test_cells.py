@@ -79,7 +79,9 @@ def through_nnx(config, xs, call=None, **options):
     return run_nnx(nnx.RNN(cell, time_major=True, **options), xs, call or {})
 
 
-LAYERS = pytest.mark.parametrize("layer", [linen, through_nnx])
+LAYERS = pytest.mark.parametrize(
+    "layer", [linen, pytest.param(through_nnx, marks=pytest.mark.slow)]
+)
 
 
 @LAYERS

@@ -51,7 +51,12 @@ def assert_close(got, want):
 
 
 @pytest.mark.parametrize(
-    "controller", [ntm_jax.lstm(6), ntm_jax.gru(6, 2), ntm_jax.feed_forward(6)]
+    "controller",
+    [
+        ntm_jax.lstm(6),
+        pytest.param(ntm_jax.gru(6, 2), marks=pytest.mark.slow),
+        pytest.param(ntm_jax.feed_forward(6), marks=pytest.mark.slow),
+    ],
 )
 def test_a_step_is_exported(controller):
     config = ntm_jax.NTMConfig(
@@ -66,9 +71,8 @@ def test_a_step_is_exported(controller):
     )
 
 
-@pytest.mark.parametrize(
-    "implementation", ["fast", pytest.param("autodiff", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("implementation", ["fast", "autodiff"])
 def test_a_sequence_is_exported_with_its_gradient(params, implementation):
     unroll = functools.partial(
         ntm_jax.unroll, config=CONFIG, implementation=implementation

@@ -5,11 +5,11 @@
 
 import pytest
 from extremes import Kind, compare
-from machines import slow_unless
 
 
 @pytest.mark.optimized
-@pytest.mark.parametrize("kind", slow_unless({0}, [0, 2]))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [0, 2])
 def test_a_gradient_is_finite_where_that_of_a_scan_is(kind):
     wrong, num_finite = compare(Kind.draw(kind), range(24), exactly=False)
     assert not wrong

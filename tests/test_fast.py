@@ -374,6 +374,7 @@ def unroll_with(implementation) -> Any:
     return functools.partial(ntm_jax.unroll, implementation=implementation)
 
 
+@pytest.mark.slow
 def test_fast_has_no_forward_derivative():
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(unrolled_output(unroll_with("fast")), (1.0,), (1.0,))
@@ -424,6 +425,7 @@ def test_hessian_of_fast_and_a_step_of_maml_by_autodiff():
 
 
 @pytest.mark.usefixtures("quick_compilations")
+@pytest.mark.slow
 def test_implementations_agree_and_auto_is_fast_where_that_applies():
     gradients = {
         kind: jax.jit(jax.value_and_grad(unrolled_output(unroll_with(kind))))(1.0)
@@ -476,7 +478,7 @@ CPU_FORMS = {
 
 
 @pytest.mark.parametrize(
-    "platform", slow_unless(["cuda", "cpu"], ["cuda", "rocm", "tpu", "cpu"])
+    "platform", slow_unless(["cuda"], ["cuda", "rocm", "tpu", "cpu"])
 )
 def test_the_form_is_that_of_the_platform_that_is_lowered_for(platform):
     text = lowered((platform,))

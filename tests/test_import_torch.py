@@ -42,6 +42,7 @@ def saved(tmp_path):
         ("theirs.safetensors", "pytorch_ntm", interop.from_pytorch_ntm, {}),
     ],
 )
+@pytest.mark.slow
 def test_a_file_evaluates(saved, file, source, convert, options, capsys):
     out = saved / "ours.safetensors"
     given = [f"--weights={saved / file}", f"--source={source}", f"--out={out}"]

@@ -75,7 +75,7 @@ def readable_errors() -> Iterator[None]:
             finish_output()
     except KeyboardInterrupt:
         tell("Stopped.")
-        sys.exit(starting.STOPPED)
+        sys.exit(starting.stopped())
     except BrokenPipeError:
         sys.exit(_PIPE_CLOSED)
     except _SHOWN as error:
@@ -168,7 +168,7 @@ def attempt(
         console.print(
             "Stopped. The same command continues from the last checkpoint, if any."
         )
-        return starting.STOPPED
+        return starting.stopped()
     except BrokenPipeError:
         raise
     except (*errors, jax.errors.JaxRuntimeError) as error:

@@ -4,6 +4,8 @@
 module imports nothing that takes time.
 """
 
+import atexit
+import contextlib
 import importlib.util
 import os
 import signal
@@ -78,3 +80,22 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     # What is written is whole at any time, so a second Ctrl-C need not be handled.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise KeyboardInterrupt
+
+
+def stopped() -> int:
+    """The status of a command that Ctrl-C has stopped.
+
+    XLA may be amid a compilation, and its threads can crash while Python takes itself
+    apart. So the process ends before that, as soon as Python's own threads have ended.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # by `_interrupt`
+        atexit.register(_leave)  # the last that is registered is the first to run
+    return STOPPED
+
+
+def _leave() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(STOPPED)
