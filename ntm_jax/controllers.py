@@ -184,9 +184,7 @@ def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]
 
 
 @functools.partial(jax.jit, static_argnames=("controller", "input_size"))
-def _init(
-    key: Array, controller: nn.Module, input_size: int
-) -> tuple[PyTree, Any]:
+def _init(key: Array, controller: nn.Module, input_size: int) -> tuple[PyTree, Any]:
     """The output for one input vector, and new variables."""
     inputs = jnp.zeros((input_size,), jnp.float32)
     carry = initial_carry(controller, input_size, ())
