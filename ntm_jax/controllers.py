@@ -13,6 +13,7 @@ accept leading batch axes. Two modules that compare equal share one compilation.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -169,15 +170,7 @@ def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]
       ValueError: if the module has variables that are not parameters, for example batch
         statistics, or if its output is not one vector.
     """
-    inputs = jnp.zeros((input_size,), jnp.float32)
-
-    def apply(key):
-        carry = initial_carry(controller, input_size, ())
-        arguments = (carry, inputs) if is_recurrent(controller) else (inputs,)
-        output, variables = controller.init_with_output(key, *arguments)
-        return (output[1] if is_recurrent(controller) else output), variables
-
-    output, variables = jax.jit(apply)(key)
+    output, variables = _init(key, controller, input_size)
     if set(variables) - {"params"}:
         raise ValueError(
             f"controller: got a module with the variables {sorted(variables)}, "
@@ -190,6 +183,16 @@ def init(key: Array, controller: nn.Module, input_size: int) -> tuple[dict, int]
             "vector, want one vector"
         )
     return variables.get("params", {}), output.shape[-1]
+
+
+@functools.partial(jax.jit, static_argnames=("controller", "input_size"))
+def _init(key: Array, controller: nn.Module, input_size: int) -> tuple[PyTree, Any]:
+    """The output for one input vector, and new variables."""
+    inputs = jnp.zeros((input_size,), jnp.float32)
+    carry = initial_carry(controller, input_size, ())
+    arguments = (carry, inputs) if is_recurrent(controller) else (inputs,)
+    output, variables = controller.init_with_output(key, *arguments)
+    return (output[1] if is_recurrent(controller) else output), variables
 
 
 def initial_carry(

@@ -141,6 +141,7 @@ def assert_decayed(before, after, factor):
     jax.tree.map(check, before, after, mask_of(before))
 
 
+@pytest.mark.slow
 def test_adamw_keeps_the_biases_and_the_initial_state(params):
     optimizer = optax.adamw(0.1, weight_decay=0.5, mask=mask_of)
     gradient = jax.tree.map(jnp.zeros_like, params)

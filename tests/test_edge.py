@@ -260,6 +260,7 @@ def test_output_that_cannot_be_written_is_one_line():
     assert line.startswith("error: no space left on the disk")
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_stops_training_without_a_word(tmp_path, monkeypatch, capsys):
     def closed(*_):
         raise BrokenPipeError

@@ -65,6 +65,7 @@ def test_health_is_what_a_loop_over_the_steps_finds(params, batch):
     assert 0 < health["write_strength"] <= health["write_strength_max"]
 
 
+@pytest.mark.slow
 def test_health_sees_a_saturated_gate(params, batch):
     shut = jax.tree.map(lambda leaf: leaf, params)
     gate = TINY.slot_size + 1

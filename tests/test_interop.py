@@ -197,8 +197,9 @@ LISTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", slow_unless(["two_pairs_of_two_layers"], LISTS))
+@pytest.mark.parametrize("name", LISTS)
 def test_a_machine_of_pytorch_ntm(name):
     kinds, layers, order = LISTS[name]
     w = pytorch_ntm_dict(kinds, layers)
@@ -212,7 +213,7 @@ def test_a_machine_of_pytorch_ntm(name):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("revision", ["f6da298", "723d4eb"])
+@pytest.mark.parametrize("revision", slow_unless(["723d4eb"], ["f6da298", "723d4eb"]))
 def test_a_machine_of_clemkoa(revision):
     convert = functools.partial(
         interop.from_clemkoa, revision=revision, dtype=jnp.float64

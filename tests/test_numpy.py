@@ -48,7 +48,7 @@ def through_nnx(params, xs):
     "function",
     [
         states,
-        steps,
+        pytest.param(steps, marks=pytest.mark.slow),
         functools.partial(ntm_jax.unroll, config=CONFIG),
         functools.partial(ntm_jax.trace, config=CONFIG),
         pytest.param(through_linen, marks=pytest.mark.slow),

@@ -232,6 +232,7 @@ def test_it_is_readable_on_a_narrow_screen(opened, width):
     assert opened.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.slow
 def test_the_page_fetches_nothing_and_holds_what_it_was_given(html, recordings):
     assert not re.search(r"(src|href)=|https?:|@import|url\(", html)
     (script,) = re.findall(

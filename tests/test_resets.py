@@ -83,17 +83,9 @@ def value_and_gradients(run, config, mask, reset):
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "mask"),
-    [
-        ("plain", MASK),
-        *(
-            pytest.param(name, MASK, marks=pytest.mark.slow)
-            for name in CONFIGS
-            if name != "plain"
-        ),
-        pytest.param("learned", None, marks=pytest.mark.slow),
-    ],
+    ("name", "mask"), [*((name, MASK) for name in CONFIGS), ("learned", None)]
 )
 def test_values_and_gradients_are_those_of_each_episode_alone(name, mask):
     config = CONFIGS[name]

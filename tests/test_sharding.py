@@ -75,14 +75,10 @@ def data():
         yield mesh
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize(
-    ("given", "flagged"),
-    [
-        pytest.param(False, False, marks=pytest.mark.slow),
-        pytest.param(False, True, marks=pytest.mark.slow),
-        (True, True),
-    ],
+    ("given", "flagged"), [(False, False), (False, True), (True, True)]
 )
 def test_a_batch_with_explicit_shardings(implementation, given, flagged):
     config = make_config(**LEARNED)

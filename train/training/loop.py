@@ -50,6 +50,11 @@ class Metrics(struct.PyTreeNode):
     clipped_fraction: Array
     parameter_norm: Array
 
+    @classmethod
+    def zeros(cls, num_steps: int) -> "Metrics":
+        """Those of so many updates, before the first."""
+        return cls(**{name: jnp.zeros(num_steps) for name in cls.__annotations__})
+
     def named(self, targets: tasks.Targets) -> dict[str, Array]:
         """The metrics by their names in files, which say what the loss is."""
         names = {"loss": targets.loss_name, "wrong": targets.wrong_name}
@@ -149,8 +154,7 @@ def _train(
                 return batch_at(num_steps - 1, None, 0)
             return batch_of(config, seed, step)
 
-        _, shapes = jax.eval_shape(lambda: update(state, any_batch(state.step)))
-        metrics = jax.tree.map(lambda one: jnp.zeros(num_steps, one.dtype), shapes)
+        metrics = Metrics.zeros(num_steps)
         _, state, metrics = lax.while_loop(
             lambda so_far: so_far[0] < num_steps,
             make_some,
