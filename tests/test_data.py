@@ -6,9 +6,11 @@ import re
 import threading
 from typing import Any, cast
 
+import grain
 import jax
 import numpy as np
 import pytest
+from array_record.python.array_record_module import ArrayRecordWriter
 from tiny import TINY
 
 import tasks
@@ -30,7 +32,7 @@ class Numbered(tasks.DatasetTask):
     def targets(self):
         return tasks.Reals(1)
 
-    def data(self, split):
+    def data(self, split) -> Any:
         return [self.example(i) for i in range(self.size)]
 
     def example(self, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,12 +170,17 @@ def test_a_feed_reads_one_call_ahead_and_stops_where_the_run_does(monkeypatch):
     resumed.close()
 
 
-def test_a_dataset_of_grain_is_a_dataset():
-    grain = pytest.importorskip("grain")
-    source = grain.MapDataset.source(range(10)).map(Numbered().example)
+def test_a_file_that_grain_reads_is_a_dataset(tmp_path):
+    path = str(tmp_path / "numbers.arrayrecord")
+    writer = ArrayRecordWriter(path, "group_size:1")
+    for i in range(10):
+        writer.write(bytes([i]))
+    writer.close()
+    files: Any = grain.sources.ArrayRecordDataSource(path)
+    records = grain.MapDataset.source(files)
 
     class OfGrain(Numbered):
         def data(self, split):
-            return source
+            return records.map(lambda record: Numbered().example(record[0]))
 
     assert numbers(OfGrain().stream(0, 4), 5) == numbers(Numbered().stream(0, 4), 5)

@@ -53,7 +53,8 @@ class Metrics(struct.PyTreeNode):
     @classmethod
     def zeros(cls, num_steps: int) -> "Metrics":
         """Those of so many updates, before the first."""
-        return cls(**{name: jnp.zeros(num_steps) for name in cls.__annotations__})
+        nothing = jnp.zeros(num_steps, jnp.float32)
+        return cls(**dict.fromkeys(cls.__annotations__, nothing))
 
     def named(self, targets: tasks.Targets) -> dict[str, Array]:
         """The metrics by their names in files, which say what the loss is."""
@@ -149,18 +150,17 @@ def _train(
 
             return made + number, *lax.fori_loop(0, number, make_one, (state, metrics))
 
-        def any_batch(step: Array) -> tasks.Batch:
-            if data is not None:
-                return batch_at(num_steps - 1, None, 0)
-            return batch_of(config, seed, step)
-
         metrics = Metrics.zeros(num_steps)
         _, state, metrics = lax.while_loop(
             lambda so_far: so_far[0] < num_steps,
             make_some,
             (jnp.int32(0), state, metrics),
         )
-        batch = any_batch(state.step)
+        batch = (
+            batch_of(config, seed, state.step)
+            if data is None
+            else batch_at(num_steps - 1, None, 0)
+        )
         return state, metrics, config.make_model().watch(state.params, batch)
 
     own = () if data is None else (data,)
@@ -195,7 +195,7 @@ def _update(
         wrong=wrong,
         gradient_norm=norm,
         overflowed=overflowed.astype(jnp.float32),
-        clipped_fraction=clipped_fraction(config, gradient),
+        clipped_fraction=clipped_fraction(config, gradient).astype(jnp.float32),
         parameter_norm=optax.tree.norm(params),
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))))
