@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-import tasks
+from ntm_jax import tasks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

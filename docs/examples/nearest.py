@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-import tasks
+from ntm_jax import tasks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-import tasks
+from ntm_jax import tasks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-import tasks
+from ntm_jax import tasks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
