@@ -24,6 +24,13 @@ SHORT = dataclasses.replace(
 PATHS = paths_of(train.member(train.init_states(SHORT).params, 0))
 
 
+@pytest.fixture(autouse=True)
+def loose_dtypes():
+    """Optax's Adam mixes dtypes itself."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A run, and its first machine in a file."""

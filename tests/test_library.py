@@ -32,6 +32,13 @@ SHORT = dataclasses.replace(
 )
 
 
+@pytest.fixture(autouse=True)
+def loose_dtypes():
+    """Optax's Adam mixes dtypes itself."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Echo(tasks.Task):
     """The bits of a step again."""

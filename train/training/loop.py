@@ -110,12 +110,12 @@ def updates_of_call(config: TrainConfig, step: int) -> int:
 def _train(
     states: TrainState,
     seeds: Array,
-    data: tasks.Batch | None,
+    data: tasks.Batch | None = None,
     *,
     config: TrainConfig,
     num_steps: int,
     mesh: Mesh,
-    optimizer: optax.GradientTransformation | None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[TrainState, Metrics, Health]:
     # The update of all seeds that still learn: those that have finished are behind it.
     start, together = jnp.max(states.step), config.sort_updates
