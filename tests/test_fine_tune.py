@@ -65,6 +65,7 @@ def test_parameters_are_taken_where_paths_and_shapes_fit(what, source, tmp_path)
             np.testing.assert_array_equal(values[seed], want)
 
 
+@pytest.mark.slow
 def test_a_shipped_machine_goes_on_as_it_is():
     config = train.config_for(
         "copy", init_from="copy", steps=1, validation_sequences=4, batch_size=2,
@@ -97,6 +98,7 @@ def test_the_command_says_what_it_takes(source, tmp_path, capsys, monkeypatch):
     assert again.init_from == str(folder / "run")
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_ends_the_same_after_a_kill(source, tmp_path):
     folder, _ = source
     config = dataclasses.replace(SHORT, steps=8, init_from=folder / "run")
@@ -118,6 +120,7 @@ def same(one, other):
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow
 def test_params_are_where_a_run_starts(source, tmp_path):
     folder, _ = source
     params = ntm_jax.load(folder / "machine.safetensors")[0]
@@ -135,7 +138,10 @@ def test_params_are_where_a_run_starts(source, tmp_path):
         train.fit("copy", result.config)
 
 
-@pytest.mark.parametrize("optimizer", [None, optax.adamw(1e-2, weight_decay=0.1)])
+@pytest.mark.parametrize(
+    "optimizer",
+    [pytest.param(None, marks=pytest.mark.slow), optax.adamw(1e-2, weight_decay=0.1)],
+)
 def test_what_does_not_learn_stays_to_the_last_bit(optimizer):
     config = dataclasses.replace(SHORT, learn="^output/|read_heads")
     before = by_path(jax.device_get(train.init_states(config, optimizer).params))
@@ -160,6 +166,7 @@ def test_a_negative_zero_that_does_not_learn_stays_one():
     assert not np.signbit(state.params["output"]["bias"]).all()
 
 
+@pytest.mark.slow
 def test_if_all_match_all_learn():
     everything = train.fit("copy", dataclasses.replace(SHORT, learn="."))
     same(everything.population, train.fit("copy", SHORT).population)
