@@ -1,7 +1,8 @@
 """Tasks from outside: classes in a Python file or a module, by their place.
 
 A place is `path/to/file.py:MyTask` or `package.module:MyTask`. To load a task is to
-import its file or module, which runs it.
+import its file or module, which runs it. A class that this process has already is not
+imported again.
 """
 
 import functools
@@ -19,6 +20,55 @@ from .task import Task
 
 # The names of the modules that tasks were loaded from.
 _LOADED: set[str] = set()
+# Classes that were given as such, by their places.
+_GIVEN: dict[str, type[Task]] = {}
+# The names that modules got which were loaded from files.
+_FROM_FILES: set[str] = set()
+_MAIN = "__main__"
+
+
+class Place(str):
+    """The place of a class that was given as such, together with the class.
+
+    Two of them are equal if their classes are the same. So a class that is defined anew
+    under the same place, as in a cell of a notebook, is another task to every cache.
+    """
+
+    own: type[Task]
+
+    def __new__(cls, text: str, own: type[Task]) -> "Place":  # noqa: D102
+        place = super().__new__(cls, text)
+        place.own = own
+        return place
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) is True and (
+            getattr(other, "own", None) is self.own
+        )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((str(self), self.own))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)  # another process has to find the class
+
+
+def place_of(own: type[Task]) -> Place:
+    """The place of a class. From here on, `load` finds the class there.
+
+    Places in a file or an importable module can be loaded by other processes too.
+    """
+    module = sys.modules.get(own.__module__)
+    where, file = own.__module__, getattr(module, "__file__", None)
+    if file and (where == _MAIN or where in _FROM_FILES):
+        where = str(_resolved(file))
+    text = f"{where}:{own.__qualname__}"
+    _GIVEN[text] = own
+    _LOADED.add(own.__module__)
+    return Place(text, own)
 
 
 def is_place(name: Any) -> bool:
@@ -32,8 +82,11 @@ def absolute(place: str) -> str:
     >>> absolute("package.module:MyTask")
     'package.module:MyTask'
     """
+    if isinstance(place, Place):
+        return place
     where, _, name = place.rpartition(":")
-    return f"{_resolved(where)}:{name}" if _is_file(where) else place
+    text = f"{_resolved(where)}:{name}" if _is_file(where) else place
+    return Place(text, _GIVEN[text]) if text in _GIVEN else text
 
 
 def short_name(place: str) -> str:
@@ -42,7 +95,8 @@ def short_name(place: str) -> str:
     >>> short_name("path/to/file.py:RunningMean")
     'running_mean'
     """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", place.rpartition(":")[2]).lower()
+    name = place.rpartition(":")[2].rpartition(".")[2]
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def load(place: str) -> type[Task]:
@@ -51,18 +105,8 @@ def load(place: str) -> type[Task]:
     Raises:
       ValueError: if there is none, its import raises, or it is not that of a task.
     """
-    where, _, name = place.rpartition(":")
-    try:
-        module = _import_file(_resolved(where)) if _is_file(where) else _import(where)
-    except FileNotFoundError as error:
-        raise ValueError(f"task: got {place!r}, but {error}") from None
-    except (Exception, SystemExit) as error:
-        raise ValueError(
-            f"task: got {place!r}, whose import raises {in_words(error)}"
-        ) from error
-    found = getattr(module, name, None)
-    if not (isinstance(found, type) and issubclass(found, Task)):
-        raise ValueError(f"task: got {place!r}, want {_wanted(module, where)}")
+    known = absolute(place)
+    found = known.own if isinstance(known, Place) else _imported(place)
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise ValueError(f"task: got {place!r}, which lacks {missing}, want a method")
@@ -72,6 +116,34 @@ def load(place: str) -> type[Task]:
             f"@dataclasses.dataclass(frozen=True) above the class"
         )
     return found
+
+
+def _imported(place: str) -> type[Task]:
+    """The class at a place, whose file or module is imported.
+
+    Raises:
+      ValueError: if there is none, its import raises, or it is not that of a task.
+    """
+    where, _, name = place.rpartition(":")
+    try:
+        module = _module_at(where)
+    except FileNotFoundError as error:
+        raise ValueError(f"task: got {place!r}, but {error}") from None
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"task: got {place!r}, whose import raises {in_words(error)}"
+        ) from error
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, type) and issubclass(found, Task):
+        return found
+    if where == _MAIN or "<locals>" in name:
+        raise ValueError(
+            f"task: got {place!r}, which only the process has that defined it; put the "
+            "class at the top level of a file, and name it as path/to/file.py:MyTask"
+        )
+    raise ValueError(f"task: got {place!r}, want {_wanted(module, where)}")
 
 
 def in_words(error: BaseException) -> str:
@@ -104,6 +176,17 @@ def _resolved(where: str) -> Path:
     return Path(where).expanduser().resolve()
 
 
+def _module_at(where: str) -> ModuleType:
+    """The module of that name or in that file."""
+    if not _is_file(where):
+        return _import(where)
+    path, main = _resolved(where), sys.modules[_MAIN]
+    if (file := getattr(main, "__file__", None)) and _resolved(file) == path:
+        _LOADED.add(_MAIN)
+        return main  # a script that is running must not be run again
+    return _import_file(path)
+
+
 def _import(where: str) -> ModuleType:
     """The module of that name."""
     _LOADED.add(where)
@@ -130,6 +213,7 @@ def _import_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     _LOADED.add(spec.name)
+    _FROM_FILES.add(spec.name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look their annotations up
     sys.path.insert(0, str(path.parent))

@@ -49,6 +49,12 @@ def class_of(name: str) -> type[Task]:
     return _TASKS[name]
 
 
+def name_of(own: type[Task]) -> str:
+    """The name of one of our tasks, or the place of another class."""
+    names_of_ours = {of_name: name for name, of_name in _TASKS.items()}
+    return names_of_ours.get(own) or outside.place_of(own)
+
+
 def get(name: str, **fields: Any) -> Task:
     """The task of that name, as its paper defines it, or at that place.
 

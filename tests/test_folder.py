@@ -235,10 +235,10 @@ def test_a_study_checks_every_run_before_it_changes_one(tmp_path, capsys):
 
 
 def test_a_typo_claims_no_folder(tmp_path, monkeypatch, capsys):
-    def no_memory(config):
+    def no_memory(config, optimizer):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 1 byte")
 
-    monkeypatch.setattr("train.runs.folder.init_states", no_memory)
+    monkeypatch.setattr("train.runs.beginning.init_states", no_memory)
     arguments = [f"--workdir={tmp_path / 'run'}", *flags(SHORT)]
     assert "not enough memory" in refused(main.main, arguments, capsys)
     assert not (tmp_path / "run").exists()

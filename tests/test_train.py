@@ -20,8 +20,7 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 from rich.console import Console
-from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
-from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, events_of, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 import ntm_jax
 import tasks
@@ -103,22 +102,6 @@ def test_answers_need_no_trace_of_a_large_memory(tmp_path, monkeypatch):
     shown = {name for _, _, name in events_of(workdir / "tensorboard" / "seed_0")}
     assert "machine/focus" not in shown
     assert "figures/answer_20" in shown
-
-
-def events_of(folder: Path) -> list[tuple[int, str, str]]:
-    """Step, kind and name of all that was written for TensorBoard."""
-    found = []
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data = path.read_bytes()
-        while data:  # length, its checksum, the event, its checksum
-            end = 12 + int.from_bytes(data[:8], "little")
-            event = Event.FromString(data[12:end])
-            found += [
-                (event.step, value.WhichOneof("value"), value.tag)
-                for value in event.summary.value
-            ]
-            data = data[end + 4 :]
-    return found
 
 
 def test_tensorboard_has_numbers_histograms_and_pictures(finished):

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 
 from train import learn
 from train.runs.config import TrainConfig
@@ -54,3 +55,19 @@ def undrawn():
 def listing(folder: Path) -> dict[Path, bytes]:
     """Every file of a folder and what is in it."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def events_of(folder: Path) -> list[tuple[int, str, str]]:
+    """Step, kind and name of all that was written for TensorBoard."""
+    found = []
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        data = path.read_bytes()
+        while data:  # length, its checksum, the event, its checksum
+            end = 12 + int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12:end])
+            found += [
+                (event.step, value.WhichOneof("value"), value.tag)
+                for value in event.summary.value
+            ]
+            data = data[end + 4 :]
+    return found

@@ -5,7 +5,8 @@
     python -m train.evaluate --pretrained=copy --length=1000 --num_slots=1024
     python -m train.evaluate --pretrained=repeat_copy --length=20 --repeats=20
 
-The last line printed is one JSON object.
+The last line printed is one JSON object. In Python, `train.evaluate(params, task)` is a
+function; see `train.library`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 import jax
@@ -225,5 +227,16 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+class _Callable(ModuleType):
+    """This module, as a function: `train.evaluate(params, task)`."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> list[dict[str, Any]]:
+        from .library import evaluate
+
+        return evaluate(*arguments, **named)
+
+
 if __name__ == "__main__":
     sys.exit(main())
+else:
+    sys.modules[__name__].__class__ = _Callable

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from ntm_jax import tasks
 
+from .callbacks import Callback, call_all, closing_all
 from .runs.folder import RunFolder
 from .show.draw import draw_run
 from .show.progress import Progress
@@ -35,7 +37,12 @@ class DivergedError(RuntimeError):
 
 
 def run_to_the_end(
-    run: RunFolder, states: TrainState, console: Console
+    run: RunFolder,
+    states: TrainState,
+    console: Console,
+    callbacks: Sequence[Callback] = (),
+    *,
+    drawn: bool = True,
 ) -> list[dict[str, Any]]:
     """Trains, evaluates and draws; returns the evaluation.
 
@@ -43,17 +50,20 @@ def run_to_the_end(
       run: nothing is written in its folder before this call.
       states: that `run.load` returned.
       console: to report to.
+      callbacks: called at each report. What they raise ends the run.
+      drawn: whether the run makes figures, and keeps what films need.
 
     Raises:
       DivergedError: if no seed stays finite.
     """
-    with contextlib.closing(run.events):
+    with contextlib.closing(run.events), closing_all(callbacks):
         run.start()
-        return finish(run, learn(run, states, console), console)
+        states = learn(run, states, console, callbacks, drawn=drawn)
+        return finish(run, states, console, drawn=drawn)
 
 
 def finish(
-    run: RunFolder, states: TrainState, console: Console
+    run: RunFolder, states: TrainState, console: Console, *, drawn: bool = True
 ) -> list[dict[str, Any]]:
     """Evaluates and draws trained machines; returns the evaluation."""
     difficulties = run.config.make_task().trials()
@@ -63,22 +73,30 @@ def finish(
         for difficulty in difficulties
         for entry in evaluate_at(states, run, difficulty)
     ]
-    console.print(f"Drawing in {run.figures}")
-    machine = member(states.params, 0)
-    draw_run(
-        run.figures,
-        machine,
-        run.config,
-        run.metrics(),
-        difficulties,
-        step=int(states.step[0]),
-    )
-    show_figures(run, int(states.step.max()))
+    if drawn:
+        console.print(f"Drawing in {run.figures}")
+        machine = member(states.params, 0)
+        draw_run(
+            run.figures,
+            machine,
+            run.config,
+            run.metrics(),
+            difficulties,
+            step=int(states.step[0]),
+        )
+        show_figures(run, int(states.step.max()))
     run.finish(evaluation)
     return evaluation
 
 
-def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
+def learn(
+    run: RunFolder,
+    states: TrainState,
+    console: Console,
+    callbacks: Sequence[Callback] = (),
+    *,
+    drawn: bool = True,
+) -> TrainState:
     """Trains until every seed has solved and polished the task or used its steps.
 
     A seed that has finished, or does not stay finite, waits unchanged for the others.
@@ -94,6 +112,8 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
         + (f", from update {step} on" if step else "")
         + "; compiling first"
     )
+    if run.given is not None:
+        console.print(run.given.in_words(str(config.init_from)))
     targets = task.targets
     feed = Feed(config, step) if isinstance(task, tasks.DataTask) else None
     with (
@@ -109,6 +129,7 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
                 config=config,
                 num_steps=num_steps,
                 data=None if feed is None else feed.next(),
+                optimizer=run.optimizer,
             )
             metrics, health = jax.device_get((metrics, health))
             seconds = time.perf_counter() - started
@@ -127,12 +148,14 @@ def learn(run: RunFolder, states: TrainState, console: Console) -> TrainState:
                 judged = judge(states, errors, jnp.asarray(due), task.tolerance)
                 report_solved(run, states, judged, console)
                 states = judged
-            if made[0]:
+            if drawn and made[0]:
                 keep_answer(states, run, step)
+            # Before the checkpoint: what a kill leaves unreported is made again.
+            call_all(callbacks, run, states, step)
             learning = np.asarray(is_learning(config, states))
             if step % config.checkpoint_every == 0 or not learning.any():
                 run.save(states)
-                if due.any():
+                if drawn and due.any():
                     show_machines(run, states, step)
             if means:
                 ends = np.asarray(last_step(config, states))

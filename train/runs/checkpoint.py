@@ -49,13 +49,13 @@ class Checkpoints:
         """The folder of a checkpoint."""
         return self._folder / str(step)
 
-    def save(self, step: int, state: PyTree, about: Record) -> None:
+    def save(self, step: int, state: PyTree, about: Record | None = None) -> None:
         """Writes the checkpoint of a step; returns when it is on disk.
 
         Args:
           step: after which the state is.
           state: arrays.
-          about: a record to keep with them.
+          about: a record to keep with them, if any.
 
         Raises:
           OSError: if it cannot be written. The checkpoints before it stay.
@@ -64,7 +64,7 @@ class Checkpoints:
         check_spelling("workdir", path)
         self._check_space(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         self._told.clear()
-        told = {"step": step, SHA256: hash_of_arrays(state), **about}
+        told = {"step": step, SHA256: hash_of_arrays(state), **(about or {})}
 
         def write(checkpointer: ocp.StandardCheckpointer) -> None:
             checkpointer.save(path, state, force=True, custom_metadata=told)
@@ -114,6 +114,25 @@ class Checkpoints:
         except (TypeError, ValueError) as error:
             raise _not_restored(path, str(error)) from None
         return told or None
+
+    def shapes(self, step: int) -> PyTree:
+        """The shapes and dtypes of the arrays of a checkpoint, as dicts and lists.
+
+        Raises:
+          ValueError: if it is damaged or cannot be read.
+        """
+        path = self.path(step)
+        check_readable(path)
+        try:
+            metadata = _with_orbax(lambda orbax: orbax.metadata(path).item_metadata)
+            return jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+                metadata.tree,
+            )
+        except _OrbaxError as error:
+            raise _not_restored(path, str(error), error.refusal) from None
+        except (AttributeError, TypeError) as error:
+            raise _not_restored(path, str(error)) from None
 
     def restore(self, step: int, template: PyTree) -> PyTree:
         """The state saved at a step.

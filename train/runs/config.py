@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ntm_jax.renamed import renamed_fields, with_new_names
 from ntm_jax.tasks import class_of, name_in_words, outside, short_name
 
 from ..training.model import LSTM, NTM, Embedded, LSTMStack, Model
-from . import task_fields
+from . import given, task_fields
 from .files import read_json
 from .settings import (
     MachineSettings,
@@ -55,6 +56,7 @@ class TrainConfig(
     def __post_init__(self) -> None:
         if outside.is_place(self.task):
             object.__setattr__(self, "task", outside.absolute(self.task))
+        object.__setattr__(self, "init_from", given.absolute(self.init_from))
         class_of(self.task)  # checks the name
         own = task_fields.differing(self.task, self.task_fields)
         object.__setattr__(self, "task_fields", own)
@@ -73,7 +75,7 @@ class TrainConfig(
 
     def for_any_seed(self) -> "TrainConfig":
         """The same config for any choice of seeds, so that they share a compilation."""
-        return dataclasses.replace(self, seed=0, num_seeds=1)
+        return dataclasses.replace(self, seed=0, num_seeds=1, init_from=None)
 
     def make_task(self) -> tasks.Task:
         """The task, which makes batches: the same object for the same config."""
@@ -124,7 +126,8 @@ class TrainConfig(
     def to_dict(self) -> dict[str, Any]:
         """The config as plain data, with all fields of the task."""
         own = task_fields.all_of(self.task, self.task_fields)
-        return {**dataclasses.asdict(self), "task_fields": own}
+        settings = dataclasses.asdict(self)
+        return {**settings, "task": str(self.task), "task_fields": own}
 
     def settings(self) -> dict[str, Any]:
         """All settings by the names of their flags."""
@@ -208,6 +211,7 @@ def check_config(config: TrainConfig) -> None:
             f"controller_layers: got {layers}, want at most {_MOST_LAYERS}"
         )
     check_call_multiples(config)
+    check_pattern("learn", config.learn)
     check_carry_noise(config)
     config.make_ntm_config()  # checks the machine's own fields
 
@@ -224,6 +228,20 @@ def check_fraction(
         raise TypeError(f"{name}: got {value!r}, want a number {wanted}")
     if not (0 < value < 1 or (zero_too and value == 0) or (one_too and value == 1)):
         raise ValueError(f"{name}: got {value}, want {wanted}")
+
+
+def check_pattern(name: str, value: Any) -> None:
+    """Raises unless `value` is None or a regular expression."""
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: got {value!r}, want a regular expression as text")
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(
+            f"{name}: got {value!r}, want a regular expression: {error}"
+        ) from None
 
 
 def check_call_multiples(config: TrainConfig) -> None:

@@ -19,31 +19,55 @@ possible.
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+import optax
 
 from ..training.devices import spread
 from ..training.footprint import check_memory
-from ..training.state import TrainState, init_states, mesh_of
+from ..training.learned import check_learn
+from ..training.optimizer import make_optimizer
+from ..training.state import TrainState, mesh_of
 from ..training.task_check import check_task
-from . import belongs, entries, steps_before
+from . import belongs, entries, pretrained, steps_before
+from .beginning import as_saved, as_used, begin, template
 from .checkpoint import SHA256, Checkpoints
 from .commands import spelled
 from .config import TrainConfig
 from .evaluation import EvaluationFile
 from .events import Events
 from .files import check_spelling, expanded, write_whole
+from .given import Given
 from .journal import Journal
 from .presets import command
 from .schema import Record
+
+PyTree = Any
 
 
 class RunFolder:
     """The folder of one run."""
 
-    def __init__(self, path: Path, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: TrainConfig,
+        optimizer: optax.GradientTransformation | None = None,
+        params: PyTree = None,
+    ) -> None:
+        """The folder at that path.
+
+        Args:
+          path: of the folder.
+          config: of the run.
+          optimizer: that of a run with one of its own.
+          params: of one machine, to start from; `config.init_from` has their hash.
+        """
         self.path = path
         self.config = config
+        self.optimizer = optimizer
+        self.given: Given | None = None
+        self._params = params
+        self._recorded: list[Record] = []
         self.figures = path / "figures"
         self._metrics = Journal(path / "metrics.jsonl", entries.metric_check(config))
         self._answers = Journal(path / "answers.jsonl", entries.answer_check(config))
@@ -67,18 +91,24 @@ class RunFolder:
         return cls(path, TrainConfig.from_json(path / "config.json"))
 
     @classmethod
-    def plan(cls, path: Path, config: TrainConfig) -> "RunFolder":
+    def plan(
+        cls,
+        path: Path,
+        config: TrainConfig,
+        optimizer: optax.GradientTransformation | None = None,
+        params: PyTree = None,
+    ) -> "RunFolder":
         """A new run in that folder, or the run that is there if its config is the same.
 
         The config can have more `steps` than the run: the run then continues from its
         last checkpoint, complete or not, with the learning rate of the longer run.
-        Nothing is written before `start`.
+        Nothing is written before `start`. The other arguments are those of the class.
 
         Raises:
           ValueError: if the folder holds something else.
         """
         belongs.check_free(path, config)
-        return cls(path, config)
+        return cls(path, config, optimizer, params)
 
     @classmethod
     def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
@@ -131,7 +161,8 @@ class RunFolder:
     def load(self) -> TrainState:
         """The states to start from: those of the newest checkpoint, or initial ones.
 
-        Reads all that the run goes on from, and writes nothing.
+        Reads all that the run goes on from, and writes nothing. `given` then has the
+        parameters that a new run starts from.
 
         Raises:
           ValueError: if there are metrics but their checkpoint is missing, a file is
@@ -139,7 +170,10 @@ class RunFolder:
         """
         check_spelling("workdir", self.path.absolute())
         check_task(self.config)
-        check_memory(self.config)
+        make_optimizer(self.config, self.optimizer)  # checks that there is one
+        check_memory(self.config, self.optimizer)
+        if self.config.learn is not None:
+            check_learn(self.config, pretrained.shapes_of_params(self.config))
         self.steps_before()
         newest, recorded = self._checkpoints.latest_step(), self.metrics()
         last = max((entry["step"] for entry in recorded), default=0)
@@ -151,7 +185,15 @@ class RunFolder:
         self.evaluation()
         self.answers()
         self.check_settings()
-        return init_states(self.config) if newest is None else self.restore()
+        if newest is not None:
+            return self.restore()
+        states, self.given = begin(
+            self.config,
+            self.optimizer,
+            self._params,
+            lambda path: RunFolder.open(path, "init_from").restore(),
+        )
+        return states
 
     def start(self) -> None:
         """Writes the config and drops the entries after the newest checkpoint.
@@ -202,8 +244,11 @@ class RunFolder:
     def restore(self) -> TrainState:
         """The states of the newest checkpoint.
 
+        Without the optimizer of a run with one of its own, `opt_state` is the list of
+        its arrays.
+
         Raises:
-          ValueError: if there is no checkpoint.
+          ValueError: if there is no checkpoint, or it is of another optimizer.
         """
         step = self._checkpoints.latest_step()
         if step is None:
@@ -212,14 +257,15 @@ class RunFolder:
                 "that has been training"
             )
         path, its_hash = self._checkpoints.path(step), self._hash_newest()
-        template = jax.eval_shape(lambda: init_states(self.config))
-        states = self._checkpoints.restore(step, template)
+        shapes = template(self.config, lambda: self._checkpoints.shapes(step))
+        states = self._checkpoints.restore(step, shapes)
         if int(states.step.max()) != step:
             raise ValueError(
                 f"workdir: got {path}, which holds the state after update "
                 f"{states.step.max()}; rename the folder to {states.step.max()}"
             )
         self._evaluation.check_of(states, its_hash)
+        states = as_used(self.config, states, self.optimizer, path)
         return spread(states, mesh_of(self.config))
 
     def save(self, states: TrainState) -> None:
@@ -230,14 +276,21 @@ class RunFolder:
             for journal in (self._metrics, self._answers)
         }
         about = belongs.about(self.config, self.steps_before(), journals)
-        self._checkpoints.save(step, states, about)
+        self._checkpoints.save(step, as_saved(self.config, states), about)
         self.events.flush()
 
     def record(self, step: int, kind: str, *, seed: int, **scalars: float) -> None:
         """Adds one entry to the metrics and to the TensorBoard events."""
-        self._metrics.add({"step": step, "kind": kind, "seed": seed, **scalars})
+        entry = {"step": step, "kind": kind, "seed": seed, **scalars}
+        self._metrics.add(entry)
+        self._recorded.append(entry)
         named = {f"{kind}/{name}": value for name, value in scalars.items()}
         self.events.scalars(step, named, seed=seed)
+
+    def newly_recorded(self) -> list[Record]:
+        """The entries that were recorded since the last call of this method."""
+        entries, self._recorded = self._recorded, []
+        return entries
 
     def metrics(self) -> list[dict[str, Any]]:
         """All recorded metrics; a last line that a kill cut short is left out.

@@ -24,6 +24,8 @@ from ntm_jax.config import (
 
 from .task_fields import Fields
 
+# The name of an optimizer that `train.fit` was given.
+OWN = "own"
 _TASK = f"""The task; its preset sets the defaults of the other flags.
 - {", ".join(tasks.names())}: ours.
 - path/to/file.py:MyTask, package.module:MyTask: a class of your own."""
@@ -48,6 +50,12 @@ class MachineSettings:
     - ntm: a Neural Turing Machine.
     - lstm: an LSTM alone, the baseline.
     An LSTM alone has only the options --controller_units and --controller_layers."""
+    init_from: str | None = None
+    """Trained parameters to start from, as far as their paths and shapes fit.
+    - NAME: a trained machine that comes with the package, such as copy.
+    - FILE.safetensors: a file of a machine.
+    - FOLDER: a run, such as runs/copy or ./mine; its first machine.
+    All other parameters are initialised."""
     embedding_size: int = 32
     """Numbers in the learned vector of a token, for tasks whose inputs are tokens."""
     controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
@@ -125,11 +133,16 @@ class MachineSettings:
 class OptimizerSettings:
     """How a gradient becomes an update."""
 
-    optimizer: Literal["rmsprop", "graves_rmsprop", "adam"] = "rmsprop"
+    learn: str | None = None
+    """Regular expression for the parameters that learn; None lets all learn.
+    It is looked for in their paths: output, heads|output, ^controller/, bias$.
+    The others keep their initial values, to the last bit."""
+    optimizer: Literal["rmsprop", "graves_rmsprop", "adam", "own"] = "rmsprop"
     """The optimizer.
     - rmsprop: RMSProp with momentum.
     - graves_rmsprop: its centred form (Graves 2013, eqs. 38-45), which the paper uses.
-    - adam: Adam."""
+    - adam: Adam.
+    - own: the one given to train.fit in Python; the command line cannot give it."""
     learning_rate: float = 2e-4
     """Step size of the optimizer."""
     momentum: float = 0.9

@@ -11,7 +11,7 @@ from .curriculum import curriculum
 from .keys import purpose_key
 
 
-def batch_of(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
+def batch_of(config: TrainConfig, seed: Array | int, step: Array | int) -> tasks.Batch:
     """The sequences of an update.
 
     They depend on the seed and the number of the update alone, so that a run that was
@@ -23,7 +23,7 @@ def batch_of(config: TrainConfig, seed: Array, step: Array) -> tasks.Batch:
 
 
 def draw_sequences(
-    config: TrainConfig, seed: Array, step: Array
+    config: TrainConfig, seed: Array | int, step: Array | int
 ) -> tuple[tasks.Batch, Array]:
     """The sequences of `sort_updates` updates, and which of them each update has.
 
@@ -42,7 +42,7 @@ def draw_sequences(
 
 
 def part_of(
-    config: TrainConfig, drawn: tuple[tasks.Batch, Array], place: Array
+    config: TrainConfig, drawn: tuple[tasks.Batch, Array], place: Array | int
 ) -> tasks.Batch:
     """The sequences of one of the updates that these were drawn for."""
     batch, parts = drawn

@@ -11,7 +11,7 @@ from ..runs.config import TrainConfig
 _HARDEST = 0.9
 
 
-def curriculum(config: TrainConfig, step: Array) -> dict[str, tasks.Range]:
+def curriculum(config: TrainConfig, step: Array | int) -> dict[str, tasks.Range]:
     """The difficulties of the update `step`, for the task's `sample`.
 
     * `none`: always the task's hardest.

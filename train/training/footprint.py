@@ -1,10 +1,12 @@
 """The memory that a run needs at least, against what the devices have."""
 
+import functools
 import os
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ntm_jax import tasks
 
@@ -15,7 +17,9 @@ from .state import init_states, mesh_of
 _BYTES = 4  # of a float32
 
 
-def check_memory(config: TrainConfig) -> None:
+def check_memory(
+    config: TrainConfig, optimizer: optax.GradientTransformation | None = None
+) -> None:
     """Raises a `ValueError` if a run surely needs more memory than the devices have.
 
     It may also need more if this passes. JAX finds that out, but after the run has
@@ -23,7 +27,8 @@ def check_memory(config: TrainConfig) -> None:
     """
     there, want = bytes_there(config), 0
     # In this order: JAX cannot describe arrays for a memory beyond all bounds.
-    for bytes_of in (bytes_of_memories, bytes_of_arrays):
+    of_arrays = functools.partial(bytes_of_arrays, optimizer=optimizer)
+    for bytes_of in (bytes_of_memories, of_arrays):
         want += config.num_seeds * bytes_of(config)
         if there is not None and want > there:
             raise ValueError(
@@ -41,10 +46,12 @@ def bytes_of_memories(config: TrainConfig) -> int:
     return 2 * _BYTES * config.batch_size * config.num_slots * config.slot_size
 
 
-def bytes_of_arrays(config: TrainConfig) -> int:
+def bytes_of_arrays(
+    config: TrainConfig, optimizer: optax.GradientTransformation | None = None
+) -> int:
     """The state of training and the sequences drawn at once, of one seed."""
     one = config.for_any_seed()
-    state = jax.eval_shape(lambda: init_states(one))
+    state = jax.eval_shape(lambda: init_states(one, optimizer))
     if isinstance(config.make_task(), tasks.DataTask):
         return _bytes_of(state)
     drawn = jax.eval_shape(

@@ -17,6 +17,7 @@ from .batches import batch_of, draw_sequences, part_of
 from .devices import mean_of_parts, own_part, spread
 from .health import Health
 from .keys import purpose_key
+from .learned import learned_of, together
 from .learning_rate import learning_rate_factor
 from .noise import noisy_batch, noisy_model
 from .optimizer import (
@@ -68,6 +69,7 @@ def train(
     config: TrainConfig,
     num_steps: int,
     data: tasks.Batch | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[TrainState, Metrics, Health]:
     """Makes `num_steps` updates of every seed that still learns, on all local devices.
 
@@ -77,6 +79,7 @@ def train(
       num_steps: static.
       data: the batches of a task with data, `[S, num_steps, T, B, ...]`; None for a
         task that makes them on the device.
+      optimizer: static; in place of the config's. That of `init_states`.
 
     Returns:
       The new states `[S, ...]`, the metrics of every update, each `[S, num_steps]`, and
@@ -92,6 +95,7 @@ def train(
         config=config.for_any_seed(),
         num_steps=num_steps,
         mesh=mesh,
+        optimizer=optimizer,
     )
 
 
@@ -105,22 +109,27 @@ def updates_of_call(config: TrainConfig, step: int) -> int:
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "num_steps", "mesh"), donate_argnames="states"
+    jax.jit,
+    static_argnames=("config", "num_steps", "mesh", "optimizer"),
+    donate_argnames="states",
 )
 def _train(
     states: TrainState,
     seeds: Array,
-    data: tasks.Batch | None,
+    data: tasks.Batch | None = None,
     *,
     config: TrainConfig,
     num_steps: int,
     mesh: Mesh,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[TrainState, Metrics, Health]:
     # The update of all seeds that still learn: those that have finished are behind it.
     start, together = jnp.max(states.step), config.sort_updates
 
     def train_one(state: TrainState, seed: Array, data: tasks.Batch | None = None):
-        update = functools.partial(_update, config=config, seed=seed)
+        update = functools.partial(
+            _update, config=config, optimizer=optimizer, seed=seed
+        )
 
         def batch_at(i, drawn, place) -> tasks.Batch:
             """The batch of an update of this call."""
@@ -167,29 +176,87 @@ def _train(
     return for_each_seed(train_one, mesh)(states, seeds, *own)
 
 
-def _update(
-    state: TrainState, batch: tasks.Batch, *, config: TrainConfig, seed: Array
+def update(
+    state: TrainState,
+    batch: tasks.Batch,
+    *,
+    config: TrainConfig,
+    optimizer: optax.GradientTransformation | None = None,
+    seed: Array | int = 0,
 ) -> tuple[TrainState, Metrics]:
-    """One update of one seed, or none if it has finished or would not stay finite.
+    """One update of one machine, or none if it has finished or would not stay finite.
 
-    Each device of the seed computes on its own part of the batch.
+    `train.updates` makes many, of many machines, in one call.
+
+    Args:
+      state: of one seed, such as `member(init_states(config), 0)`.
+      batch: any that fits the config's task.
+      config: of the run; static under `jit`.
+      optimizer: static; in place of the config's. That of `init_states`.
+      seed: of the noise in the controller, if the config has some.
+
+    Returns:
+      The new state, and the metrics of this update.
     """
-    noise_key = jax.random.fold_in(purpose_key(seed, "noise"), state.step)
-    batch = own_part(noisy_batch(batch, config, noise_key), axis=1)
+    batch = _noisy(batch, config, seed, state)
+    made = _gradient(state.params, batch, config)
+    return _applied(state, *made, config=config, optimizer=optimizer)
 
-    (loss, logits), gradient = jax.value_and_grad(_loss, has_aux=True)(
-        state.params, batch, config
-    )
+
+def _update(
+    state: TrainState,
+    batch: tasks.Batch,
+    *,
+    config: TrainConfig,
+    optimizer: optax.GradientTransformation | None,
+    seed: Array,
+) -> tuple[TrainState, Metrics]:
+    """As `update`; each device of the seed computes on its own part of the batch."""
+    batch = own_part(_noisy(batch, config, seed, state), axis=1)
+    means = mean_of_parts(_gradient(state.params, batch, config))
+    return _applied(state, *means, config=config, optimizer=optimizer)
+
+
+def _noisy(
+    batch: tasks.Batch, config: TrainConfig, seed: Array | int, state: TrainState
+) -> tasks.Batch:
+    key = jax.random.fold_in(purpose_key(seed, "noise"), state.step)
+    return noisy_batch(batch, config, key)
+
+
+def _gradient(
+    params: PyTree, batch: tasks.Batch, config: TrainConfig
+) -> tuple[Array, Array, PyTree]:
+    """The mean loss, the mean of wrong answers, and the gradient of what learns."""
+
+    def loss_of(learned: PyTree) -> tuple[Array, Array]:
+        return _loss(together(learned, params), batch, config)
+
+    learned = learned_of(config, params)
+    (loss, logits), gradient = jax.value_and_grad(loss_of, has_aux=True)(learned)
     targets = config.make_task().targets
     wrong = targets.wrong(logits, batch.targets, batch.mask)
-    wrong = jnp.mean(wrong.astype(jnp.float32))
-    loss, wrong, gradient = mean_of_parts((loss, wrong, gradient))
+    return loss, jnp.mean(wrong.astype(jnp.float32)), gradient
+
+
+def _applied(
+    state: TrainState,
+    loss: Array,
+    wrong: Array,
+    gradient: PyTree,
+    *,
+    config: TrainConfig,
+    optimizer: optax.GradientTransformation | None,
+) -> tuple[TrainState, Metrics]:
+    """The state after the update with that gradient, and its metrics."""
     gradient, norm, overflowed = none_if_overflowed(gradient)
-    updates, opt_state = make_optimizer(config).update(
-        gradient, state.opt_state, state.params
+    learned = learned_of(config, state.params)
+    steps, opt_state = make_optimizer(config, optimizer).update(
+        gradient, state.opt_state, learned
     )
     rate = learning_rate_factor(config, state)
-    params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
+    learned = optax.apply_updates(learned, optax.tree.scale(rate, steps))
+    params = together(learned, state.params)
     metrics = Metrics(
         loss=loss,
         wrong=wrong,
@@ -206,6 +273,18 @@ def _update(
         lambda new, old: jnp.where(learning & finite, new, old), made, state
     )
     return state.replace(diverged_at=diverged), metrics
+
+
+def loss(params: PyTree, batch: tasks.Batch, config: TrainConfig) -> Array:
+    """The mean loss of a machine's answers, which training makes small.
+
+    Args:
+      params: of one machine.
+      batch: of the config's task.
+      config: of the run; static under `jit`.
+    """
+    logits = config.make_model().logits(params, batch.inputs)
+    return jnp.mean(config.make_task().targets.loss(logits, batch.targets, batch.mask))
 
 
 def _loss(

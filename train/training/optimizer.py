@@ -1,5 +1,6 @@
 """The optimizer: clip, scale, clip again, all with Optax."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,12 +9,15 @@ import optax
 from jax import Array
 
 from ..runs.config import TrainConfig
+from ..runs.settings import OWN
 
 PyTree = Any
 
 
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """The optimizer of the config.
+def make_optimizer(
+    config: TrainConfig, own: optax.GradientTransformation | None = None
+) -> optax.GradientTransformation:
+    """The optimizer of the config, or `own`, which is used as it is.
 
     * `rmsprop`: g / sqrt(mean g^2 + ε), then momentum.
     * `graves_rmsprop`: g / sqrt(mean g^2 - (mean g)^2 + ε), then momentum: Graves 2013,
@@ -28,7 +32,17 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     section 6 of Shazeer and Stern 2018, *Adafactor* (arXiv:1804.04235). After many
     small gradients a rare large one is scaled up by 1 / sqrt(1 - decay), and momentum
     makes it a jump that can undo what the machine has learned.
+
+    Raises:
+      ValueError: for the config of a run with an optimizer of its own, without that.
     """
+    if own is not None:
+        return own
+    if config.optimizer == OWN:
+        raise ValueError(
+            f"optimizer: got {OWN!r}, want the optimizer itself; train.fit(..., "
+            "optimizer=...) starts and continues such a run"
+        )
     decay, eps = config.decay, config.epsilon
     scales = {
         "rmsprop": lambda: optax.scale_by_rms(decay, eps),
@@ -46,6 +60,27 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
         else optax.trace(config.momentum),
         optax.scale_by_learning_rate(config.learning_rate),
     )
+
+
+def unpacked(arrays: PyTree, wanted: PyTree, path: Path) -> PyTree:
+    """The state of an optimizer from the arrays in a checkpoint.
+
+    Args:
+      arrays: a list of them.
+      wanted: the shapes of the state of that optimizer.
+      path: of the checkpoint.
+
+    Raises:
+      ValueError: if they are those of another optimizer.
+    """
+    leaves, tree = jax.tree.flatten(wanted)
+    got = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays)]
+    if got != [(leaf.shape, leaf.dtype) for leaf in leaves]:
+        raise ValueError(
+            f"optimizer: got one with other state than {path} has; continue the run "
+            "with the optimizer that it was started with"
+        )
+    return jax.tree.unflatten(tree, jax.tree.leaves(arrays))
 
 
 def make_clip(config: TrainConfig) -> optax.GradientTransformation:

@@ -1,6 +1,7 @@
 """The state of training: what a run carries from update to update."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from jax.sharding import Mesh
 from ..runs.config import TrainConfig
 from .devices import mesh_for, spread
 from .keys import purpose_key
+from .learned import learned_of, with_given
 from .optimizer import make_optimizer
 
 PyTree = Any
@@ -32,7 +34,7 @@ class TrainState(struct.PyTreeNode):
       diverged_at: int `[]`, the update that would have made a number that is not
         finite; that update and all later ones are skipped. `NEVER` if there was none.
       params: of the machine.
-      opt_state: of the optimizer.
+      opt_state: of the optimizer, for the parameters that learn.
     """
 
     step: Array
@@ -42,26 +44,46 @@ class TrainState(struct.PyTreeNode):
     opt_state: optax.OptState
 
 
-def init_states(config: TrainConfig) -> TrainState:
+def init_states(
+    config: TrainConfig,
+    optimizer: optax.GradientTransformation | None = None,
+    given: Mapping[str, Array] | None = None,
+) -> TrainState:
     """The states of all seeds before the first update, `[S, ...]` each.
 
-    A seed's state depends on the config and on that seed alone.
+    A seed's state depends on the arguments and on that seed alone.
+
+    Args:
+      config: of the run.
+      optimizer: in place of the config's.
+      given: parameters by their paths, which every seed has in place of initial ones.
     """
-    states = _init_states(seed_array(config), config=config.for_any_seed())
+    states = _init_states(
+        seed_array(config), given, config=config.for_any_seed(), optimizer=optimizer
+    )
     return spread(states, mesh_of(config))
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _init_states(seeds: Array, *, config: TrainConfig) -> TrainState:
+@functools.partial(jax.jit, static_argnames=("config", "optimizer"))
+def _init_states(
+    seeds: Array,
+    given: Mapping[str, Array] | None,
+    *,
+    config: TrainConfig,
+    optimizer: optax.GradientTransformation | None,
+) -> TrainState:
     def init_state(seed: Array) -> TrainState:
         key = purpose_key(seed, "params")
         params = config.make_model().init(key, config.make_task().input_size)
+        if given is not None:
+            params = with_given(params, given)
+        learned = learned_of(config, params)
         return TrainState(
             step=jnp.int32(0),
             solved_at=jnp.int32(NEVER),
             diverged_at=jnp.int32(NEVER),
             params=params,
-            opt_state=make_optimizer(config).init(params),
+            opt_state=make_optimizer(config, optimizer).init(learned),
         )
 
     # One after the other: a seed's numbers must not depend on how many there are.
