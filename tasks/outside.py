@@ -1,6 +1,6 @@
-"""Tasks from outside: classes in a Python file or a module, by their place.
+"""Tasks and models from outside: classes in a Python file or a module, by their place.
 
-A place is `path/to/file.py:MyTask` or `package.module:MyTask`. To load a task is to
+A place is `path/to/file.py:MyTask` or `package.module:MyTask`. To load a class is to
 import its file or module, which runs it.
 """
 
@@ -13,16 +13,32 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from .task import Task
 
-# The names of the modules that tasks were loaded from.
+
+class Kind(NamedTuple):
+    """What a class has to be.
+
+    Attributes:
+      flag: that names it, for errors.
+      bases: it derives from one of these.
+      in_words: what that is.
+    """
+
+    flag: str
+    bases: tuple[type, ...]
+    in_words: str
+
+
+TASK = Kind("task", (Task,), "tasks.Task")
+# The names of the modules that classes were loaded from.
 _LOADED: set[str] = set()
 
 
 def is_place(name: Any) -> bool:
-    """Whether that is the place of a task, and not the name of one of ours."""
+    """Whether that is a place, and not the name of one of ours."""
     return isinstance(name, str) and ":" in name
 
 
@@ -45,30 +61,30 @@ def short_name(place: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", place.rpartition(":")[2]).lower()
 
 
-def load(place: str) -> type[Task]:
+def load(place: str, kind: Kind = TASK) -> type:
     """The class at a place.
 
     Raises:
-      ValueError: if there is none, its import raises, or it is not that of a task.
+      ValueError: if there is none, its import raises, or it is not of that kind.
     """
-    where, _, name = place.rpartition(":")
+    flag, (where, _, name) = kind.flag, place.rpartition(":")
     try:
         module = _import_file(_resolved(where)) if _is_file(where) else _import(where)
     except FileNotFoundError as error:
-        raise ValueError(f"task: got {place!r}, but {error}") from None
+        raise ValueError(f"{flag}: got {place!r}, but {error}") from None
     except (Exception, SystemExit) as error:
         raise ValueError(
-            f"task: got {place!r}, whose import raises {in_words(error)}"
+            f"{flag}: got {place!r}, whose import raises {in_words(error)}"
         ) from error
     found = getattr(module, name, None)
-    if not (isinstance(found, type) and issubclass(found, Task)):
-        raise ValueError(f"task: got {place!r}, want {_wanted(module, where)}")
+    if not (isinstance(found, type) and issubclass(found, kind.bases)):
+        raise ValueError(f"{flag}: got {place!r}, want {_wanted(module, where, kind)}")
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
-        raise ValueError(f"task: got {place!r}, which lacks {missing}, want a method")
+        raise ValueError(f"{flag}: got {place!r}, which lacks {missing}, want a method")
     if found.__hash__ is None:
         raise ValueError(
-            f"task: got {place!r}, which is not frozen; write "
+            f"{flag}: got {place!r}, which is not frozen; write "
             f"@dataclasses.dataclass(frozen=True) above the class"
         )
     return found
@@ -143,13 +159,14 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _wanted(module: ModuleType, where: str) -> str:
-    """The names of the tasks of a module."""
+def _wanted(module: ModuleType, where: str, kind: Kind) -> str:
+    """The names of the classes of that kind of a module."""
     found = [
         f"{where}:{name}"
         for name, value in vars(module).items()
         if isinstance(value, type)
-        and issubclass(value, Task)
+        and issubclass(value, kind.bases)
         and value.__module__ == module.__name__
     ]
-    return " or ".join(found) or "the name of a class that derives from tasks.Task"
+    wanted = f"the name of a class that derives from {kind.in_words}"
+    return " or ".join(found) or wanted

@@ -60,7 +60,7 @@ QUICK_PAGES = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("design", "install", "see", "your_data", "your_task")
+        for name in ("design", "install", "see", "your_data", "your_model", "your_task")
     ),
 ]
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..training.devices import spread
 from ..training.footprint import check_memory
+from ..training.model_check import check_model
 from ..training.state import TrainState, init_states, mesh_of
 from ..training.task_check import check_task
 from . import belongs, entries, steps_before
@@ -139,6 +140,7 @@ class RunFolder:
         """
         check_spelling("workdir", self.path.absolute())
         check_task(self.config)
+        check_model(self.config)
         check_memory(self.config)
         self.steps_before()
         newest, recorded = self._checkpoints.latest_step(), self.metrics()
