@@ -363,12 +363,12 @@ BAD = {
     "frozen": (
         whole(frozen="False"),
         "",
-        "cannot inherit non-frozen dataclass",
+        "which is not frozen; write @dataclasses.",
         "frozen",
     ),
     "abstract": (whole().replace("def logits", "def other"), "", "which lacks logits"),
     "width": (whole(result="inputs"), "", "makes logits [3, 2, 9], want [3, 2, 8]"),
-    "no logits": (whole(result="3"), "", "Mine makes logits of int, want floats"),
+    "no logits": (whole(result="3"), "", "Mine makes logits of int32, want floats"),
     "int logits": (whole(result="(inputs @ params['w']).astype(int)"), "", "of int32"),
     "no params": (
         whole(params="{}", result="inputs[..., :8]"),
@@ -387,7 +387,7 @@ BAD = {
         "mask",
     ),
     "traced": (whole(line="int(inputs[0, 0, 0])"), "", "Mine raises Concretization"),
-    "nnx": (of_nnx(line="1 / 0"), "", "Mine raises ZeroDivisionError", "line 9"),
+    "nnx": (of_nnx(line="1 / 0"), "", "Mine raises ZeroDivisionError", "line 10"),
     "nnx variables": (
         of_nnx(line="self.n = nnx.BatchStat(jnp.zeros(3))"),
         "",

@@ -21,7 +21,7 @@ _CELLS: dict[str, tuple[Callable[[int], nn.RNNCellBase], str]] = {
 }
 
 
-class Stack(nn.Module):
+class SkipLayers(nn.Module):
     """Layers of cells with skip connections from the input and to the output.
 
     These are the skip connections of Graves 2013 (arXiv:1308.0850, section 2). With
@@ -56,9 +56,9 @@ class Stack(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Layers(Model):
-    """A `Stack` as a model."""
+    """A `SkipLayers` as a model."""
 
-    module: Stack
+    module: SkipLayers
 
     def init(self, key: Array, input_size: int) -> PyTree:
         """As Flax initialises it."""

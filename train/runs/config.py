@@ -15,7 +15,7 @@ from ntm_jax.renamed import renamed_fields, with_new_names
 from ntm_jax.tasks import name_in_words, outside, short_name
 
 from ..models import registry as models
-from ..models.layers import Layers, Stack
+from ..models.layers import Layers, SkipLayers
 from ..training.model import NTM, Embedded, Model
 from . import named
 from .files import read_json
@@ -129,7 +129,7 @@ class TrainConfig(
         output_size = self.make_task().output_size
         if self.model in ("lstm", "gru"):
             sizes = self.controller_units, self.controller_layers
-            return Layers(Stack(self.model, *sizes, output_size))  # type: ignore[arg-type]
+            return Layers(SkipLayers(self.model, *sizes, output_size))  # type: ignore[arg-type]
         return named.make_model(self.model, Fields(self.model_fields), output_size)
 
     def make_controller(self) -> nn.Module:
