@@ -440,9 +440,15 @@ def test_a_model_learns(name, tmp_path):
     file = tmp_path / "echo.py"
     file.write_text(ECHO)
     words = [f"--task={file}:Echo", f"--model={name}", "--learning_rate=1e-2"]
-    settings = dataclasses.replace(QUICK, steps=300, steps_per_call=50)
-    every = {"validate_every": 100, "checkpoint_every": 100, "polish_steps": 50}
-    settings = dataclasses.replace(settings, batch_size=16, **every)
+    settings = dataclasses.replace(
+        QUICK,
+        steps=600,
+        steps_per_call=50,
+        batch_size=16,
+        validate_every=100,
+        checkpoint_every=100,
+        polish_steps=50,
+    )
     chosen = [word for word in flags(settings) if "learning_rate" not in word]
     assert main.main([*words, *chosen, f"--workdir={tmp_path / 'run'}"]) == 0
     evaluation = RunFolder.open(tmp_path / "run").evaluation()
