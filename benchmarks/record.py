@@ -271,9 +271,9 @@ def trials_up_to(hardest: int, config: TrainConfig) -> list[dict[str, Any]]:
         for size, trial in zip(sizes, trials)
         if size <= hardest
     ]
-    if config.model == "lstm":
+    if not config.has_slots():
         for trial in due:
-            del trial["num_slots"]  # an LSTM alone has none
+            del trial["num_slots"]  # other models have none
     return due
 
 

@@ -1,6 +1,6 @@
-"""Tasks from outside: classes in a Python file or a module, by their place.
+"""Tasks and models from outside: classes in a Python file or a module, by their place.
 
-A place is `path/to/file.py:MyTask` or `package.module:MyTask`. To load a task is to
+A place is `path/to/file.py:MyTask` or `package.module:MyTask`. To load a class is to
 import its file or module, which runs it. A class that this process has already is not
 imported again.
 """
@@ -14,14 +14,30 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from .task import Task
 
-# The names of the modules that tasks were loaded from.
+
+class Kind(NamedTuple):
+    """What a class has to be.
+
+    Attributes:
+      flag: that names it, for errors.
+      bases: it derives from one of these.
+      in_words: what that is.
+    """
+
+    flag: str
+    bases: tuple[type, ...]
+    in_words: str
+
+
+TASK = Kind("task", (Task,), "tasks.Task")
+# The names of the modules that classes were loaded from.
 _LOADED: set[str] = set()
 # Classes that were given as such, by their places.
-_GIVEN: dict[str, type[Task]] = {}
+_GIVEN: dict[str, type] = {}
 # The names that modules got which were loaded from files.
 _FROM_FILES: set[str] = set()
 _MAIN = "__main__"
@@ -31,12 +47,12 @@ class Place(str):
     """The place of a class that was given as such, together with the class.
 
     Two of them are equal if their classes are the same. So a class that is defined anew
-    under the same place, as in a cell of a notebook, is another task to every cache.
+    under the same place, as in a cell of a notebook, is another one to every cache.
     """
 
-    own: type[Task]
+    own: type
 
-    def __new__(cls, text: str, own: type[Task]) -> "Place":  # noqa: D102
+    def __new__(cls, text: str, own: type) -> "Place":  # noqa: D102
         place = super().__new__(cls, text)
         place.own = own
         return place
@@ -56,7 +72,7 @@ class Place(str):
         return str, (str(self),)  # another process has to find the class
 
 
-def place_of(own: type[Task]) -> Place:
+def place_of(own: type) -> Place:
     """The place of a class. From here on, `load` finds the class there.
 
     Places in a file or an importable module can be loaded by other processes too.
@@ -72,7 +88,7 @@ def place_of(own: type[Task]) -> Place:
 
 
 def is_place(name: Any) -> bool:
-    """Whether that is the place of a task, and not the name of one of ours."""
+    """Whether that is a place, and not the name of one of ours."""
     return isinstance(name, str) and ":" in name
 
 
@@ -99,51 +115,59 @@ def short_name(place: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def load(place: str) -> type[Task]:
+def load(place: str, kind: Kind = TASK) -> type:
     """The class at a place.
 
     Raises:
-      ValueError: if there is none, its import raises, or it is not that of a task.
+      ValueError: if there is none, its import raises, or it is not of that kind.
     """
-    known = absolute(place)
-    found = known.own if isinstance(known, Place) else _imported(place)
+    flag, known = kind.flag, absolute(place)
+    found = known.own if isinstance(known, Place) else _imported(place, kind)
+    if not _is_of(kind, found):
+        raise ValueError(
+            f"{flag}: got {place!r}, want a class that derives from {kind.in_words}"
+        )
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
-        raise ValueError(f"task: got {place!r}, which lacks {missing}, want a method")
+        raise ValueError(f"{flag}: got {place!r}, which lacks {missing}, want a method")
     if found.__hash__ is None:
         raise ValueError(
-            f"task: got {place!r}, which is not frozen; write "
+            f"{flag}: got {place!r}, which is not frozen; write "
             f"@dataclasses.dataclass(frozen=True) above the class"
         )
     return found
 
 
-def _imported(place: str) -> type[Task]:
+def _imported(place: str, kind: Kind) -> type:
     """The class at a place, whose file or module is imported.
 
     Raises:
-      ValueError: if there is none, its import raises, or it is not that of a task.
+      ValueError: if there is none, its import raises, or it is not of that kind.
     """
-    where, _, name = place.rpartition(":")
+    flag, (where, _, name) = kind.flag, place.rpartition(":")
     try:
         module = _module_at(where)
     except FileNotFoundError as error:
-        raise ValueError(f"task: got {place!r}, but {error}") from None
+        raise ValueError(f"{flag}: got {place!r}, but {error}") from None
     except (Exception, SystemExit) as error:
         raise ValueError(
-            f"task: got {place!r}, whose import raises {in_words(error)}"
+            f"{flag}: got {place!r}, whose import raises {in_words(error)}"
         ) from error
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
-    if isinstance(found, type) and issubclass(found, Task):
+    if _is_of(kind, found):
         return found
     if where == _MAIN or "<locals>" in name:
         raise ValueError(
-            f"task: got {place!r}, which only the process has that defined it; put the "
-            "class at the top level of a file, and name it as path/to/file.py:MyTask"
+            f"{flag}: got {place!r}, which only the process has that defined it; put "
+            "the class at the top level of a file, and name it as path/to/file.py:NAME"
         )
-    raise ValueError(f"task: got {place!r}, want {_wanted(module, where)}")
+    raise ValueError(f"{flag}: got {place!r}, want {_wanted(module, where, kind)}")
+
+
+def _is_of(kind: Kind, found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, kind.bases)
 
 
 def in_words(error: BaseException) -> str:
@@ -227,13 +251,14 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _wanted(module: ModuleType, where: str) -> str:
-    """The names of the tasks of a module."""
+def _wanted(module: ModuleType, where: str, kind: Kind) -> str:
+    """The names of the classes of that kind of a module."""
     found = [
         f"{where}:{name}"
         for name, value in vars(module).items()
         if isinstance(value, type)
-        and issubclass(value, Task)
+        and issubclass(value, kind.bases)
         and value.__module__ == module.__name__
     ]
-    return " or ".join(found) or "the name of a class that derives from tasks.Task"
+    wanted = f"the name of a class that derives from {kind.in_words}"
+    return " or ".join(found) or wanted

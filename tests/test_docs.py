@@ -60,7 +60,10 @@ QUICK_PAGES = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("design", "install", "see", "your_data", "your_loop", "your_task")
+        for name in (
+            *("design", "install", "see"),
+            *("your_data", "your_loop", "your_model", "your_task"),
+        )
     ),
 ]
 

@@ -14,10 +14,10 @@ import tasks
 from benchmarks import records
 from tasks.registry import name_in_words
 from train import cli, main
+from train.models.layers import Layers
 from train.runs import pretrained
 from train.runs.config import TrainConfig
 from train.runs.presets import PRESETS, command, preset
-from train.training.model import LSTM
 
 ALONE = dataclasses.replace(
     TINY, model="lstm", controller_layers=2, steps=4, validate_every=4
@@ -58,10 +58,8 @@ def test_the_lstm_is_cells_on_top_of_each_other():
 
 
 def test_an_lstm_has_no_slots():
-    model = ALONE.make_model()
-    params = model.init(jax.random.key(0), 9)
     with pytest.raises(ValueError, match="num_slots: got 9, but an LSTM has no memory"):
-        model.logits(params, jnp.zeros((2, 1, 9)), num_slots=9)
+        ALONE.make_model(num_slots=9)
 
 
 @pytest.mark.slow
@@ -94,9 +92,9 @@ def test_the_lstm_of_the_paper_has_as_many_parameters(task, channels, parameters
     """Table 3. Its copy tasks must have had other channels than the text says."""
     config = preset("paper", task, model="lstm")
     model = config.make_model()
-    assert isinstance(model, LSTM)
+    assert isinstance(model, Layers)
     module = dataclasses.replace(model.module, output_size=channels[1])
-    shapes = jax.eval_shape(lambda: LSTM(module).init(jax.random.key(0), channels[0]))
+    shapes = jax.eval_shape(lambda: Layers(module).init(jax.random.key(0), channels[0]))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == parameters
     if task in ("associative_recall", "dynamic_ngrams"):
         assert count(config) == parameters

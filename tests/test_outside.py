@@ -18,8 +18,8 @@ from train import cli, evaluate, main, ship, visualize
 from train.runs import pretrained
 from train.runs.config import TrainConfig
 from train.runs.folder import RunFolder
+from train.runs.own_fields import Fields
 from train.runs.presets import command, preset
-from train.runs.task_fields import Fields
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 PLACES = {

@@ -80,6 +80,9 @@ class Flags(Sizes):
     task: str | None = None
     """Place of the task of a --pretrained file, such as path/to/file.py:MyTask.
     A machine of a task of yours needs it: its file does not run code."""
+    model: str | None = None
+    """Place of the model of a --pretrained file, such as path/to/file.py:MyCell.
+    A model of yours needs it for the same reason."""
     num_sequences: int = 100
     """Sequences to evaluate on."""
     seed: int = 0
@@ -92,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     with cli.readable_errors():
         cli.keep_compilations()
         params, config, steps = open_machines(
-            flags.workdir, flags.pretrained, flags.task
+            flags.workdir, flags.pretrained, flags.task, flags.model
         )
         difficulty: dict[str, Any] = {**flags.difficulty()}
         check_fits(config, flags.num_slots, **difficulty)
@@ -165,17 +168,20 @@ def with_sizes(flags: type[SizesT], names: Sequence[str]) -> type[SizesT]:
 
 
 def open_machines(
-    workdir: Path | None, pretrained: str | None, task: str | None = None
+    workdir: Path | None,
+    pretrained: str | None,
+    task: str | None = None,
+    model: str | None = None,
 ) -> tuple[PyTree, TrainConfig, list[int]]:
     """The machines of a run or the pretrained one: `[S, ...]`, config and updates.
 
-    A pretrained machine of a task from outside needs its place, `task`.
+    A pretrained machine of a task or model from outside needs its place.
 
     Raises:
       ValueError: unless exactly one of both is given, and there.
     """
     if workdir is None and pretrained is not None:
-        params, config, made = load_run(pretrained, task)
+        params, config, made = load_run(pretrained, task, model)
         return jax.tree.map(lambda leaf: leaf[None], params), config, [made["step"]]
     if workdir is None or pretrained is not None:
         got = "none" if workdir is None else "both"
@@ -194,9 +200,12 @@ def check_fits(
 ) -> None:
     """Raises a `ValueError` if the sequences need more slots than there are.
 
-    Such a machine must fail, which says nothing about what it learned.
+    Such a machine must fail, which says nothing about what it learned. Other models
+    cannot have slots at all.
     """
-    if config.model == "lstm":
+    if not config.has_slots():
+        if num_slots is not None:
+            config.check_has_slots(num_slots)
         return
     task = config.make_task()
     needed = task.min_slots(task.ranges(**difficulty))

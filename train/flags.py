@@ -18,15 +18,13 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from ntm_jax import tasks
-from ntm_jax.tasks import class_of
-
 from .runs.commands import spelled
 from .runs.config import RENAMED, TrainConfig
 from .runs.files import expanded
+from .runs.named import model_fields, task_fields
+from .runs.own_fields import OwnFields
 from .runs.presets import preset
 from .runs.settings import GROUPS
-from .runs.task_fields import check_defaults, fields_of, names_of
 
 FlagsT = TypeVar("FlagsT")
 _REGISTRY = ConstructorRegistry()
@@ -41,20 +39,27 @@ def sections(info: StructTypeInfo) -> StructConstructorSpec | None:
         return None
     config = info.default if isinstance(info.default, TrainConfig) else TrainConfig()
 
-    def together(own: tasks.Task | None = None, **groups: Any) -> TrainConfig:
+    own = [own for own in config.own_fields() if own.names()]
+
+    def together(**groups: Any) -> TrainConfig:
         fields: dict[str, Any] = {}
+        for each in own:
+            values = each.values_of(groups.pop(f"{each.flag}_fields"))
+            fields[f"{each.flag}_fields"] = values
         for group in groups.values():
-            fields |= vars(group)
-        if own is not None:
-            fields["task_fields"] = fields_of(own)
+            fields = vars(group) | fields
         return TrainConfig(**fields)
 
     def part(group: type) -> Any:
         names = [field.name for field in dataclasses.fields(group)]
         return group(**{name: getattr(config, name) for name in names})
 
-    task = config.make_task()
-    own = StructFieldSpec("own", _prefixed(type(task)), task, type(task).__doc__)
+    def own_part(each: OwnFields) -> StructFieldSpec:
+        name, made_of = f"{each.flag}_fields", each.flags_class()
+        values = each.typed(each.all_of(getattr(config, name)))
+        spec = _prefixed(each.flag, made_of)
+        return StructFieldSpec(name, spec, made_of(**values), made_of.__doc__)
+
     return StructConstructorSpec(
         together,
         (
@@ -64,14 +69,14 @@ def sections(info: StructTypeInfo) -> StructConstructorSpec | None:
                 )
                 for name, group in GROUPS.items()
             ),
-            *([own] if names_of(config.task) else []),
+            *map(own_part, own),
         ),
     )
 
 
-def _prefixed(own: type) -> Any:
-    """The class of a task, whose fields are flags such as `--task.num_bits=4`."""
-    named = tyro.conf.arg(name="task")
+def _prefixed(flag: str, own: type) -> Any:
+    """The class of a task or model, whose fields are flags such as `--task.x=4`."""
+    named = tyro.conf.arg(name=flag)
     return Annotated[tyro.conf.FlagConversionOff[own], named]  # type: ignore[valid-type]
 
 
@@ -177,7 +182,7 @@ def with_prefix(arguments: Sequence[str], task: str) -> list[str]:
     ['--task.num_bits=4', '--seed=1']
     """
     flags = {field.name for field in dataclasses.fields(TrainConfig)}
-    own = {*names_of(task)} - flags
+    own = {*task_fields(task).names()} - flags
 
     def prefixed(argument: str) -> str:
         name = argument.partition("=")[0].removeprefix("--").replace("-", "_")
@@ -188,20 +193,21 @@ def with_prefix(arguments: Sequence[str], task: str) -> list[str]:
     return [prefixed(argument) for argument in arguments]
 
 
-def parse_own(task: str, arguments: Sequence[str], *, prog: str) -> dict[str, Any]:
-    """The fields of a task that the command line gives, with the defaults of others."""
-    if not names_of(task):
+def parse_own(own: OwnFields, arguments: Sequence[str], *, prog: str) -> dict[str, Any]:
+    """The own fields that the command line gives, with the defaults of others."""
+    if not own.names():
         return {}
-    check_defaults(task)
-    own: list[str] = []
+    own.check_defaults()
+    words: list[str] = []
     taken = False
-    for argument in with_prefix(arguments, task):
+    for argument in arguments:
         if argument.startswith("--"):
-            taken = argument.startswith("--task.")
-        own += [argument] * taken
-    of_task = dataclasses.make_dataclass("Own", [("own", _prefixed(class_of(task)))])
-    parsed = tyro.cli(of_task, prog=prog, args=own, use_underscores=True)
-    return fields_of(parsed.own)  # type: ignore[attr-defined]
+            taken = argument.startswith(f"--{own.flag}.")
+        words += [argument] * taken
+    spec = _prefixed(own.flag, own.flags_class())
+    flags = dataclasses.make_dataclass("Own", [("own", spec)])
+    parsed = tyro.cli(flags, prog=prog, args=words, use_underscores=True)
+    return own.values_of(parsed.own)  # type: ignore[attr-defined]
 
 
 def parse_from_preset(
@@ -219,8 +225,13 @@ def parse_from_preset(
     first.add_argument("--model", default="ntm", nargs="?", const="ntm")
     first.add_argument("--controller", nargs="?")
     known, _ = first.parse_known_args(arguments)
-    own = parse_own(known.task, arguments, prog=prog)
-    given = known.task, known.model, known.controller, own
+    own = [
+        parse_own(
+            task_fields(known.task), with_prefix(arguments, known.task), prog=prog
+        ),
+        parse_own(model_fields(known.model), arguments, prog=prog),
+    ]
+    given = known.task, known.model, known.controller, *own
     config = dataclasses.replace(preset(known.preset, *given), **changed)
     default = flags(preset=known.preset, config=config)  # type: ignore[call-arg]
     return parse(flags, arguments, prog=prog, default=default)

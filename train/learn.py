@@ -207,7 +207,7 @@ def report(
         run.record(
             step, "train", seed=seed, **mean, sequences_per_second=rate, seconds=seconds
         )
-        if health:  # an LSTM alone has none
+        if health:  # only the machine has some
             inside = {name: float(values[i]) for name, values in health.items()}
             run.record(step, "health", seed=seed, **inside)
     names = named if means else ()

@@ -28,16 +28,16 @@ from ntm_jax.tensors import by_path
 from . import cli
 from .callbacks import Callback
 from .learn import FINAL_SEQUENCES, run_to_the_end
-from .runs import given, presets
+from .runs import given, named, presets
 from .runs.belongs import check_free
 from .runs.config import RENAMED, TrainConfig
 from .runs.files import expanded
 from .runs.folder import RunFolder
 from .runs.given import Given
 from .runs.lock import locked
+from .runs.own_fields import Fields
 from .runs.pretrained import shapes_of_params
 from .runs.settings import OWN
-from .runs.task_fields import Fields, fields_of, names_of
 from .training.measure import evaluate as measured
 from .training.measure import evaluation_key
 from .training.population import member
@@ -95,15 +95,19 @@ def config_for(
     Args:
       task: as `fit` takes it.
       preset: `"default"`, or `"paper"` for the settings of the paper of 2014.
-      **settings: by the names of the flags, and fields of the task by their names.
+      **settings: by the names of the flags, and fields of the task by their names. A
+        `model` can also be a class; its fields are in `model_fields`, a dict.
 
     Raises:
       TypeError, ValueError: for an unknown setting or a wrong value.
     """
     settings = with_new_names(settings, RENAMED)
+    if isinstance(model := settings.get("model", TrainConfig.model), type):
+        settings["model"] = model = outside.place_of(model)
+    of_model = settings["model_fields"] = Fields(settings.get("model_fields", {}))
     name, own = _named(task)
     known = [field.name for field in dataclasses.fields(TrainConfig)]
-    of_task = {*names_of(name)} - {*known}
+    of_task = {*named.task_fields(name).names()} - {*known}
     fields = {**own, **settings.pop("task_fields", {})}
     fields |= {each: settings.pop(each) for each in of_task & {*settings}}
     for each in settings:
@@ -111,9 +115,8 @@ def config_for(
             near = difflib.get_close_matches(each, [*known, *of_task])
             hint = f"; did you mean {near[0]}?" if near else ""
             raise TypeError(f"{each}: got a setting that there is not{hint}")
-    model = settings.get("model", TrainConfig.model)
     made = presets.preset(
-        preset, name, model, settings.get("controller"), Fields(fields)
+        preset, name, model, settings.get("controller"), Fields(fields), of_model
     )
     return dataclasses.replace(made, **settings)
 
@@ -241,7 +244,8 @@ def _named(task: Any) -> tuple[str, Mapping[str, Any]]:
                 f"task: got {task!r}, whose class is no dataclass, so that its fields "
                 "are not known; write @dataclasses.dataclass(frozen=True) above it"
             )
-        return registry.name_of(type(task)), fields_of(task)
+        name = registry.name_of(type(task))
+        return name, named.task_fields(name).values_of(task)
     raise TypeError(
         f"task: got {task!r}, want a name such as 'copy', a place such as "
         "'path/to/file.py:MyTask', or a class or an instance of tasks.Task"

@@ -30,11 +30,11 @@ from .runs.files import write_whole
 from .runs.folder import RunFolder
 from .runs.lock import locked
 from .runs.outcome import Outcome, outcome, readable, tried_on, within
-from .runs.task_fields import names_of
 from .show.draw import save_figure
 from .show.figures.style import STYLE
 from .training.devices import use_all_cores
 from .training.footprint import check_memory
+from .training.model_check import check_model
 from .training.task_check import check_task
 
 PRESET = "preset"
@@ -158,6 +158,7 @@ def check_run(run: RunFolder) -> None:
     """Raises a `ValueError` if a run cannot be started, or continued."""
     if run.result() is None:
         check_task(run.config)
+        check_model(run.config)
         check_memory(run.config)
         if (run.path / "config.json").exists():
             run.load()
@@ -192,8 +193,8 @@ def choose(config: TrainConfig, choice: str) -> TrainConfig:
     if changes == [PRESET]:
         return config
     fields = {field.name for field in dataclasses.fields(config)} | {*RENAMED}
-    own = names_of(config.task)
-    fields = (fields - {"task_fields"}) | {*own, *(f"task.{name}" for name in own)}
+    fields |= {*config.settings(), *config.own_fields()[0].names()}
+    fields -= {"task_fields", "model_fields"}
     names = Counter(change.partition("=")[0] for change in changes)
     for change in changes:
         name, equals, _ = change.partition("=")

@@ -51,6 +51,9 @@ class Flags(Sizes):
     task: str | None = None
     """Place of the task of a --pretrained file, such as path/to/file.py:MyTask.
     A machine of a task of yours needs it: its file does not run code."""
+    model: str | None = None
+    """Place of the model of a --pretrained file, such as path/to/file.py:MyCell.
+    A model of yours needs it for the same reason."""
     beside: tuple[Path, ...] = ()
     """Folders of other runs of the task, to draw their learning curves too."""
     records: Path = Path("benchmarks/records")
@@ -137,7 +140,9 @@ def open_all(flags: Flags) -> list[Machine]:
         raise ValueError(f"pretrained: got {name!r} twice, want each once")
     machines = []
     for name, given in zip(names, flags.pretrained):
-        params, config, (step,) = open_machines(flags.workdir, given, flags.task)
+        params, config, (step,) = open_machines(
+            flags.workdir, given, flags.task, flags.model
+        )
         title = machine_title(config, config.seed, step)
         machines.append(Machine(name, title, member(params, 0), config))
     return machines

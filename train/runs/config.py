@@ -13,11 +13,14 @@ from ntm_jax import NTMConfig, feed_forward, gru, lstm, tasks
 from ntm_jax.checks import check_count, check_fields
 from ntm_jax.config import RENAMED as RENAMED_OF_MACHINE
 from ntm_jax.renamed import renamed_fields, with_new_names
-from ntm_jax.tasks import class_of, name_in_words, outside, short_name
+from ntm_jax.tasks import name_in_words, outside, short_name
 
-from ..training.model import LSTM, NTM, Embedded, LSTMStack, Model
-from . import given, task_fields
+from ..models import registry as models
+from ..models.layers import Layers, SkipLayers
+from ..training.model import NTM, Embedded, Model
+from . import given, named
 from .files import read_json
+from .own_fields import Fields, OwnFields
 from .settings import (
     MachineSettings,
     OptimizerSettings,
@@ -54,13 +57,22 @@ class TrainConfig(
     """
 
     def __post_init__(self) -> None:
-        if outside.is_place(self.task):
-            object.__setattr__(self, "task", outside.absolute(self.task))
+        for flag in ("task", "model"):
+            if outside.is_place(name := getattr(self, flag)):
+                object.__setattr__(self, flag, outside.absolute(name))
         object.__setattr__(self, "init_from", given.absolute(self.init_from))
-        class_of(self.task)  # checks the name
-        own = task_fields.differing(self.task, self.task_fields)
-        object.__setattr__(self, "task_fields", own)
+        for own in self.own_fields():  # checks the names too
+            field = f"{own.flag}_fields"
+            object.__setattr__(self, field, own.differing(getattr(self, field)))
         check_config(self)
+
+    def own_fields(self) -> tuple[OwnFields, OwnFields]:
+        """The fields of the task and of the model.
+
+        Raises:
+          ValueError: for an unknown name, and a place without one of them.
+        """
+        return named.task_fields(self.task), named.model_fields(self.model)
 
     def seeds(self) -> range:
         """The seeds of all machines."""
@@ -79,29 +91,48 @@ class TrainConfig(
 
     def make_task(self) -> tasks.Task:
         """The task, which makes batches: the same object for the same config."""
-        return task_fields.make(self.task, task_fields.Fields(self.task_fields))
+        return named.make_task(self.task, Fields(self.task_fields))
 
     def task_name(self) -> str:
         """The name of the task as the name of a file."""
         return short_name(self.task)
 
-    def make_model(self) -> Model:
-        """The model, with the sizes of the task."""
-        model = self._model_of_vectors()
+    def has_slots(self) -> bool:
+        """Whether the model is the machine, whose memory can have other slots."""
+        return self.model == "ntm"
+
+    def make_model(self, num_slots: int | None = None) -> Model:
+        """The model, with the sizes of the task.
+
+        Args:
+          num_slots: of the memory, instead of the config's.
+
+        Raises:
+          ValueError: for a number of slots, if the model has no memory with slots.
+        """
+        if num_slots is not None:
+            self.check_has_slots(num_slots)
+        model = self._model_of_vectors(num_slots)
         if isinstance(self.make_task().inputs, tasks.Tokens):
             return Embedded(model, self.embedding_size)
         return model
 
-    def _model_of_vectors(self) -> Model:
-        if self.model == "ntm":
-            return NTM(self.make_ntm_config())
-        return LSTM(
-            LSTMStack(
-                units=self.controller_units,
-                num_layers=self.controller_layers,
-                output_size=self.make_task().output_size,
+    def check_has_slots(self, num_slots: int) -> None:
+        """Raises a `ValueError` if the model cannot have another number of slots."""
+        if not self.has_slots():
+            raise ValueError(
+                f"num_slots: got {num_slots}, but {models.in_words(self.model)} has no "
+                "memory with slots; leave out num_slots"
             )
-        )
+
+    def _model_of_vectors(self, num_slots: int | None) -> Model:
+        if self.model == "ntm":
+            return NTM(self.make_ntm_config(), num_slots)
+        output_size = self.make_task().output_size
+        if self.model in ("lstm", "gru"):
+            sizes = self.controller_units, self.controller_layers
+            return Layers(SkipLayers(self.model, *sizes, output_size))  # type: ignore[arg-type]
+        return named.make_model(self.model, Fields(self.model_fields), output_size)
 
     def make_controller(self) -> nn.Module:
         """The controller's module."""
@@ -124,16 +155,21 @@ class TrainConfig(
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as plain data, with all fields of the task."""
-        own = task_fields.all_of(self.task, self.task_fields)
-        settings = dataclasses.asdict(self)
-        return {**settings, "task": str(self.task), "task_fields": own}
+        """The config as plain data, with all fields of the task and of the model."""
+        names = {"task": str(self.task), "model": str(self.model)}
+        own_fields = {
+            f"{own.flag}_fields": own.all_of(getattr(self, f"{own.flag}_fields"))
+            for own in self.own_fields()
+        }
+        return dataclasses.asdict(self) | names | own_fields
 
     def settings(self) -> dict[str, Any]:
         """All settings by the names of their flags."""
         settings = self.to_dict()
-        own = settings.pop("task_fields")
-        return {**settings, **{f"task.{name}": own[name] for name in own}}
+        for flag in ("task", "model"):
+            own = settings.pop(f"{flag}_fields")
+            settings |= {f"{flag}.{name}": value for name, value in own.items()}
+        return settings
 
     def to_json(self) -> str:
         """The text of a `config.json`, which `from_json` reads."""
@@ -164,30 +200,31 @@ class TrainConfig(
                 raise ValueError(f"got {type(fields).__name__}, want a JSON object")
             if "task" not in fields:
                 raise ValueError("task: got none, want a value")
-            return cls(**with_task_fields(with_new_names(fields, RENAMED)))
+            return cls(**with_own_fields(with_new_names(fields, RENAMED)))
         except (TypeError, ValueError) as error:
             raise ValueError(f"not the config of a run: {error}") from None
 
 
-def with_task_fields(fields: dict[str, Any]) -> dict[str, Any]:
+def with_own_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a config, of which one was not always a field of the task.
 
     Raises:
       ValueError: for that field with a task that does not have it.
     """
-    own = fields.get("task_fields", {})
-    if not isinstance(own, dict):
-        raise ValueError(f"task_fields: got {own!r}, want a JSON object")
+    for name in ("task_fields", "model_fields"):
+        if not isinstance(own := fields.get(name, {}), dict):
+            raise ValueError(f"{name}: got {own!r}, want a JSON object")
     code = fields.pop("repeat_code", "scalar")
     if code != "scalar":
-        own = {"repeat_code": code, **own}
-    return {**fields, "task_fields": own}
+        own = {"repeat_code": code, **fields.get("task_fields", {})}
+        return {**fields, "task_fields": own}
+    return fields
 
 
 def check_config(config: TrainConfig) -> None:
     """Raises a `TypeError` or `ValueError` that names the first wrong field."""
     taken = (field.name for field in dataclasses.fields(config))
-    task_fields.check_names(config.task, taken)
+    named.task_fields(config.task).check_names(taken)
     check_fraction("momentum", config.momentum, zero_too=True)
     check_fraction("decay", config.decay)
     check_fraction(
@@ -213,6 +250,7 @@ def check_config(config: TrainConfig) -> None:
     check_call_multiples(config)
     check_pattern("learn", config.learn)
     check_carry_noise(config)
+    check_machine_settings(config)
     config.make_ntm_config()  # checks the machine's own fields
 
 
@@ -259,7 +297,9 @@ def check_carry_noise(config: TrainConfig) -> None:
     if not config.carry_noise:
         return
     if config.model != "ntm" or config.controller == "feed_forward":
-        what = "model lstm" if config.model != "ntm" else "controller feed_forward"
+        what = "controller feed_forward"
+        if config.model != "ntm":
+            what = f"model {config.model}"
         raise ValueError(
             f"carry_noise: got {config.carry_noise}, want 0 with {what}: there is no "
             "recurrent controller"
@@ -269,3 +309,26 @@ def check_carry_noise(config: TrainConfig) -> None:
             f"carry_noise: got {config.carry_noise}, want 0 with {config.task}, whose "
             "inputs are tokens"
         )
+
+
+def check_machine_settings(config: TrainConfig) -> None:
+    """Raises a `ValueError` for a setting of the machine with another model.
+
+    An LSTM alone can have them, without effect: recorded runs of it do.
+    """
+    if config.model in ("ntm", "lstm"):
+        return
+    used = {"model", "model_fields", "embedding_size"}
+    if config.model == "gru":
+        used |= {"controller_units", "controller_layers"}
+    for field in dataclasses.fields(MachineSettings):
+        value = getattr(config, field.name)
+        if field.name not in used and value != field.default:
+            own = ", ".join(
+                f"--model.{name}" for name in named.model_fields(config.model).names()
+            )
+            raise ValueError(
+                f"{field.name}: got {value!r}, which {models.in_words(config.model)} "
+                f"does not have; leave out --{field.name}"
+                + (f"; its own flags are {own}" if own else "")
+            )

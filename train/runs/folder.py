@@ -25,6 +25,7 @@ import optax
 from ..training.devices import spread
 from ..training.footprint import check_memory
 from ..training.learned import check_learn
+from ..training.model_check import check_model
 from ..training.optimizer import make_optimizer
 from ..training.state import TrainState, mesh_of
 from ..training.task_check import check_task
@@ -170,6 +171,7 @@ class RunFolder:
         """
         check_spelling("workdir", self.path.absolute())
         check_task(self.config)
+        check_model(self.config)
         make_optimizer(self.config, self.optimizer)  # checks that there is one
         check_memory(self.config, self.optimizer)
         if self.config.learn is not None:

@@ -10,7 +10,8 @@ from ntm_jax.tasks import class_of
 
 from .commands import spelled
 from .config import TrainConfig
-from .task_fields import Fields
+from .own_fields import Fields, as_words
+from .settings import MachineSettings
 
 PRESETS = ("default", "paper")
 
@@ -127,50 +128,61 @@ def preset(
     model: str = "ntm",
     controller: str | None = None,
     task_fields: Mapping[str, Any] = Fields(),
+    model_fields: Mapping[str, Any] = Fields(),
 ) -> TrainConfig:
     """The config of that name for a task and a model.
 
     Args:
       name: one of `PRESETS`.
       task: its name or place; one without settings of its own has those of copy.
-      model: `"ntm"`, or `"lstm"` for an LSTM alone.
+      model: its name or place.
       controller: of the machine; None uses the one that learns the task best.
       task_fields: those of the task that are not its defaults.
+      model_fields: those of the model that are not its defaults.
 
     Raises:
-      ValueError: for an unknown preset or task, and for the preset of the paper if the
-        paper does not have the task.
+      ValueError: for an unknown preset, task or model, and for the preset of the paper
+        if the paper does not have the task or the model.
     """
     check_choice("preset", name, PRESETS)
     class_of(task)  # checks the name
-    if name == "paper" and task not in _PAPER_SIZES["lstm"]:
+    paper_has = task in _PAPER_SIZES["lstm"], model in ("ntm", "lstm")
+    if name == "paper" and not all(paper_has):
+        what = model if paper_has[0] else task
         raise ValueError(
-            f"preset: got 'paper', which has no {task}; pass --preset=default"
+            f"preset: got 'paper', which has no {what}; pass --preset=default"
         )
     default = {"controller": TrainConfig.controller, **DEFAULTS.get(task, {})}
     if controller is not None:
         default["controller"] = controller
-    default["task_fields"] = task_fields
+    default |= {"task_fields": task_fields, "model_fields": model_fields}
     pulses = (task, task_fields.get("repeat_code")) == ("repeat_copy", "pulses")
     if pulses and (model, default["controller"]) == ("ntm", "lstm"):
         default |= _PULSES
     if name == "default" and model == "ntm":
         return TrainConfig(task=task, model=model, **default)  # type: ignore[arg-type]
 
-    kind = "alone" if model == "lstm" else default["controller"]
+    if model not in ("ntm", "lstm"):
+        machine = {field.name for field in dataclasses.fields(MachineSettings)}
+        for field in machine - {"model_fields"}:
+            default.pop(field, None)
+    kind = "alone" if model != "ntm" else default["controller"]
     # The paper has no GRU; its machine with an LSTM is the most similar.
     sizes = _PAPER_SIZES.get(kind, _PAPER_SIZES["lstm"])
     heads, layers, units, rate = sizes.get(task, _SIZES_ALONE)
     size = {"controller_layers": layers, "controller_units": units}
     if name == "default":
+        default.pop("sort_updates", None)  # they compute all steps anyway
+        if model not in ("lstm", "gru"):
+            size = {}
         # An LSTM alone is the paper's baseline only in the paper's size.
-        default.pop("sort_updates", None)  # it computes all steps anyway
         return TrainConfig(task=task, model=model, **default | size)  # type: ignore[arg-type]
     papers = {
         **_PAPER,
         **size,
         "controller": default["controller"],
         "task_fields": task_fields,
+        "model_fields": model_fields,
         "learning_rate": rate,
         "num_read_heads": heads,
         "num_write_heads": heads,
@@ -188,20 +200,23 @@ def command(
       steps_before: its earlier values of --steps, if that was raised.
       workdir: folder of the run; None uses the command's default.
     """
-    own, settings = config.task_fields, config.settings()
-    default = preset("default", config.task, config.model, config.controller, own)
-    unless_given = preset("default", config.task, task_fields=own)
-    always = {"task", "seed", *(f"task.{name}" for name in own)} | {
-        name
-        for name in ("model", "controller")
-        if getattr(config, name) != getattr(unless_given, name)
-    }
+    own, settings = (config.task_fields, config.model_fields), config.settings()
+    default = preset("default", config.task, config.model, config.controller, *own)
+    unless_given = preset("default", config.task, config.model, None, *own)
+    always = {"task", "seed"}
+    for flag, fields in zip(("task", "model"), own):
+        always |= {f"{flag}.{name}" for name in fields}
+    if config.model != TrainConfig.model:
+        always.add("model")
+    if config.controller != unless_given.controller:
+        always.add("controller")
     # The task and the seed first: they are what tells one run from another.
     names = sorted(settings, key=lambda name: name not in ("task", "seed"))
     flags = [
-        f"--{name}={value}"
+        word
         for name, value in ((name, settings[name]) for name in names)
         if name in always or value != default.settings()[name]
+        for word in as_words(name, value)
     ]
     words = [*flags, *([f"--workdir={workdir}"] if workdir else [])]
     last = " ".join([spelled("python -m train.main"), *map(shlex.quote, words)])

@@ -2,7 +2,7 @@
 
 To the text of `ntm_jax.save`, the trainer adds `config`, the config of a run of this
 one machine, and `made`, its provenance: an object with at least the fields in
-PROVENANCE. Files of an LSTM alone, and older ones, lack the text of `ntm_jax.save`;
+PROVENANCE. Files of other models, and older ones, lack the text of `ntm_jax.save`;
 those of 0.1 may lack the hash. This command exports a machine of a complete run:
 
     python -m train.ship --workdir=runs/copy
@@ -21,6 +21,7 @@ from ntm_jax import NTMConfig, saved, tasks, tensors
 from ntm_jax.tasks import outside
 from ntm_jax.tensors import by_path as by_path
 
+from ..models import registry as models
 from . import schema
 from .config import TrainConfig
 from .entries import EVALUATED, evaluated
@@ -37,9 +38,8 @@ PROVENANCE: schema.Fields = {
     "versions": schema.record_of({}),
     "evaluation": schema.records_of(EVALUATED),
 }
-# Fields that are at most the size of an array.
+# Fields of the machine that are at most the size of an array.
 _IN_A_SHAPE = (
-    "controller_units",
     "num_read_heads",
     "num_write_heads",
     "slot_size",
@@ -62,14 +62,15 @@ def load(name: str | Path, task: str | None = None) -> tuple[PyTree, NTMConfig]:
       task: as `load_run` takes it.
 
     Raises:
-      ValueError: for an unknown name, and for a file that holds no machine, an LSTM
-        alone, or a machine behind an embedding.
+      ValueError: for an unknown name, and for a file that holds no machine, another
+        model, or a machine behind an embedding.
     """
     params, config, _ = load_run(name, task)
     if config.model != "ntm":
         raise ValueError(
-            f"pretrained: got {str(name)!r}, which is an LSTM alone, want a Neural "
-            "Turing Machine; use load_run, which opens both"
+            f"pretrained: got {str(name)!r}, which is "
+            f"{models.in_words(config.model)} alone, want a Neural Turing Machine; use "
+            "load_run, which opens all models"
         )
     if isinstance(config.make_task().inputs, tasks.Tokens):
         raise ValueError(
@@ -80,7 +81,7 @@ def load(name: str | Path, task: str | None = None) -> tuple[PyTree, NTMConfig]:
 
 
 def load_run(
-    name: str | Path, task: str | None = None
+    name: str | Path, task: str | None = None, model: str | None = None
 ) -> tuple[PyTree, TrainConfig, dict[str, Any]]:
     """The parameters, the config of their run, and their provenance.
 
@@ -88,6 +89,7 @@ def load_run(
       name: as `load` takes it.
       task: the place of the machine's task, if that is one from outside: the file of a
         machine does not decide which code is run.
+      model: the same of the model.
 
     Raises:
       ValueError: as `load` does.
@@ -96,7 +98,7 @@ def load_run(
     check_spelling("pretrained", path)
     with tensors.reading(path, "a trained machine") as file:
         metadata = file.metadata() or {}
-        config, made = read_metadata(metadata, task)
+        config, made = read_metadata(metadata, task=task, model=model)
         headers = tensors.headers_of(file)
         check_sizes(tensors.numbers_in(headers), config)
         wanted = shapes_of_params(config)
@@ -108,14 +110,14 @@ def load_run(
 
 
 def read_metadata(
-    metadata: dict[str, str], task: str | None = None
+    metadata: dict[str, str], **places: str | None
 ) -> tuple[TrainConfig, dict[str, Any]]:
     """The config and the provenance in the metadata of a file, or a `ValueError`."""
     for key in ("config", "made"):
         if key not in metadata:
             hint = "; ntm_jax.load opens it" if saved.CONFIG in metadata else ""
             raise ValueError(f"got no metadata {key!r}{hint}")
-    config = TrainConfig.from_text(with_place(metadata["config"], task))
+    config = TrainConfig.from_text(with_places(metadata["config"], **places))
     if config.num_seeds > 1:
         raise ValueError(f"num_seeds: got {config.num_seeds}, want 1")
     made = read_json(metadata["made"])
@@ -136,21 +138,26 @@ def read_metadata(
     return config, made
 
 
-def with_place(text: str, task: str | None) -> str:
-    """The text of a config, with the place of its task as it is given.
+def with_places(text: str, **places: str | None) -> str:
+    """The text of a config, with the places of its task and its model as given.
 
     Raises:
-      ValueError: if the task is from outside and its place is not given.
+      ValueError: if one of them is from outside and its place is not given.
     """
     fields = read_json(text)
-    if not isinstance(fields, dict) or not outside.is_place(fields.get("task")):
+    if not isinstance(fields, dict):
         return text
-    if task is None:
-        raise ValueError(
-            f"task: got none, want the place of {fields['task']}, which this machine "
-            "learned and which is code from outside; pass --task=path/to/file.py:MyTask"
-        )
-    return json.dumps({**fields, "task": task})
+    for flag, of in (("task", "MyTask"), ("model", "MyModel")):
+        if not outside.is_place(fields.get(flag)):
+            continue
+        if places.get(flag) is None:
+            raise ValueError(
+                f"{flag}: got none, want the place of {fields[flag]}, which this "
+                "machine has and which is code from outside; pass "
+                f"--{flag}=path/to/file.py:{of}"
+            )
+        fields[flag] = places[flag]
+    return json.dumps(fields)
 
 
 def check_same(name: str, got: int, want: int) -> None:
@@ -187,7 +194,9 @@ def find(name: str | Path) -> Path:
 
 def check_sizes(numbers: int, config: TrainConfig) -> None:
     """Raises a `ValueError` if a file holds fewer numbers than its config needs."""
-    for field in _IN_A_SHAPE:
+    fields = ("controller_units",) if config.model in ("ntm", "lstm", "gru") else ()
+    fields += _IN_A_SHAPE if config.has_slots() else ()
+    for field in fields:
         if (size := getattr(config, field)) > numbers:
             raise ValueError(f"{field}: got {size}, but only {numbers} numbers in all")
 

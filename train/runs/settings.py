@@ -22,13 +22,20 @@ from ntm_jax.config import (
     Sharpening,
 )
 
-from .task_fields import Fields
+from .own_fields import Fields
 
 # The name of an optimizer that `train.fit` was given.
 OWN = "own"
 _TASK = f"""The task; its preset sets the defaults of the other flags.
 - {", ".join(tasks.names())}: ours.
 - path/to/file.py:MyTask, package.module:MyTask: a class of your own."""
+_MODEL = """The network to train.
+- ntm: a Neural Turing Machine.
+- lstm, gru: an LSTM or a GRU alone, with --controller_units and --controller_layers.
+- stack_rnn, tape_rnn: networks with a stack or a tape; --help with one shows its flags.
+- path/to/file.py:MyCell, package.module:MyCell: a class of your own.
+A class is a recurrent cell of Flax, of Linen or NNX, or derives from train.Model.
+The other flags of this section are those of the machine, if they do not say more."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,11 +52,10 @@ class TaskSettings:
 class MachineSettings:
     """The network: its memory, its heads, its controller and its initial state."""
 
-    model: Literal["ntm", "lstm"] = "ntm"
-    """The network to train.
-    - ntm: a Neural Turing Machine.
-    - lstm: an LSTM alone, the baseline.
-    An LSTM alone has only the options --controller_units and --controller_layers."""
+    model: Annotated[str, tyro.conf.arg(help=_MODEL)] = "ntm"
+    model_fields: Annotated[Fields, tyro.conf.Suppress] = Fields()  # noqa: RUF009
+    """Fields of the model that differ from its defaults.
+    On the command line they are flags: --model.units=64."""
     init_from: str | None = None
     """Trained parameters to start from, as far as their paths and shapes fit.
     - NAME: a trained machine that comes with the package, such as copy.
@@ -63,9 +69,9 @@ class MachineSettings:
     - lstm, gru: recurrent, with a state of its own.
     - feed_forward: without a state; the memory is all that it remembers."""
     controller_units: int = 100
-    """Units in each layer of the controller, or of the LSTM alone."""
+    """Units in each layer of the controller, or of the LSTM or GRU alone."""
     controller_layers: int = 1
-    """Layers of the controller, or of the LSTM alone."""
+    """Layers of the controller, or of the LSTM or GRU alone."""
     num_slots: int = NTMConfig.num_slots
     """Slots of the memory (N)."""
     slot_size: int = NTMConfig.slot_size

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..models import registry as models
 from ..runs import schema
 from ..runs.config import TrainConfig
 from ..runs.files import expanded, read_json
@@ -33,8 +34,11 @@ class Learner(NamedTuple):
 
 def learner_name(config: TrainConfig) -> str:
     """The model of a run in a few words."""
-    if config.model == "lstm":
-        return f"LSTM, {config.controller_layers} × {config.controller_units}"
+    if config.model != "ntm":
+        sizes = [*config.model_fields.values()]
+        if config.model in ("lstm", "gru"):
+            sizes = [f"{config.controller_layers} × {config.controller_units}"]
+        return ", ".join([models.title(config.model), *map(str, sizes)])
     name = {"lstm": "LSTM", "gru": "GRU", "feed_forward": "feed-forward"}
     own = "".join(f", {value}" for value in config.task_fields.values())
     return f"NTM, {name[config.controller]}{own}"

@@ -41,7 +41,7 @@ class Recording:
       answers: bits, symbols or numbers of the answer.
       error: of the answer, in the task's measure.
       phases: of the sequence.
-      trace: of the machine; None for an LSTM alone, or if it was not recorded.
+      trace: of the machine; None for another model, or if it was not recorded.
       optimum: `[T, O]`, the best possible predictions; None if the task has none.
     """
 
@@ -207,7 +207,7 @@ def _made(
     traced: bool,
 ) -> tuple[tasks.Batch, Array, Trace | None, Array | None, Array, Array]:
     """A batch of one sequence, logits, trace, best predictions, wrong ones, error."""
-    task, model = config.make_task(), config.make_model()
+    task, model = config.make_task(), config.make_model(num_slots)
     batch = data
     if batch is None:
         own_key = jax.random.fold_in(key, index)
@@ -221,7 +221,7 @@ def _made(
         )
         logits = trace.outputs[:, None]
     else:
-        logits = model.logits(params, batch.inputs, num_slots)
+        logits = model.logits(params, batch.inputs)
     optimum = None
     if isinstance(task, tasks.DynamicNGrams):
         optimum = jax.nn.sigmoid(task.optimal_logits(batch))

@@ -41,7 +41,7 @@ def check_memory(
 
 def bytes_of_memories(config: TrainConfig) -> int:
     """The memories of a batch and their cotangents, of one seed."""
-    if config.model != "ntm":
+    if not config.has_slots():
         return 0
     return 2 * _BYTES * config.batch_size * config.num_slots * config.slot_size
 

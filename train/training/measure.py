@@ -60,7 +60,7 @@ def evaluate(
     # Checks the sizes before anything is compiled.
     task.ranges(**difficulty)
     jax.eval_shape(
-        lambda params, inputs: config.make_model().logits(params, inputs, num_slots),
+        config.make_model(num_slots).logits,
         jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params
         ),
@@ -100,7 +100,7 @@ def evaluate(
         {
             "task": config.task,
             **difficulty,
-            **({} if config.model == "lstm" else {"num_slots": slots}),
+            **({"num_slots": slots} if config.has_slots() else {}),
             "num_sequences": num_sequences,
             f"{targets.wrong_name}_per_sequence": float(np.mean(wrong[i])),
             f"worst_{targets.wrong_name}": int(np.max(wrong[i])),
@@ -157,7 +157,7 @@ def _evaluate_together(
     mesh: Mesh,
 ) -> tuple[Array, ...]:
     """Loss, wrong answers, errors and answers, `[S, num_sequences]`, from `first`."""
-    task, model = config.make_task(), config.make_model()
+    task, model = config.make_task(), config.make_model(num_slots)
     targets = task.targets
 
     def evaluate_one(
@@ -169,7 +169,7 @@ def _evaluate_together(
             indices = own_part(first + jnp.arange(num_sequences), axis=0)
             each = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
             batch = sample_each(task, each, **dict(difficulty))
-        logits = model.logits(params, batch.inputs, num_slots)
+        logits = model.logits(params, batch.inputs)
         return all_parts(
             (
                 targets.loss(logits, batch.targets, batch.mask),

@@ -1,15 +1,15 @@
-"""The models: a Neural Turing Machine, and an LSTM alone as the baseline."""
+"""What a model is; the Neural Turing Machine as one; a model behind an embedding.
+
+`train.models` has the other models, and makes the one that a flag names.
+"""
 
 import abc
 import dataclasses
-import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.linen.initializers import zeros
 from jax import Array
 
 import ntm_jax
@@ -21,53 +21,58 @@ PyTree = Any
 
 
 class Model(abc.ABC):
-    """A network from sequences to sequences; frozen, to be static under `jit`."""
+    """A network from sequences to sequences.
+
+    A subclass is a frozen dataclass, and an object of it holds no arrays: its
+    parameters are a pytree beside it. One that `--model` names has the field
+    `output_size`, which the trainer sets to the O of the task. Its other fields are
+    flags.
+    """
 
     @abc.abstractmethod
     def init(self, key: Array, input_size: int) -> PyTree:
-        """Initial parameters for inputs of that size, as of `tasks.Task`."""
+        """Initial parameters for inputs of that size, written in JAX."""
 
     @abc.abstractmethod
-    def logits(
-        self,
-        params: PyTree,
-        inputs: Array,
-        num_slots: int | None = None,
-        mask: Array | None = None,
-    ) -> Array:
-        """Logits `[T, B, O]` for the inputs; arbitrary outside the mask `[T, B]`.
+    def logits(self, params: PyTree, inputs: Array, mask: Array | None = None) -> Array:
+        """Logits `[T, B, O]` for the inputs, written in JAX.
 
-        Inputs are vectors `[T, B, I]`, or tokens `[T, B]` for `Embedded`.
-
-        Raises:
-          ValueError: for a number of slots that the model cannot have.
+        Args:
+          params: as `init` returns them.
+          inputs: vectors `[T, B, I]`; tokens `[T, B]` for `Embedded`.
+          mask: `[T, B]`, False at padding after a sequence, or None. A model can ignore
+            it, or use it to save work: logits at padding are not used.
         """
 
-    @abc.abstractmethod
     def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
-        """Numbers about the inside of the model, by name."""
+        """Numbers about the inside of the model, by name; by default there are none."""
+        del params, batch
+        return {}
 
 
 @dataclasses.dataclass(frozen=True)
 class NTM(Model):
-    """The Neural Turing Machine."""
+    """The Neural Turing Machine.
+
+    Attributes:
+      config: of the machine.
+      num_slots: of its memory, instead of the config's.
+    """
 
     config: NTMConfig
+    num_slots: int | None = None
 
     def init(self, key: Array, input_size: int) -> PyTree:
         """As `ntm_jax.init`."""
         return ntm_jax.init(key, self.config, input_size)
 
-    def logits(
-        self,
-        params: PyTree,
-        inputs: Array,
-        num_slots: int | None = None,
-        mask: Array | None = None,
-    ) -> Array:
-        """As `ntm_jax.unroll`, from the initial state with that number of slots."""
+    def logits(self, params: PyTree, inputs: Array, mask: Array | None = None) -> Array:
+        """As `ntm_jax.unroll`, from the initial state."""
         state = ntm_jax.initial_state(
-            params, self.config, num_slots=num_slots, batch_shape=inputs.shape[1:-1]
+            params,
+            self.config,
+            num_slots=self.num_slots,
+            batch_shape=inputs.shape[1:-1],
         )
         return ntm_jax.unroll(
             params, inputs, config=self.config, state=state, mask=mask
@@ -76,66 +81,6 @@ class NTM(Model):
     def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
         """The numbers of `train.training.health`."""
         return watch(params, batch, self.config)
-
-
-class LSTMStack(nn.Module):
-    """Layers of LSTM cells with skip connections from the input and to the output.
-
-    These are the skip connections of Graves 2013 (arXiv:1308.0850, section 2). With
-    them and a learned initial state, the number of parameters is that of table 3 of the
-    paper of 2014, for the tasks whose channels are known.
-    """
-
-    units: int
-    num_layers: int
-    output_size: int
-
-    @nn.compact
-    def __call__(self, inputs: Array) -> Array:
-        """`[T, B, I]` to `[T, B, O]`."""
-        below, of_all = inputs, []
-        for layer in range(self.num_layers):
-            carry = tuple(
-                jnp.broadcast_to(
-                    self.param(f"initial_{part}_{layer}", zeros, (1, self.units)),
-                    (inputs.shape[1], self.units),
-                )
-                for part in ("c", "h")
-            )
-            run = nn.RNN(nn.OptimizedLSTMCell(self.units), time_major=True)
-            of_all.append(run(below, initial_carry=carry))
-            below = jnp.concatenate([inputs, of_all[-1]], axis=-1)
-        return nn.Dense(self.output_size)(jnp.concatenate(of_all, axis=-1))
-
-
-@dataclasses.dataclass(frozen=True)
-class LSTM(Model):
-    """The baseline of the paper: an LSTM without a memory."""
-
-    module: LSTMStack
-
-    def init(self, key: Array, input_size: int) -> PyTree:
-        """As Flax initialises it."""
-        initialise = functools.partial(self.module.init, key)
-        return jax.jit(initialise)(jnp.zeros((1, 1, input_size)))["params"]
-
-    def logits(
-        self,
-        params: PyTree,
-        inputs: Array,
-        num_slots: int | None = None,
-        mask: Array | None = None,
-    ) -> Array:
-        """The logits, from the learned initial state."""
-        del mask  # more steps are cheap
-        if num_slots is not None:
-            raise ValueError(f"num_slots: got {num_slots}, but an LSTM has no memory")
-        return self.module.apply({"params": params}, inputs)  # type: ignore[return-value]
-
-    def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
-        """Nothing: an LSTM has no heads."""
-        del params, batch
-        return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,16 +100,10 @@ class Embedded(Model):
             "model": self.model.init(key, self.size),
         }
 
-    def logits(
-        self,
-        params: PyTree,
-        inputs: Array,
-        num_slots: int | None = None,
-        mask: Array | None = None,
-    ) -> Array:
+    def logits(self, params: PyTree, inputs: Array, mask: Array | None = None) -> Array:
         """The logits of the model for the tokens' vectors."""
         vectors = embed(params, inputs)
-        return self.model.logits(params["model"], vectors, num_slots, mask)
+        return self.model.logits(params["model"], vectors, mask)
 
     def watch(self, params: PyTree, batch: tasks.Batch) -> Health:
         """The numbers of the model."""

@@ -17,7 +17,7 @@ _TAKEN = (
     *("accuracy", "diverged_at", "machine", "num_sequences", "num_slots"),
     *("perfect_fraction", "pretrained", "seconds", "seed", "solved_at", "step"),
     *("batch_size", "config", "key", "keys", "params", "split"),
-    *("beside", "html", "out", "records", "task", "workdir", "sizes"),
+    *("beside", "html", "model", "out", "records", "task", "workdir", "sizes"),
 )
 _FEW = 4
 
