@@ -352,7 +352,7 @@ def test_another_optimizer_than_before_is_an_error(tmp_path):
 
 def test_the_pieces_make_the_run(fitted, tmp_path):
     states, losses = train.init_states(SHORT), []
-    checkpoints = train.Checkpoints(tmp_path)
+    checkpoints = train.Checkpoints(str(tmp_path))
     for _ in range(2):
         states, metrics, _ = train.updates(states, config=SHORT, num_steps=4)
         losses.append(float(metrics.loss.mean()))

@@ -36,8 +36,8 @@ class Checkpoints:
     and what else is told about it; those of 0.1 have neither.
     """
 
-    def __init__(self, folder: Path, about: Fields | None = None) -> None:
-        self._folder = folder.absolute()
+    def __init__(self, folder: str | Path, about: Fields | None = None) -> None:
+        self._folder = Path(folder).absolute()
         self._told: dict[int, Record | None] = {}
         self._about = {"step": schema.count, SHA256: schema.text, **(about or {})}
 
