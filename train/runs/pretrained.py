@@ -22,6 +22,7 @@ from ntm_jax.tasks import outside
 from ntm_jax.tensors import by_path as by_path
 
 from ..models import registry as models
+from ..training.model import NTM
 from . import schema
 from .config import TrainConfig
 from .entries import EVALUATED, evaluated
@@ -170,7 +171,7 @@ def save(path: Path, params: PyTree, config: TrainConfig, made: dict[str, Any]) 
     """Writes a machine with the config of its run and its provenance."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"config": config.to_json(), "made": json.dumps(made)}
-    if config.model == "ntm":
+    if isinstance(config.make_model(), NTM):  # not behind an embedding
         metadata |= saved.metadata_of(params, config.make_ntm_config())
     tensors.write(path, params, metadata)
 
