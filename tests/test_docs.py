@@ -42,6 +42,10 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+# They train with Adam, of which Optax's mixes dtypes itself.
+MIXING = ("fine_tune",)
+
+
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
@@ -50,8 +54,10 @@ def blocks(page: Path, language: str) -> list[str]:
 def run(page: Path) -> dict:
     """Runs the Python blocks of a page, one after another, in one namespace."""
     names = {}
-    for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec"), names)
+    promotion = "standard" if page.stem in MIXING else "strict"
+    with jax.numpy_dtype_promotion(promotion):
+        for block in blocks(page, "python"):
+            exec(compile(block, str(page), "exec"), names)
     return names
 
 
