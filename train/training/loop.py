@@ -49,6 +49,12 @@ class Metrics(struct.PyTreeNode):
     clipped_fraction: Array
     parameter_norm: Array
 
+    @classmethod
+    def zeros(cls, num_steps: int) -> "Metrics":
+        """Those of so many updates, before the first."""
+        nothing = jnp.zeros(num_steps, jnp.float32)
+        return cls(**dict.fromkeys(cls.__annotations__, nothing))
+
 
 def train(
     states: TrainState, *, config: TrainConfig, num_steps: int
@@ -109,10 +115,7 @@ def _train(
 
             return made + number, *lax.fori_loop(0, number, make_one, (state, metrics))
 
-        _, shapes = jax.eval_shape(
-            lambda: update(state, batch_of(config, seed, state.step))
-        )
-        metrics = jax.tree.map(lambda one: jnp.zeros(num_steps, one.dtype), shapes)
+        metrics = Metrics.zeros(num_steps)
         _, state, metrics = lax.while_loop(
             lambda so_far: so_far[0] < num_steps,
             make_some,
@@ -150,7 +153,7 @@ def _update(
         wrong_bits=wrong,
         gradient_norm=norm,
         overflowed=overflowed.astype(jnp.float32),
-        clipped_fraction=clipped_fraction(config, gradient),
+        clipped_fraction=clipped_fraction(config, gradient).astype(jnp.float32),
         parameter_norm=optax.tree.norm(params),
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))))
