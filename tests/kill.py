@@ -42,7 +42,7 @@ KINDS = {
     ),
 }
 # Most signals sent to one run.
-_MOST_ENDS = 6
+_MOST_ENDS = 10
 
 
 class Ended(NamedTuple):

@@ -269,7 +269,8 @@ def test_in_both_directions():
     assert_same(ys, jnp.swapaxes(jnp.concatenate([there, back], axis=-1), 0, 1))
 
 
-@pytest.mark.parametrize("name", slow_unless(["learned"], CONFIGS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
 def test_new_parameters_have_the_machine_s_names_and_shapes(name):
     config, xs = CONFIGS[name], random_inputs(T, B)
     wanted = jax.tree.map(jnp.shape, params_of(config))

@@ -50,13 +50,9 @@ def assert_close(got, want):
     jax.tree.map(check, got, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "controller",
-    [
-        ntm_jax.lstm(6),
-        pytest.param(ntm_jax.gru(6, 2), marks=pytest.mark.slow),
-        pytest.param(ntm_jax.feed_forward(6), marks=pytest.mark.slow),
-    ],
+    "controller", [ntm_jax.lstm(6), ntm_jax.gru(6, 2), ntm_jax.feed_forward(6)]
 )
 def test_a_step_is_exported(controller):
     config = ntm_jax.NTMConfig(

@@ -58,7 +58,7 @@ FAST_MACHINES = {
     },
     "wide_slots": {"slot_size": xla.WIDEST_UNROLLED + 1},
 }
-COVERING = {"read_first_2_3", "learned_lstm"}
+COVERING = {"read_first_2_3"}
 # Holes, ends of padding, a sequence without a step, and two steps that none makes.
 MASK = np.array(
     [[1, 0, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0] * 6], bool

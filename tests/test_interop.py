@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from machines import slow_unless
 from state_dicts import (
     INPUTS,
     OUTPUTS,
@@ -213,7 +212,8 @@ def test_a_machine_of_pytorch_ntm(name):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("revision", slow_unless(["723d4eb"], ["f6da298", "723d4eb"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("revision", ["f6da298", "723d4eb"])
 def test_a_machine_of_clemkoa(revision):
     convert = functools.partial(
         interop.from_clemkoa, revision=revision, dtype=jnp.float64

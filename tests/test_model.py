@@ -31,6 +31,7 @@ def loose_ranks():
         yield
 
 
+@pytest.mark.slow
 def test_the_lstm_is_cells_on_top_of_each_other():
     model = ALONE.make_model()
     params = model.init(jax.random.key(0), 9)

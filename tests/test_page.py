@@ -268,6 +268,7 @@ def test_packing_keeps_thousandths():
             pack("memory", np.asarray([[wrong]]))
 
 
+@pytest.mark.slow
 def test_a_page_too_large_is_refused(recordings, monkeypatch):
     monkeypatch.setattr("train.show.page._MOST_BYTES", 10_000)
     with pytest.raises(ValueError, match=r"html: got a page of 0.0 MB, want at"):

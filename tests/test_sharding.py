@@ -16,7 +16,6 @@ from machines import (
     random_inputs,
     random_params,
     random_state,
-    slow_unless,
 )
 
 import ntm_jax
@@ -212,7 +211,8 @@ BOXED = {
 }
 
 
-@pytest.mark.parametrize("name", slow_unless({"lstm"}, BOXED))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOXED)
 def test_boxed_parameters(name):
     config = make_config(controller=BOXED[name])
     params, xs = ntm_jax.init(jax.random.key(0), config, 2), random_inputs(T, B)

@@ -42,6 +42,7 @@ def test_what_the_heads_emitted_leads_to_their_foci():
         np.testing.assert_allclose(written, states.memory[t], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_trace_goes_on_from_a_state_and_names_what_does_not_fit():
     config = make_config()
     params, xs = random_params(config), random_inputs(4, 2)

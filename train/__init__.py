@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .training.batches import batch_of
     from .training.loop import Metrics, loss, update
     from .training.loop import train as updates
+    from .training.model import Model
     from .training.optimizer import make_optimizer
     from .training.population import member
     from .training.state import TrainState, init_states
@@ -48,6 +49,7 @@ _PLACES = {
     "DivergedError": "learn",
     "JSONLines": "callbacks",
     "Metrics": "training.loop",
+    "Model": "training.model",
     "Report": "callbacks",
     "Result": "library",
     "TensorBoard": "callbacks",
@@ -71,6 +73,7 @@ __all__ = (
     "DivergedError",
     "JSONLines",
     "Metrics",
+    "Model",
     "Report",
     "Result",
     "TensorBoard",

@@ -4,7 +4,8 @@ import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
-from ntm_jax.train.training.model import Model
+
+from ntm_jax.train import Model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
