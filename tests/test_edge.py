@@ -221,12 +221,28 @@ def test_ctrl_c_while_a_command_works_is_told_without_a_traceback(times, tmp_pat
     assert errors == ""
 
 
+def test_ctrl_c_that_comes_in_a_callback_is_not_lost(monkeypatch):
+    class Callback:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sys, "unraisablehook", starting._again)
+    try:
+        Callback()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_signals_change_only_in_a_command_s_own_process(monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     starting.prepare()
     starting.ready()
     assert signal.getsignal(signal.SIGINT) is before
     monkeypatch.setattr(sys, "argv", ["-m", "--help"])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back
     try:
         starting.prepare()
         starting.ready()

@@ -9,7 +9,9 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from types import FrameType
+from typing import Any
 
 # The status of a shell's command that SIGINT has ended.
 STOPPED = 130
@@ -34,6 +36,9 @@ def ready() -> None:
     """From here on, Ctrl-C is a `KeyboardInterrupt`; a second one ends the process."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _again
+        # At its end, when Python and JAX clean up, a process can just end.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -47,6 +52,17 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     # What is written is whole at any time, so a second Ctrl-C need not be handled.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise KeyboardInterrupt
+
+
+def _again(unraisable: Any) -> None:
+    """Interrupts anew, soon, if Ctrl-C came in a callback, where Python drops it."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    later = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
+    later.daemon = True
+    later.start()
 
 
 def stopped() -> int:
