@@ -5,7 +5,6 @@ module imports nothing that takes time.
 """
 
 import atexit
-import contextlib
 import os
 import signal
 import sys
@@ -72,13 +71,6 @@ def stopped() -> int:
     apart. So the process ends before that, as soon as Python's own threads have ended.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # by `_interrupt`
-        atexit.register(_leave)  # the last that is registered is the first to run
+        # The last that is registered is the first to run. All output is written then.
+        atexit.register(os._exit, STOPPED)
     return STOPPED
-
-
-def _leave() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-    os._exit(STOPPED)
