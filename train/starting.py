@@ -65,12 +65,12 @@ def _again(unraisable: Any) -> None:
 
 
 def stopped() -> int:
-    """The status of a command that Ctrl-C has stopped.
+    """The status of a command that Ctrl-C has stopped, whose output is all written.
 
-    XLA may be amid a compilation, and its threads can crash while Python takes itself
-    apart. So the process ends before that, as soon as Python's own threads have ended.
+    A command of its own process ends here. XLA may be amid a compilation and Orbax amid
+    a checkpoint, and their threads can crash while Python takes itself apart. What they
+    leave is what a kill leaves.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # by `_interrupt`
-        # The last that is registered is the first to run. All output is written then.
-        atexit.register(os._exit, STOPPED)
+        os._exit(STOPPED)
     return STOPPED
