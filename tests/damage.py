@@ -35,6 +35,7 @@ from tiny import flags
 from benchmarks.record import of_pretrained, of_run
 from train import evaluate, learn, main, ship, visualize
 from train.runs import pretrained
+from train.runs.checkpoint import METADATA
 from train.runs.config import TrainConfig
 from train.runs.files import hash_of_arrays
 from train.runs.folder import open_complete
@@ -51,7 +52,6 @@ CONFIG = TrainConfig(
     slot_size=4,
     controller_units=8,
 )
-_METADATA = "_CHECKPOINT_METADATA"
 # What a JSON value is replaced by.
 _VALUES = ("x", None, True, [], {}, [None], -1, 0.5, 7, 10**30, 1e300, float("inf"))
 _OLDER = "_of_0.1"
@@ -124,7 +124,7 @@ def without_hashes(folder: Path) -> None:
     """Makes the files such as 0.1 wrote them."""
     for path in folder.rglob("sums.json"):
         path.unlink()
-    for path in folder.rglob(_METADATA):
+    for path in folder.rglob(METADATA):
         fields = json.loads(path.read_text())
         path.write_text(json.dumps({**fields, "custom_metadata": {}}))
     for path in folder.glob("*.safetensors"):
@@ -371,7 +371,7 @@ def files_of(run: Path) -> list[Path]:
 
 def holds_json(path: Path) -> bool:
     """Whether the text of a file is JSON."""
-    return path.suffix in (".json", ".jsonl", ".safetensors") or path.name == _METADATA
+    return path.suffix in (".json", ".jsonl", ".safetensors") or path.name == METADATA
 
 
 # The trial: what the commands do with the damage.

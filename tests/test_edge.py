@@ -221,12 +221,49 @@ def test_ctrl_c_while_a_command_works_is_told_without_a_traceback(times, tmp_pat
     assert errors == ""
 
 
+WORKS_BESIDE = """
+import signal, sys, threading, time
+sys.argv = ["-m"]
+from train import cli
+def later():
+    time.sleep(0.2)
+    sys.stderr.write("Python has taken itself apart")
+with cli.readable_errors():
+    threading.Thread(target=later).start()
+    print("printed before")
+    signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_ctrl_c_does_not_wait_for_what_works_beside():
+    command = [sys.executable, "-c", WORKS_BESIDE]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 130
+    assert (done.stdout, done.stderr) == ("printed before\n", "Stopped.\n")
+
+
+def test_ctrl_c_that_comes_in_a_callback_is_not_lost(monkeypatch):
+    class Callback:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sys, "unraisablehook", starting._again)
+    try:
+        Callback()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_signals_change_only_in_a_command_s_own_process(monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     starting.prepare()
     starting.ready()
     assert signal.getsignal(signal.SIGINT) is before
     monkeypatch.setattr(sys, "argv", ["-m", "--help"])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back
     try:
         starting.prepare()
         starting.ready()

@@ -18,7 +18,7 @@ from tiny import flags, listing
 from benchmarks import records
 from train import evaluate, learn, main, ship
 from train.runs import pretrained
-from train.runs.checkpoint import Checkpoints
+from train.runs.checkpoint import METADATA, Checkpoints
 from train.runs.files import hash_of
 from train.runs.folder import RunFolder, open_complete
 from train.show.learners import recorded_learners
@@ -311,7 +311,7 @@ def test_steps_before_of_another_kind(stopped, text):
 
 
 def test_a_damaged_config_in_a_checkpoint_names_the_checkpoint(stopped):
-    path = stopped / "checkpoints" / "8" / "_CHECKPOINT_METADATA"
+    path = stopped / "checkpoints" / "8" / METADATA
     told = json.loads(path.read_text())
     told["custom_metadata"]["config"]["momentum"] = "x"
     path.write_text(json.dumps(told))
@@ -319,6 +319,20 @@ def test_a_damaged_config_in_a_checkpoint_names_the_checkpoint(stopped):
         ValueError, match=r"checkpoints/8, which is damaged: .*momentum: got 'x'"
     ):
         RunFolder.open(stopped).load()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "answers.jsonl"])
+def test_what_is_told_of_a_checkpoint_in_another_file_s_place(stopped, name, capsys):
+    one, other = stopped / "checkpoints" / "8" / METADATA, stopped / name
+    text = one.read_text()
+    one.write_text(other.read_text())
+    other.write_text(text)
+    assert "checkpoints/8" in refusal_to_go_on(stopped, capsys)
+
+
+def test_what_is_told_of_a_checkpoint_removed(stopped, capsys):
+    (stopped / "checkpoints" / "8" / METADATA).unlink()
+    assert "checkpoints/8" in refusal_to_go_on(stopped, capsys)
 
 
 def test_a_field_that_is_there_twice_is_told(complete):

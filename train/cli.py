@@ -168,6 +168,7 @@ def attempt(
         console.print(
             "Stopped. The same command continues from the last checkpoint, if any."
         )
+        finish_output()
         return starting.stopped()
     except BrokenPipeError:
         raise

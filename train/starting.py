@@ -5,13 +5,14 @@ module imports nothing that takes time.
 """
 
 import atexit
-import contextlib
 import importlib.util
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 # What the extra `train` installs.
 PACKAGES = (
@@ -67,6 +68,9 @@ def ready() -> None:
     """From here on, Ctrl-C is a `KeyboardInterrupt`; a second one ends the process."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _again
+        # At its end, when Python and JAX clean up, a process can just end.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -82,20 +86,24 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def stopped() -> int:
-    """The status of a command that Ctrl-C has stopped.
+def _again(unraisable: Any) -> None:
+    """Interrupts anew, soon, if Ctrl-C came in a callback, where Python drops it."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    later = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
+    later.daemon = True
+    later.start()
 
-    XLA may be amid a compilation, and its threads can crash while Python takes itself
-    apart. So the process ends before that, as soon as Python's own threads have ended.
+
+def stopped() -> int:
+    """The status of a command that Ctrl-C has stopped, whose output is all written.
+
+    A command of its own process ends here. XLA may be amid a compilation and Orbax amid
+    a checkpoint, and their threads can crash while Python takes itself apart. What they
+    leave is what a kill leaves.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # by `_interrupt`
-        atexit.register(_leave)  # the last that is registered is the first to run
+        os._exit(STOPPED)
     return STOPPED
-
-
-def _leave() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-    os._exit(STOPPED)

@@ -24,6 +24,8 @@ PyTree = Any
 _KEEP = 2
 # The name of the hash of a checkpoint's arrays, in what is told about it.
 SHA256 = "sha256"
+# The file that holds it.
+METADATA = "_CHECKPOINT_METADATA"
 # What a checkpoint takes on disk beside its numbers, at most.
 _OVERHEAD = 2**20
 
@@ -104,7 +106,11 @@ class Checkpoints:
         path = self.path(step)
         check_readable(path)
         try:
-            told = _with_orbax(lambda orbax: orbax.metadata(path).custom_metadata)
+            metadata = _with_orbax(lambda orbax: orbax.metadata(path))
+            # Orbax takes a file that it cannot read for one that tells nothing.
+            if metadata.commit_timestamp_nsecs is None:
+                raise ValueError(f"{METADATA}: want what Orbax has written there")
+            told = metadata.custom_metadata
             if told:
                 schema.check_record("about", told, self._about)
                 if told["step"] != step:
