@@ -29,13 +29,13 @@ from .runs.config import RENAMED, TrainConfig
 from .runs.files import write_whole
 from .runs.folder import RunFolder
 from .runs.lock import locked
+from .runs.model_check import check_model
 from .runs.outcome import Outcome, outcome, readable, tried_on, within
+from .runs.task_check import check_task
 from .show.draw import save_figure
 from .show.figures.style import STYLE
 from .training.devices import use_all_cores
 from .training.footprint import check_memory
-from .training.model_check import check_model
-from .training.task_check import check_task
 
 PRESET = "preset"
 TABLE, CHART = "study.md", "study.png"

@@ -20,7 +20,6 @@ from . import given
 from .config import TrainConfig
 from .given import Given
 from .pretrained import shapes_of_params
-from .settings import OWN
 
 PyTree = Any
 Optimizer = optax.GradientTransformation
@@ -65,7 +64,7 @@ def template(
       config: of the run.
       shapes: of what the checkpoint holds.
     """
-    if config.optimizer != OWN:
+    if not config.has_own_optimizer():
         return jax.eval_shape(lambda: init_states(config))
     like = jax.eval_shape(lambda: init_states(config, optax.identity()))
     return like.replace(opt_state=shapes().get("opt_state") or [])
@@ -73,7 +72,7 @@ def template(
 
 def as_saved(config: TrainConfig, states: TrainState) -> TrainState:
     """The states as a checkpoint holds them."""
-    if config.optimizer != OWN:
+    if not config.has_own_optimizer():
         return states
     return states.replace(opt_state=jax.tree.leaves(states.opt_state))
 
@@ -86,7 +85,7 @@ def as_used(
     Raises:
       ValueError: if they are those of another optimizer.
     """
-    if config.optimizer != OWN or optimizer is None:
+    if not config.has_own_optimizer() or optimizer is None:
         return states
     wanted = jax.eval_shape(lambda: init_states(config, optimizer)).opt_state
     return states.replace(opt_state=unpacked(states.opt_state, wanted, path))

@@ -9,7 +9,7 @@ from ntm_jax import tasks
 from ntm_jax.tasks import outside
 
 from ..models import registry as models
-from ..runs.config import TrainConfig
+from .config import TrainConfig
 
 PyTree = Any
 # Sizes that differ, so that axes cannot be mistaken.
