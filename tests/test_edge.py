@@ -421,6 +421,18 @@ def test_a_file_is_whole_or_as_before(tmp_path):
     assert path.read_text(encoding="utf-8") == "old"
 
 
+def test_two_that_write_a_file_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "a.txt"
+    with files.whole(path) as of_one:
+        of_one.write_text("one")
+        with files.whole(path) as of_other:
+            of_other.write_text("other")
+        assert path.read_text() == "other"
+        assert files.unfinished_of(path) == [of_one]
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_a_figure_is_whole_or_as_before(suffix, tmp_path, monkeypatch):
     path = tmp_path / f"a.{suffix}"

@@ -123,6 +123,17 @@ def test_a_lock_that_is_given_up_meanwhile_is_not_taken_for_one(tmp_path, monkey
         locked(tmp_path).__enter__()
 
 
+def test_what_a_kill_left_unfinished_does_not_matter(tmp_path):
+    for name in ("config.json.0a1b2c3d.tmp", "config.json.tmp", "lock"):
+        (tmp_path / name).touch()
+    run = RunFolder.plan(tmp_path, SHORT)
+    (tmp_path / "metrics.jsonl.0a1b2c3d.tmp").touch()
+    (tmp_path / "mine.0a1b2c3d.tmp").touch()
+    with contextlib.closing(run.events):
+        run.start()
+    assert [path.name for path in tmp_path.glob("*.tmp")] == ["mine.0a1b2c3d.tmp"]
+
+
 def test_what_could_not_start_leaves_no_folder(tmp_path):
     with pytest.raises(KeyError), locked(tmp_path / "a" / "b"):
         raise KeyError

@@ -6,6 +6,7 @@ from pathlib import Path
 from ntm_jax.files import check_spelling as check_spelling
 from ntm_jax.files import hash_of_arrays as hash_of_arrays
 from ntm_jax.files import read_json as read_json
+from ntm_jax.files import unfinished_of as unfinished_of
 from ntm_jax.files import unreadable as unreadable
 from ntm_jax.files import whole as whole
 

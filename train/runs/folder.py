@@ -25,10 +25,8 @@ import optax
 from ..training.devices import spread
 from ..training.footprint import check_memory
 from ..training.learned import check_learn
-from ..training.model_check import check_model
 from ..training.optimizer import make_optimizer
 from ..training.state import TrainState, mesh_of
-from ..training.task_check import check_task
 from . import belongs, entries, pretrained, steps_before
 from .beginning import as_saved, as_used, begin, template
 from .checkpoint import SHA256, Checkpoints
@@ -36,13 +34,20 @@ from .commands import spelled
 from .config import TrainConfig
 from .evaluation import EvaluationFile
 from .events import Events
-from .files import check_spelling, expanded, write_whole
+from .files import check_spelling, expanded, unfinished_of, write_whole
 from .given import Given
 from .journal import Journal
+from .model_check import check_model
 from .presets import command
 from .schema import Record
+from .task_check import check_task
 
 PyTree = Any
+# What only the run itself writes, each as a whole.
+_FILES = (
+    *("config.json", steps_before.NAME, "metrics.jsonl", "answers.jsonl"),
+    *("evaluation.json", "sums.json"),
+)
 
 
 class RunFolder:
@@ -200,9 +205,12 @@ class RunFolder:
     def start(self) -> None:
         """Writes the config and drops the entries after the newest checkpoint.
 
-        They will be recorded again.
+        They will be recorded again. What a kill left unfinished is removed.
         """
         self.claim()
+        for name in _FILES:
+            for unfinished in unfinished_of(self.path / name):
+                unfinished.unlink()
         step = self._checkpoints.latest_step() or 0
         for journal in (self._metrics, self._answers):
             journal.cut(step)
@@ -225,7 +233,7 @@ class RunFolder:
         if newest is not None and about is not None:
             path = self._checkpoints.path(newest)
             on_disk = RunFolder.open(self.path)  # this one may have more steps
-            belongs.check_config(path, about, on_disk.config, on_disk.steps_before())
+            belongs.check_made_by(path, about, on_disk.config, on_disk.steps_before())
         return about
 
     def _hash_newest(self) -> str | None:
