@@ -17,13 +17,12 @@ from typing import Any
 import jax
 import pytest
 from matplotlib.figure import Figure
-from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, claimed, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 from train import cli, evaluate, main, starting, study, visualize
 from train.runs import checkpoint, files
 from train.runs.checkpoint import Checkpoints
 from train.runs.config import TrainConfig
-from train.runs.folder import RunFolder
 from train.show.draw import save_figure
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +113,7 @@ def test_orbax_s_own_word_for_a_full_disk_is_not_lack_of_memory():
 
 
 def test_a_damaged_checkpoint_makes_no_other_noise(tmp_path, capfd):
-    run = RunFolder.create(tmp_path / "run", SHORT)
+    run = claimed(tmp_path / "run", SHORT)
     run.save(run.load())
     for path in (run.path / "checkpoints" / "0").rglob("*"):
         if path.is_file() and path.name != "_METADATA":
