@@ -32,6 +32,12 @@ def write_whole(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file, if there is one; not a last one that a kill cut short."""
+    content = path.read_bytes() if path.exists() else b""
+    return [line + b"\n" for line in content.split(b"\n")[:-1]]
+
+
 def hash_of(content: bytes) -> str:
     """The SHA-256 of a file's content."""
     return hashlib.sha256(content).hexdigest()
