@@ -1,9 +1,11 @@
 """Files: JSON that is read with care, and writes that are whole or nothing."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,9 +52,11 @@ def _without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def whole(path: Path) -> Iterator[Path]:
     """A path to write a file to, which becomes `path` once the file is whole.
 
-    A kill leaves the old file or the new one, and so does an error.
+    A kill leaves the old file or the new one, and so does an error. Processes that
+    write the same file do not disturb each other; the last one wins. A kill can also
+    leave an unfinished file, which `unfinished_of` finds.
     """
-    unfinished = path.with_name(path.name + ".tmp")
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield unfinished
         with unfinished.open("rb+") as file:
@@ -62,6 +66,11 @@ def whole(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def unfinished_of(path: Path) -> list[Path]:
+    """The files that `whole` has begun for a path: before a kill, or just now."""
+    return [*path.parent.glob(f"{glob.escape(path.name)}.*tmp")]
 
 
 def hash_of_arrays(tree: Any) -> str:

@@ -159,7 +159,7 @@ def metadata_of(params: Params, config: NTMConfig) -> dict[str, str]:
             "controller, want those of init"
         )
     input_size = size - read_size
-    _check_same(
+    _check_shapes(
         tensors.by_path(params),
         tensors.by_path(_shapes(config, input_size, bias.dtype)),
     )
@@ -233,7 +233,7 @@ def _shapes(config: NTMConfig, input_size: int, dtype: Any) -> PyTree:
     return jax.eval_shape(lambda: init(jax.random.key(0), config, input_size, dtype))
 
 
-def _check_same(got: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _check_shapes(got: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raises a `ValueError` unless parameters have the names and shapes wanted."""
     try:
         tensors.check_names(got, wanted)

@@ -256,9 +256,7 @@ def _wanted(module: ModuleType, where: str, kind: Kind) -> str:
     found = [
         f"{where}:{name}"
         for name, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, kind.bases)
-        and value.__module__ == module.__name__
+        if _is_of(kind, value) and value.__module__ == module.__name__
     ]
     wanted = f"the name of a class that derives from {kind.in_words}"
     return " or ".join(found) or wanted

@@ -18,8 +18,9 @@ KNOWN = {
 # import everything.
 ROOMS = {
     "training": {"train.training", "train.runs.config"},
-    "runs": {"train.training", "train.runs"},
-    "show": {"train.training", "train.runs", "train.show"},
+    "models": {"train.training", "train.models"},
+    "runs": {"train.training", "train.models", "train.runs"},
+    "show": {"train.training", "train.models", "train.runs", "train.show"},
 }
 
 

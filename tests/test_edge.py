@@ -17,13 +17,12 @@ from typing import Any
 import jax
 import pytest
 from matplotlib.figure import Figure
-from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, claimed, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 from train import cli, evaluate, main, starting, study, visualize
 from train.runs import checkpoint, files
 from train.runs.checkpoint import Checkpoints
 from train.runs.config import TrainConfig
-from train.runs.folder import RunFolder
 from train.show.draw import save_figure
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +113,7 @@ def test_orbax_s_own_word_for_a_full_disk_is_not_lack_of_memory():
 
 
 def test_a_damaged_checkpoint_makes_no_other_noise(tmp_path, capfd):
-    run = RunFolder.create(tmp_path / "run", SHORT)
+    run = claimed(tmp_path / "run", SHORT)
     run.save(run.load())
     for path in (run.path / "checkpoints" / "0").rglob("*"):
         if path.is_file() and path.name != "_METADATA":
@@ -419,6 +418,18 @@ def test_a_file_is_whole_or_as_before(tmp_path):
         assert list(tmp_path.iterdir()) == ([] if before is None else [path])
         files.write_whole(path, "old")
     assert path.read_text(encoding="utf-8") == "old"
+
+
+def test_two_that_write_a_file_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "a.txt"
+    with files.whole(path) as of_one:
+        of_one.write_text("one")
+        with files.whole(path) as of_other:
+            of_other.write_text("other")
+        assert path.read_text() == "other"
+        assert files.unfinished_of(path) == [of_one]
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

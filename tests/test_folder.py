@@ -13,7 +13,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from tiny import TINY, flags, listing, short_of_time, undrawn  # noqa: F401 (fixtures)
+from tiny import (
+    TINY,
+    claimed,
+    flags,
+    listing,
+    short_of_time,  # noqa: F401 (a fixture)
+    undrawn,  # noqa: F401 (a fixture)
+)
 
 from train import main, study
 from train.runs.folder import RunFolder
@@ -37,7 +44,7 @@ with locked(Path(sys.argv[1])):
 def finished(tmp_path_factory) -> Path:
     """The folder of a complete run, as far as it is read."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    run, task = RunFolder.create(workdir, SHORT), SHORT.make_task()
+    run, task = claimed(workdir, SHORT), SHORT.make_task()
     run.save(run.load().replace(step=jnp.full(1, SHORT.steps)))
     run.record(SHORT.steps, "train", seed=0, loss_bits=1.0, wrong_bits=1.0)
     of_any = dict.fromkeys(
@@ -75,7 +82,7 @@ def refused(command, arguments, capsys) -> str:
 
 def test_a_folder_has_one_writer(tmp_path, capsys):
     run, begun = tmp_path / "run", tmp_path / "begun"
-    RunFolder.create(begun, SHORT)
+    claimed(begun, SHORT)
     for folder in (run, begun):
         with held_elsewhere(folder) as process:
             before = listing(folder)
@@ -121,6 +128,17 @@ def test_a_lock_that_is_given_up_meanwhile_is_not_taken_for_one(tmp_path, monkey
     monkeypatch.setattr(lock, "_is_free", given_up)
     with locked(tmp_path), pytest.raises(ValueError, match="in which process"):
         locked(tmp_path).__enter__()
+
+
+def test_what_a_kill_left_unfinished_does_not_matter(tmp_path):
+    for name in ("config.json.0a1b2c3d.tmp", "config.json.tmp", "lock"):
+        (tmp_path / name).touch()
+    run = RunFolder.plan(tmp_path, SHORT)
+    (tmp_path / "metrics.jsonl.0a1b2c3d.tmp").touch()
+    (tmp_path / "mine.0a1b2c3d.tmp").touch()
+    with contextlib.closing(run.events):
+        run.start()
+    assert [path.name for path in tmp_path.glob("*.tmp")] == ["mine.0a1b2c3d.tmp"]
 
 
 def test_what_could_not_start_leaves_no_folder(tmp_path):
@@ -219,9 +237,9 @@ def test_a_study_overwrites_nothing_of_its_user(name, tmp_path, capsys):
 
 def test_a_study_checks_every_run_before_it_changes_one(tmp_path, capsys):
     choices = ["preset", "order=write_first"]
-    RunFolder.create(tmp_path / choices[0], SHORT)
+    claimed(tmp_path / choices[0], SHORT)
     changed = dataclasses.replace(SHORT, order="write_first")
-    run = RunFolder.create(tmp_path / choices[1], changed)
+    run = claimed(tmp_path / choices[1], changed)
     run.save(run.load())
     for path in (run.path / "checkpoints" / "0").rglob("*"):
         if path.is_file():

@@ -13,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from damage import CONFIG
-from tiny import flags, listing
+from tiny import claimed, flags, listing
 
 from benchmarks import records
 from train import evaluate, learn, main, ship
@@ -70,7 +70,7 @@ def test_a_complete_run_without_its_last_checkpoint_is_told(complete, capsys):
     assert "evaluation.json, which is not of the machines in the newest" in told
     # As the message says:
     (complete / "evaluation.json").unlink()
-    assert RunFolder.create(complete, CONFIG).load().step.tolist() == [8]
+    assert claimed(complete, CONFIG).load().step.tolist() == [8]
 
 
 def test_a_checkpoint_of_another_name_is_told(complete, made, capsys):
@@ -196,7 +196,7 @@ def test_a_stopped_run_goes_on_with_whole_journals_only(
 )
 def test_a_run_of_0_1_goes_on_with_whole_metrics_only(made, damaged, tmp_path, capsys):
     older = shutil.copytree(made / "stopped_of_0.1" / "0", tmp_path / "older")
-    assert RunFolder.create(older, CONFIG).load().step.tolist() == [8]
+    assert claimed(older, CONFIG).load().step.tolist() == [8]
     damaged(older / "metrics.jsonl", made)
     assert "/metrics.jsonl" in refusal_to_go_on(older, capsys)
 

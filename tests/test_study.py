@@ -102,6 +102,7 @@ def test_no_choice_is_named(tmp_path, capsys):
         ("task=copy", "choices: got 'task=copy', want --task, the same for all"),
         ("order=backwards", "order"),
         ("num_slots=0", "num_slots: got 0"),
+        ("learn=zzz", "learn: got 'zzz', which no parameter matches"),
     ],
 )
 def test_a_bad_choice_is_named_and_nothing_is_written(

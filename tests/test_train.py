@@ -20,7 +20,14 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 from rich.console import Console
-from tiny import TINY, events_of, flags, listing, short_of_time  # noqa: F401 (a fixture)
+from tiny import (
+    TINY,
+    claimed,
+    events_of,
+    flags,
+    listing,
+    short_of_time,  # noqa: F401 (a fixture)
+)
 
 import ntm_jax
 import tasks
@@ -377,7 +384,7 @@ def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([f"--workdir={tmp_path}"])
     assert "workdir: got" in capsys.readouterr().err
-    RunFolder.create(tmp_path, TINY)
+    claimed(tmp_path, TINY)
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([f"--workdir={tmp_path}"])
     assert "no checkpoint" in capsys.readouterr().err

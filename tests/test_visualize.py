@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import TINY, flags, listing, short_of_time  # noqa: F401 (a fixture)
+from tiny import TINY, claimed, flags, listing, short_of_time  # noqa: F401 (a fixture)
 
 from train import main, visualize
 from train.runs import pretrained
@@ -40,7 +40,7 @@ def run(tmp_path_factory) -> Path:
 def begun(tmp_path_factory) -> Path:
     """The folder of a run of two seeds before its first update."""
     workdir = tmp_path_factory.mktemp("runs") / "begun"
-    folder = RunFolder.create(workdir, dataclasses.replace(SHORT, num_seeds=2))
+    folder = claimed(workdir, dataclasses.replace(SHORT, num_seeds=2))
     folder.save(folder.load())
     return workdir
 

@@ -8,6 +8,7 @@ from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 
 from train import learn
 from train.runs.config import TrainConfig
+from train.runs.folder import RunFolder
 
 TINY = TrainConfig(
     steps=60,
@@ -55,6 +56,13 @@ def undrawn():
 def listing(folder: Path) -> dict[Path, bytes]:
     """Every file of a folder and what is in it."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def claimed(path: Path, config: TrainConfig) -> RunFolder:
+    """A new run in that folder, with its config, or the run of that config there."""
+    run = RunFolder.plan(path, config)
+    run.claim()
+    return run
 
 
 def events_of(folder: Path) -> list[tuple[int, str, str]]:

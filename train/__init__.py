@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from . import library
+    from .arguments import config_for
     from .callbacks import Callback, JSONLines, Report, TensorBoard, WandB
     from .learn import DivergedError
-    from .library import Result, config_for, fit
+    from .library import Result, fit
     from .runs.checkpoint import Checkpoints
     from .runs.config import TrainConfig
     from .training.batches import batch_of
@@ -57,7 +58,7 @@ _PLACES = {
     "TrainState": "training.state",
     "WandB": "callbacks",
     "batch_of": "training.batches",
-    "config_for": "library",
+    "config_for": "arguments",
     "fit": "library",
     "init_states": "training.state",
     "loss": "training.loop",

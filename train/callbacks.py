@@ -19,7 +19,7 @@ import numpy as np
 
 from .runs.config import TrainConfig
 from .runs.events import Events
-from .runs.files import read_json, whole
+from .runs.files import read_json, whole, whole_lines
 from .runs.folder import RunFolder
 from .training.state import TrainState
 
@@ -94,9 +94,7 @@ class JSONLines:
 
     def _keep_before(self, step: int) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        content = self._path.read_bytes() if self._path.exists() else b""
-        # A kill can have cut the last line short.
-        lines = [line + b"\n" for line in content.split(b"\n")[:-1]]
+        lines = whole_lines(self._path)
         kept = [line for line in lines if read_json(line)["step"] < step]
         with whole(self._path) as unfinished:
             unfinished.write_bytes(b"".join(kept))

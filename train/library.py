@@ -1,4 +1,4 @@
-"""Training as a library: `fit`, `evaluate`, and the config for both.
+"""Training as a library: `fit` and `evaluate`; `arguments` makes the config for both.
 
     from ntm_jax import train
     result = train.fit("copy", workdir="runs/copy")
@@ -9,7 +9,6 @@ The command `train.main` makes the same runs.
 
 import contextlib
 import dataclasses
-import difflib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,29 +20,23 @@ import jax.numpy as jnp
 import optax
 
 from ntm_jax import NTMConfig, tasks
-from ntm_jax.renamed import with_new_names
-from ntm_jax.tasks import outside, registry
 from ntm_jax.tensors import by_path
 
 from . import cli
+from .arguments import TaskLike, with_optimizer, with_params, with_task
 from .callbacks import Callback
 from .learn import FINAL_SEQUENCES, run_to_the_end
-from .runs import given, named, presets
-from .runs.belongs import check_free
-from .runs.config import RENAMED, TrainConfig
+from .runs.config import TrainConfig
 from .runs.files import expanded
 from .runs.folder import RunFolder
 from .runs.given import Given
 from .runs.lock import locked
-from .runs.own_fields import Fields
 from .runs.pretrained import shapes_of_params
-from .runs.settings import OWN
 from .training.measure import evaluate as measured
 from .training.measure import evaluation_key
 from .training.population import member
 
 PyTree = Any
-TaskLike = str | tasks.Task | type[tasks.Task]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,43 +77,6 @@ class Result:
         return all(entry["solved_at"] is not None for entry in self.evaluation)
 
 
-def config_for(
-    task: TaskLike, *, preset: str = "default", **settings: Any
-) -> TrainConfig:
-    """The config that the command line makes for a task.
-
-    >>> config_for("copy", steps=100).num_slots
-    128
-
-    Args:
-      task: as `fit` takes it.
-      preset: `"default"`, or `"paper"` for the settings of the paper of 2014.
-      **settings: by the names of the flags, and fields of the task by their names. A
-        `model` can also be a class; its fields are in `model_fields`, a dict.
-
-    Raises:
-      TypeError, ValueError: for an unknown setting or a wrong value.
-    """
-    settings = with_new_names(settings, RENAMED)
-    if isinstance(model := settings.get("model", TrainConfig.model), type):
-        settings["model"] = model = outside.place_of(model)
-    of_model = settings["model_fields"] = Fields(settings.get("model_fields", {}))
-    name, own = _named(task)
-    known = [field.name for field in dataclasses.fields(TrainConfig)]
-    of_task = {*named.task_fields(name).names()} - {*known}
-    fields = {**own, **settings.pop("task_fields", {})}
-    fields |= {each: settings.pop(each) for each in of_task & {*settings}}
-    for each in settings:
-        if each not in known or each == "task":
-            near = difflib.get_close_matches(each, [*known, *of_task])
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise TypeError(f"{each}: got a setting that there is not{hint}")
-    made = presets.preset(
-        preset, name, model, settings.get("controller"), Fields(fields), of_model
-    )
-    return dataclasses.replace(made, **settings)
-
-
 def fit(
     task: TaskLike,
     config: TrainConfig | None = None,
@@ -156,9 +112,9 @@ def fit(
       DivergedError: if no machine has finite numbers left.
       tasks.DataError: if data end, or do not fit the task.
     """
-    config = _with_task(task, config)
-    config, own = _with_optimizer(config, optimizer)
-    config = _with_params(config, params)
+    config = with_task(task, config)
+    config, own = with_optimizer(config, optimizer)
+    config = with_params(config, params)
     for callback in callbacks:
         if not callable(callback):
             raise TypeError(f"callbacks: got {callback!r}, want functions of a Report")
@@ -167,7 +123,6 @@ def fit(
         run = RunFolder.plan(path, config, own, params)
         if run.result() is None:
             with locked(path):
-                check_free(path, config)  # another process may just have begun a run
                 states = run.load()
                 drawn = workdir is not None
                 run_to_the_end(run, states, console, callbacks, drawn=drawn)
@@ -209,7 +164,7 @@ def evaluate(
       TypeError, ValueError: for sizes that the task or the machine cannot have, and for
         parameters that do not fit the config.
     """
-    config = _with_task(task, config).for_any_seed()
+    config = with_task(task, config).for_any_seed()
     _check_params(params, config)
     population = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], params)
     asked: dict[str, Any] = {**difficulty}
@@ -230,68 +185,6 @@ def evaluate(
         }
         for of_one in each
     ]
-
-
-def _named(task: Any) -> tuple[str, Mapping[str, Any]]:
-    """The name or place of a task, and the fields of an instance."""
-    if isinstance(task, str):
-        return task, {}
-    if isinstance(task, type) and issubclass(task, tasks.Task):
-        return registry.name_of(task), {}
-    if isinstance(task, tasks.Task):
-        if not dataclasses.is_dataclass(task) and vars(task):
-            raise TypeError(
-                f"task: got {task!r}, whose class is no dataclass, so that its fields "
-                "are not known; write @dataclasses.dataclass(frozen=True) above it"
-            )
-        name = registry.name_of(type(task))
-        return name, named.task_fields(name).values_of(task)
-    raise TypeError(
-        f"task: got {task!r}, want a name such as 'copy', a place such as "
-        "'path/to/file.py:MyTask', or a class or an instance of tasks.Task"
-    )
-
-
-def _with_task(task: Any, config: TrainConfig | None) -> TrainConfig:
-    """The config with that task; the fields of a task that is named are kept."""
-    if config is None:
-        return config_for(task)
-    if not isinstance(config, TrainConfig):
-        raise TypeError(f"config: got {config!r}, want that of train.config_for")
-    name, fields = _named(task)
-    if not isinstance(task, tasks.Task):
-        place = outside.absolute(name) if outside.is_place(name) else name
-        fields = config.task_fields if place == config.task else fields
-    return dataclasses.replace(config, task=name, task_fields=Fields(fields))
-
-
-def _with_optimizer(
-    config: TrainConfig, optimizer: Any
-) -> tuple[TrainConfig, optax.GradientTransformation | None]:
-    """The config that names the optimizer; and that, if it has no name."""
-    if optimizer is None:
-        return config, None
-    if isinstance(optimizer, str):
-        return dataclasses.replace(config, optimizer=optimizer), None  # type: ignore[arg-type]
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            f"optimizer: got {optimizer!r}, want a name, or a transformation of Optax "
-            "such as optax.adam(1e-3)"
-        )
-    # What the config says of clipping is not done then.
-    config = dataclasses.replace(config, optimizer=OWN, clip="none", update_clip=None)
-    return config, optimizer
-
-
-def _with_params(config: TrainConfig, params: PyTree) -> TrainConfig:
-    """The config that says which parameters the run starts from."""
-    if params is None:
-        return config
-    if config.init_from is not None and not given.is_hash(config.init_from):
-        raise ValueError(
-            f"params, init_from: got params and {config.init_from!r}, want one of them"
-        )
-    return dataclasses.replace(config, init_from=given.name_of(params))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,6 @@ from ntm_jax import tasks
 
 from . import cli
 from .learn import DivergedError, run_to_the_end
-from .runs.belongs import check_free
 from .runs.config import TrainConfig
 from .runs.folder import RunFolder
 from .runs.lock import locked
@@ -85,7 +84,6 @@ def train(run: RunFolder, console: Console) -> int:
       ValueError: if it cannot be started. Nothing is written then.
     """
     with locked(run.path):
-        check_free(run.path, run.config)  # another process may just have begun a run
         states = run.load()
         return cli.attempt(
             lambda: run_to_the_end(run, states, console),

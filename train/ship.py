@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(
                 f"seed: got {seed}, want one of the run's, {seeds[0]} to {seeds[-1]}"
             )
-        run.check_settings()  # which also decide the numbers of the check
+        run.states.check_settings()  # which also decide the numbers of the check
         index = seeds.index(seed)
         machine = member(run.restore().params, index)
         alone = jax.tree.map(lambda leaf: leaf[None], machine)

@@ -24,6 +24,7 @@ from ntm_jax.tasks import name_in_words
 
 from . import cli
 from .learn import DivergedError, run_to_the_end
+from .runs.beginning import check_can_begin
 from .runs.belongs import check_free
 from .runs.config import RENAMED, TrainConfig
 from .runs.files import write_whole
@@ -33,9 +34,6 @@ from .runs.outcome import Outcome, outcome, readable, tried_on, within
 from .show.draw import save_figure
 from .show.figures.style import STYLE
 from .training.devices import use_all_cores
-from .training.footprint import check_memory
-from .training.model_check import check_model
-from .training.task_check import check_task
 
 PRESET = "preset"
 TABLE, CHART = "study.md", "study.png"
@@ -157,9 +155,7 @@ def is_table(path: Path) -> bool:
 def check_run(run: RunFolder) -> None:
     """Raises a `ValueError` if a run cannot be started, or continued."""
     if run.result() is None:
-        check_task(run.config)
-        check_model(run.config)
-        check_memory(run.config)
+        check_can_begin(run.config)
         if (run.path / "config.json").exists():
             run.load()
 

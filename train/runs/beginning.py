@@ -1,34 +1,48 @@
-"""The states that a run begins with, and those of an optimizer of the user's own.
+"""How a run begins: what is checked before, and the states that it begins with."""
 
-A checkpoint of a run with an optimizer of its own holds the optimizer's arrays as a
-list, so that the parameters can be read without it.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import optax
 
 from ntm_jax.tensors import by_path
 
-from ..training.optimizer import unpacked
+from ..training.footprint import check_memory
+from ..training.learned import check_learn
+from ..training.optimizer import make_optimizer
 from ..training.population import member
 from ..training.state import TrainState, init_states
 from . import given
 from .config import TrainConfig
 from .given import Given
+from .model_check import check_model
 from .pretrained import shapes_of_params
-from .settings import OWN
+from .task_check import check_task
 
 PyTree = Any
-Optimizer = optax.GradientTransformation
+
+
+def check_can_begin(
+    config: TrainConfig, optimizer: optax.GradientTransformation | None = None
+) -> None:
+    """Raises a `TypeError` or `ValueError` for a config that cannot be trained.
+
+    Args:
+      config: of the run.
+      optimizer: that of a run with one of its own.
+    """
+    check_task(config)
+    check_model(config)
+    make_optimizer(config, optimizer)  # checks that there is one
+    check_memory(config, optimizer)
+    if config.learn is not None:
+        check_learn(config, shapes_of_params(config))
 
 
 def begin(
     config: TrainConfig,
-    optimizer: Optimizer | None,
+    optimizer: optax.GradientTransformation | None,
     params: PyTree,
     states_of_run: Callable[[Path], TrainState],
 ) -> tuple[TrainState, Given | None]:
@@ -54,39 +68,3 @@ def begin(
         arrays = given.read(source)
     found = given.fitting(arrays, shapes_of_params(config), source)
     return init_states(config, optimizer, found.taken), found
-
-
-def template(
-    config: TrainConfig, shapes: Callable[[], Mapping[str, Any]]
-) -> TrainState:
-    """The shapes of the states in a checkpoint of a run.
-
-    Args:
-      config: of the run.
-      shapes: of what the checkpoint holds.
-    """
-    if config.optimizer != OWN:
-        return jax.eval_shape(lambda: init_states(config))
-    like = jax.eval_shape(lambda: init_states(config, optax.identity()))
-    return like.replace(opt_state=shapes().get("opt_state") or [])
-
-
-def as_saved(config: TrainConfig, states: TrainState) -> TrainState:
-    """The states as a checkpoint holds them."""
-    if config.optimizer != OWN:
-        return states
-    return states.replace(opt_state=jax.tree.leaves(states.opt_state))
-
-
-def as_used(
-    config: TrainConfig, states: TrainState, optimizer: Optimizer | None, path: Path
-) -> TrainState:
-    """The states from a checkpoint as its optimizer needs them.
-
-    Raises:
-      ValueError: if they are those of another optimizer.
-    """
-    if config.optimizer != OWN or optimizer is None:
-        return states
-    wanted = jax.eval_shape(lambda: init_states(config, optimizer)).opt_state
-    return states.replace(opt_state=unpacked(states.opt_state, wanted, path))

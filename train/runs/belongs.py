@@ -10,12 +10,11 @@ import jax
 
 from . import schema
 from .config import TrainConfig
+from .files import unfinished_of
 from .journal import MARK
 from .lock import NAME as LOCK
 from .schema import Record
 
-# What a run can leave that is killed while it starts.
-_UNFINISHED = {"config.json.tmp", LOCK}
 JOURNALS = ("metrics.jsonl", "answers.jsonl")
 # The fields of what is told about a checkpoint.
 ABOUT: schema.Fields = {
@@ -73,7 +72,7 @@ def check_settings(path: Path, about: Record) -> None:
             )
 
 
-def check_config(
+def check_made_by(
     path: Path, about: Record, config: TrainConfig, steps_before: list[int]
 ) -> None:
     """Raises a `ValueError` unless a checkpoint is of a run with that config.
@@ -106,10 +105,12 @@ def check_config(
 
 def check_free(path: Path, config: TrainConfig) -> None:
     """Raises a `ValueError` unless a run of that config is there, or nothing is."""
-    if (path / "config.json").exists():
-        old = TrainConfig.from_json(path / "config.json")
-        check_same(path, old=old, new=config)
-    elif path.is_dir() and {file.name for file in path.iterdir()} - _UNFINISHED:
+    file = path / "config.json"
+    # What a run can leave that is killed while it starts.
+    unfinished = {path / LOCK, *unfinished_of(file)}
+    if file.exists():
+        check_same(path, old=TrainConfig.from_json(file), new=config)
+    elif path.is_dir() and {*path.iterdir()} - unfinished:
         raise ValueError(
             f"workdir: got {path}, which holds files of something else, want an empty "
             "or a new folder"

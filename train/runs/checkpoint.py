@@ -145,7 +145,7 @@ class Checkpoints:
 
         Args:
           step: of an existing checkpoint.
-          template: arrays, or `jax.ShapeDtypeStruct`s, of the shapes to restore.
+          template: arrays of the shapes to restore, or `jax.ShapeDtypeStruct` objects.
 
         Raises:
           ValueError: if the checkpoint holds something else, is damaged, or cannot be

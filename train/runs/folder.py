@@ -22,27 +22,26 @@ from typing import Any
 import numpy as np
 import optax
 
-from ..training.devices import spread
-from ..training.footprint import check_memory
-from ..training.learned import check_learn
-from ..training.model_check import check_model
-from ..training.optimizer import make_optimizer
-from ..training.state import TrainState, mesh_of
-from ..training.task_check import check_task
-from . import belongs, entries, pretrained, steps_before
-from .beginning import as_saved, as_used, begin, template
-from .checkpoint import SHA256, Checkpoints
+from ..training.state import TrainState
+from . import belongs, entries, steps_before
+from .beginning import begin, check_can_begin
 from .commands import spelled
 from .config import TrainConfig
 from .evaluation import EvaluationFile
 from .events import Events
-from .files import check_spelling, expanded, write_whole
+from .files import check_spelling, expanded, unfinished_of, write_whole
 from .given import Given
 from .journal import Journal
 from .presets import command
+from .saved_states import Newest, SavedStates
 from .schema import Record
 
 PyTree = Any
+# What only the run itself writes, each as a whole.
+_FILES = (
+    *("config.json", steps_before.NAME, "metrics.jsonl", "answers.jsonl"),
+    *("evaluation.json", "sums.json"),
+)
 
 
 class RunFolder:
@@ -74,7 +73,7 @@ class RunFolder:
         self._answers = Journal(path / "answers.jsonl", entries.answer_check(config))
         self._evaluation = EvaluationFile(path, config)
         self._steps_before = path / steps_before.NAME
-        self._checkpoints = Checkpoints(path / "checkpoints", belongs.ABOUT)
+        self.states = SavedStates(path, config)
         self.events = Events(path / "tensorboard")
 
     @classmethod
@@ -110,17 +109,6 @@ class RunFolder:
         """
         belongs.check_free(path, config)
         return cls(path, config, optimizer, params)
-
-    @classmethod
-    def create(cls, path: Path, config: TrainConfig) -> "RunFolder":
-        """As `plan`, with the config written.
-
-        Raises:
-          ValueError: if the folder holds something else, which is not touched.
-        """
-        run = cls.plan(path, config)
-        run.claim()
-        return run
 
     def claim(self) -> None:
         """Writes the config, unless it is there; raises the steps of a shorter run."""
@@ -166,18 +154,15 @@ class RunFolder:
         parameters that a new run starts from.
 
         Raises:
-          ValueError: if there are metrics but their checkpoint is missing, a file is
-            damaged, or the run needs more memory than there is.
+          TypeError, ValueError: if the folder holds something else, the run cannot
+            begin, a file is damaged, or there are metrics without their checkpoint.
         """
+        # Another process may have begun a run there since `plan`.
+        belongs.check_free(self.path, self.config)
         check_spelling("workdir", self.path.absolute())
-        check_task(self.config)
-        check_model(self.config)
-        make_optimizer(self.config, self.optimizer)  # checks that there is one
-        check_memory(self.config, self.optimizer)
-        if self.config.learn is not None:
-            check_learn(self.config, pretrained.shapes_of_params(self.config))
+        check_can_begin(self.config, self.optimizer)
         self.steps_before()
-        newest, recorded = self._checkpoints.latest_step(), self.metrics()
+        newest, recorded = self.states.newest(), self.metrics()
         last = max((entry["step"] for entry in recorded), default=0)
         if newest is None and last > self.config.checkpoint_every:
             raise ValueError(
@@ -186,7 +171,7 @@ class RunFolder:
             )
         self.evaluation()
         self.answers()
-        self.check_settings()
+        self.states.check_settings()
         if newest is not None:
             return self.restore()
         states, self.given = begin(
@@ -200,48 +185,17 @@ class RunFolder:
     def start(self) -> None:
         """Writes the config and drops the entries after the newest checkpoint.
 
-        They will be recorded again.
+        They will be recorded again. What a kill left unfinished is removed.
         """
         self.claim()
-        step = self._checkpoints.latest_step() or 0
+        for name in _FILES:
+            for unfinished in unfinished_of(self.path / name):
+                unfinished.unlink()
+        newest = self.states.newest()
+        step = 0 if newest is None else newest.step
         for journal in (self._metrics, self._answers):
             journal.cut(step)
         self.events.open(self.config.seeds(), step)
-
-    def check_settings(self) -> None:
-        """Raises a `ValueError` if JAX now computes other numbers than the run's."""
-        newest, about = self._checkpoints.latest_step(), self._about_newest()
-        if newest is not None and about:
-            belongs.check_settings(self._checkpoints.path(newest), about)
-
-    def _about_newest(self) -> Record | None:
-        """What the newest checkpoint tells; None without one, or for one of 0.1.
-
-        Raises:
-          ValueError: if it is not of the run whose config is in the folder.
-        """
-        newest = self._checkpoints.latest_step()
-        about = None if newest is None else self._checkpoints.about(newest)
-        if newest is not None and about is not None:
-            path = self._checkpoints.path(newest)
-            on_disk = RunFolder.open(self.path)  # this one may have more steps
-            belongs.check_config(path, about, on_disk.config, on_disk.steps_before())
-        return about
-
-    def _hash_newest(self) -> str | None:
-        """The hash of the newest checkpoint, if it has one."""
-        about = self._about_newest()
-        return about[SHA256] if about else None
-
-    def _entries(self, journal: Journal) -> list[Record]:
-        """The entries of a journal, which begins as at the newest checkpoint."""
-        about, newest = self._about_newest(), self._checkpoints.latest_step()
-        try:
-            marked = about and about["journals"][journal.path.name]
-            return journal.entries(marked or None)
-        except ValueError as error:
-            at = "" if newest is None else f" ({self._checkpoints.path(newest)})"
-            raise ValueError(f"workdir: got {error}{at}") from None
 
     def restore(self) -> TrainState:
         """The states of the newest checkpoint.
@@ -252,33 +206,23 @@ class RunFolder:
         Raises:
           ValueError: if there is no checkpoint, or it is of another optimizer.
         """
-        step = self._checkpoints.latest_step()
-        if step is None:
+        newest = self.states.newest()
+        if newest is None:
             raise ValueError(
                 f"workdir: got {self.path}, which has no checkpoint yet, want a run "
                 "that has been training"
             )
-        path, its_hash = self._checkpoints.path(step), self._hash_newest()
-        shapes = template(self.config, lambda: self._checkpoints.shapes(step))
-        states = self._checkpoints.restore(step, shapes)
-        if int(states.step.max()) != step:
-            raise ValueError(
-                f"workdir: got {path}, which holds the state after update "
-                f"{states.step.max()}; rename the folder to {states.step.max()}"
-            )
-        self._evaluation.check_of(states, its_hash)
-        states = as_used(self.config, states, self.optimizer, path)
-        return spread(states, mesh_of(self.config))
+        states = self.states.restore(newest, self.optimizer)
+        self._evaluation.check_of(states, newest.sha256)
+        return states
 
     def save(self, states: TrainState) -> None:
         """Writes a checkpoint, named by the update of the furthest seed."""
-        step = int(states.step.max())
         journals = {
             journal.path.name: journal.mark()
             for journal in (self._metrics, self._answers)
         }
-        about = belongs.about(self.config, self.steps_before(), journals)
-        self._checkpoints.save(step, as_saved(self.config, states), about)
+        self.states.save(states, journals)
         self.events.flush()
 
     def record(self, step: int, kind: str, *, seed: int, **scalars: float) -> None:
@@ -300,12 +244,12 @@ class RunFolder:
         Raises:
           ValueError: for a damaged line, or if they do not lead to the checkpoint.
         """
-        metrics = self._entries(self._metrics)
-        newest = self._checkpoints.latest_step()
-        if newest is not None and self._about_newest() is None:
+        newest = self.states.newest()
+        metrics = self._entries(self._metrics, newest)
+        if newest is not None and newest.about is None:
             # A checkpoint of 0.1 has no hash of them.
             every = self.config.steps_per_call
-            belongs.check_unbroken(self._metrics.path, metrics, newest, every)
+            belongs.check_unbroken(self._metrics.path, metrics, newest.step, every)
         return metrics
 
     def keep_answer(self, step: int, outputs: np.ndarray) -> None:
@@ -319,7 +263,15 @@ class RunFolder:
         Raises:
           ValueError: as `metrics` does.
         """
-        return self._entries(self._answers)
+        return self._entries(self._answers, self.states.newest())
+
+    def _entries(self, journal: Journal, newest: Newest | None) -> list[Record]:
+        """The entries of a journal, which begins as at the newest checkpoint."""
+        try:
+            return journal.entries(newest and newest.mark_of(journal.path.name))
+        except ValueError as error:
+            at = "" if newest is None else f" ({newest.path})"
+            raise ValueError(f"workdir: got {error}{at}") from None
 
     def seconds(self, seed: int) -> int:
         """The duration of the calls in which that seed learned."""
@@ -332,7 +284,8 @@ class RunFolder:
 
     def finish(self, evaluation: list[Record]) -> None:
         """Writes the evaluation, which makes the run complete."""
-        self._evaluation.write(evaluation, self._hash_newest())
+        newest = self.states.newest()
+        self._evaluation.write(evaluation, newest and newest.sha256)
 
     def evaluation(self) -> list[Record] | None:
         """The evaluation of a complete run; None if it is not complete.
@@ -340,8 +293,8 @@ class RunFolder:
         Raises:
           ValueError: if its file does not hold one, or that of another checkpoint.
         """
-        newest = self._checkpoints.latest_step()
-        return self._evaluation.of_run(newest, self._hash_newest())
+        newest = self.states.newest()
+        return self._evaluation.of_run(newest and newest.step, newest and newest.sha256)
 
 
 def open_complete(path: Path) -> tuple[RunFolder, list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import schema
-from .files import read_json, whole
+from .files import read_json, whole, whole_lines
 from .schema import Check, Record
 
 # What a journal held at a checkpoint: its first lines, and their hash.
@@ -55,7 +55,7 @@ class Journal:
           ValueError: for a line that is not an entry, and if the first lines are not
             those that were marked.
         """
-        lines = self._whole_lines()
+        lines = whole_lines(self.path)
         entries = []
         for i, line in enumerate(lines):
             try:
@@ -88,7 +88,9 @@ class Journal:
 
     def cut(self, step: int) -> None:
         """Drops the entries after a step, which will be made again."""
-        kept = [line for line in self._whole_lines() if read_json(line)["step"] <= step]
+        kept = [
+            line for line in whole_lines(self.path) if read_json(line)["step"] <= step
+        ]
         content = b"".join(kept)
         if not self.path.exists() or self.path.read_bytes() != content:
             with whole(self.path) as unfinished:
@@ -97,12 +99,8 @@ class Journal:
 
     def _start_hash(self) -> None:
         if self._hash is None:
-            lines = self._whole_lines()
+            lines = whole_lines(self.path)
             self._hash, self._lines = _hash_of(lines), len(lines)
-
-    def _whole_lines(self) -> list[bytes]:
-        content = self.path.read_bytes() if self.path.exists() else b""
-        return [line + b"\n" for line in content.split(b"\n")[:-1]]
 
 
 def _hash_of(lines: list[bytes]) -> Any:

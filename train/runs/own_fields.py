@@ -22,7 +22,8 @@ from typing import Any, Literal, NamedTuple, Union
 from ntm_jax.tasks import outside
 
 MISSING = dataclasses.MISSING
-_PLAIN = (bool, int, float, str, Path, None, type(None), tuple)
+# What can stand in a config, apart from tuples and lists of it.
+_PLAIN = (bool, int, float, str, Path, type(None))
 
 
 class Fields(dict[str, Any]):
@@ -231,8 +232,7 @@ def _is_plain(value: Any) -> bool:
     """Whether a default, if there is one, can stand in a config."""
     if isinstance(value, tuple | list):
         return all(_is_plain(each) for each in value)
-    plain = (bool, int, float, str, Path, type(None))
-    return value is MISSING or isinstance(value, plain)
+    return value is MISSING or isinstance(value, _PLAIN)
 
 
 def _is_plain_type(hint: Any) -> bool:
@@ -240,7 +240,7 @@ def _is_plain_type(hint: Any) -> bool:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType, tuple, list, Sequence):
         return all(each is ... or _is_plain_type(each) for each in args)
-    return origin is Literal or hint in _PLAIN
+    return origin is Literal or hint in (*_PLAIN, None, tuple)
 
 
 def _from_plain(value: Any, hint: Any) -> Any:

@@ -126,12 +126,12 @@ def read_metadata(
     if not made["evaluation"]:
         raise ValueError("made.evaluation: got no entry, want at least one")
     schema.check_records("made.evaluation", made["evaluation"], evaluated(config))
-    check_same("made.seed", made["seed"], config.seed)
-    check_same("made.sequences", made["sequences"], made["step"] * config.batch_size)
+    check_equal("made.seed", made["seed"], config.seed)
+    check_equal("made.sequences", made["sequences"], made["step"] * config.batch_size)
     for i, entry in enumerate(made["evaluation"]):
         name = f"made.evaluation[{i}]"
-        check_same(f"{name}.machine", entry["machine"], made["seed"])
-        check_same(f"{name}.step", entry["step"], made["step"])
+        check_equal(f"{name}.machine", entry["machine"], made["seed"])
+        check_equal(f"{name}.step", entry["step"], made["step"])
     if saved.CONFIG in metadata:
         machine = saved.read_config(metadata)
         if config.model != "ntm" or machine != config.make_ntm_config():
@@ -161,7 +161,7 @@ def with_places(text: str, **places: str | None) -> str:
     return json.dumps(fields)
 
 
-def check_same(name: str, got: int, want: int) -> None:
+def check_equal(name: str, got: int, want: int) -> None:
     """Raises a `ValueError` unless two parts of a file say the same."""
     if got != want:
         raise ValueError(f"{name}: got {got}, want {want}, as in the rest of the file")

@@ -124,7 +124,7 @@ def _train(
     optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[TrainState, Metrics, Health]:
     # The update of all seeds that still learn: those that have finished are behind it.
-    start, together = jnp.max(states.step), config.sort_updates
+    start = jnp.max(states.step)
 
     def train_one(state: TrainState, seed: Array, data: tasks.Batch | None = None):
         update = functools.partial(
@@ -143,8 +143,8 @@ def _train(
             drawn = (
                 None if data is not None else draw_sequences(config, seed, start + made)
             )
-            place = (start + made) % together
-            number = jnp.minimum(together - place, num_steps - made)
+            place = (start + made) % config.sort_updates
+            number = jnp.minimum(config.sort_updates - place, num_steps - made)
 
             def make_one(i, so_far):
                 state, metrics = so_far

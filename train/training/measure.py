@@ -64,7 +64,7 @@ def evaluate(
         jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params
         ),
-        one_step(task),
+        shape_of_inputs(task),
     )
     data = None
     if isinstance(task, tasks.DataTask):
@@ -123,9 +123,11 @@ def in_other_words(task: tasks.Task, loss: float, error: float) -> dict[str, flo
     return {}
 
 
-def one_step(task: tasks.Task) -> jax.ShapeDtypeStruct:
-    """The inputs of one step of one sequence."""
-    shape = 1, 1, *task.inputs.step_shape
+def shape_of_inputs(
+    task: tasks.Task, num_steps: int = 1, batch_size: int = 1
+) -> jax.ShapeDtypeStruct:
+    """The shape and the dtype of the inputs of a batch."""
+    shape = num_steps, batch_size, *task.inputs.step_shape
     tokens = isinstance(task.inputs, tasks.Tokens)
     return jax.ShapeDtypeStruct(shape, jnp.int32 if tokens else jnp.float32)
 

@@ -9,7 +9,6 @@ import optax
 from jax import Array
 
 from ..runs.config import TrainConfig
-from ..runs.settings import OWN
 
 PyTree = Any
 
@@ -38,10 +37,10 @@ def make_optimizer(
     """
     if own is not None:
         return own
-    if config.optimizer == OWN:
+    if config.has_own_optimizer():
         raise ValueError(
-            f"optimizer: got {OWN!r}, want the optimizer itself; train.fit(..., "
-            "optimizer=...) starts and continues such a run"
+            f"optimizer: got {config.optimizer!r}, want the optimizer itself; "
+            "train.fit(..., optimizer=...) starts and continues such a run"
         )
     decay, eps = config.decay, config.epsilon
     scales = {

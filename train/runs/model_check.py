@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntm_jax import tasks
 from ntm_jax.tasks import outside
 
 from ..models import registry as models
-from ..runs.config import TrainConfig
+from ..training.measure import shape_of_inputs
+from .config import TrainConfig
 
 PyTree = Any
 # Sizes that differ, so that axes cannot be mistaken.
@@ -30,11 +30,7 @@ def check_model(config: TrainConfig) -> None:
             lambda key: model.init(key, task.input_size), jax.random.key(0)
         )
         check_params(name, params)
-        tokens = isinstance(task.inputs, tasks.Tokens)
-        inputs = jax.ShapeDtypeStruct(
-            (_STEPS, _SEQUENCES, *task.inputs.step_shape),
-            jnp.int32 if tokens else jnp.float32,
-        )
+        inputs = shape_of_inputs(task, _STEPS, _SEQUENCES)
         mask = jax.ShapeDtypeStruct(inputs.shape[:2], jnp.bool_)
         logits = [
             jax.eval_shape(model.logits, params, inputs),

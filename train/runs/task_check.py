@@ -8,9 +8,9 @@ import jax
 from ntm_jax import tasks
 from ntm_jax.tasks import fit, outside
 
-from ..runs.config import TrainConfig
-from .batches import draw_sequences
-from .keys import purpose_key
+from ..training.batches import draw_sequences
+from ..training.keys import purpose_key
+from .config import TrainConfig
 
 # Names in the entries of an evaluation, and of flags beside the difficulties.
 _TAKEN = (

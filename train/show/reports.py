@@ -1,0 +1,107 @@
+"""What a run says after each compiled call: numbers for its files, words to read."""
+
+import math
+
+import numpy as np
+from rich.console import Console
+
+from ..runs.folder import RunFolder
+from ..training.health import Health
+from ..training.loop import Metrics
+from ..training.solved import last_step
+from ..training.state import NEVER, TrainState
+
+
+def report(
+    run: RunFolder,
+    step: int,
+    made: np.ndarray,
+    metrics: Metrics,
+    health: Health,
+    rate: float,
+    seconds: float,
+) -> dict[str, float]:
+    """Records the means of a call for every seed that learned; returns their means.
+
+    Args:
+      run: to record in.
+      step: after the call.
+      made: int `[S]`, updates made in it.
+      metrics: `[S, num_steps]` each.
+      health: `[S]` each.
+      rate: sequences per second, of all seeds together.
+      seconds: duration of the call.
+    """
+    means, named = [], metrics.named(run.config.make_task().targets)
+    for i in np.flatnonzero(made):
+        seed = run.config.seeds()[i]
+        mean = {
+            name: float(np.mean(values[i, : made[i]])) for name, values in named.items()
+        }
+        means.append(mean)
+        run.record(
+            step, "train", seed=seed, **mean, sequences_per_second=rate, seconds=seconds
+        )
+        if health:  # only the machine has some
+            inside = {name: float(values[i]) for name, values in health.items()}
+            run.record(step, "health", seed=seed, **inside)
+    names = named if means else ()
+    return {name: float(np.mean([mean[name] for mean in means])) for name in names}
+
+
+def report_solved(
+    run: RunFolder, before: TrainState, after: TrainState, console: Console
+) -> None:
+    """Reports each seed that a validation has found solved, or not solved any more."""
+    config = run.config
+    ends = np.asarray(last_step(config, after))
+    was, now = np.asarray(before.solved_at), np.asarray(after.solved_at)
+    for i in np.flatnonzero((was == NEVER) != (now == NEVER)):
+        who = f"Seed {config.seeds()[i]}: " if config.num_seeds > 1 else ""
+        if now[i] != NEVER:
+            words = f"solved at update {now[i]}, polishing until {ends[i]}"
+        else:
+            words = f"not solved any more, training until {ends[i]} at most"
+        console.print(who + words if who else words.capitalize())
+
+
+def report_diverged(
+    run: RunFolder,
+    learning: np.ndarray,
+    states: TrainState,
+    metrics: Metrics,
+    console: Console,
+) -> None:
+    """Reports each seed that is no longer finite: where, and in which number."""
+    diverged_at = np.asarray(states.diverged_at)
+    named = metrics.named(run.config.make_task().targets)
+    for i in np.flatnonzero(learning & (diverged_at != NEVER)):
+        made = int(np.argmin(all_finite(metrics)[i]))
+        name, value = next(
+            (name, values[i, made])
+            for name, values in named.items()
+            if not math.isfinite(values[i, made])
+        )
+        console.print(
+            f"Seed {run.config.seeds()[i]} stopped: {name}: got {value} in update "
+            f"{diverged_at[i]}, want a finite number. The machine from before that "
+            f"update is in {run.path / 'checkpoints'}."
+        )
+
+
+def report_overflowed(
+    run: RunFolder, made: np.ndarray, metrics: Metrics, console: Console
+) -> None:
+    """Reports each seed whose gradient overflowed in every update of a call."""
+    for i in np.flatnonzero(made):
+        if metrics.overflowed[i, : made[i]].all():
+            console.print(
+                f"Seed {run.config.seeds()[i]}: the gradient overflowed in all of the "
+                f"last {made[i]} updates and little was learned; if it repeats, use a "
+                "lower --learning_rate and a new --workdir"
+            )
+
+
+def all_finite(metrics: Metrics) -> np.ndarray:
+    """Whether all metrics of an update are finite, `[S, num_steps]`."""
+    return np.all([np.isfinite(values) for values in vars(metrics).values()], axis=0)
