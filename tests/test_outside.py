@@ -245,6 +245,11 @@ BAD = {
     "not frozen": ({"frozen": "False"}, "which is not frozen; write @dataclasses."),
     "clash": ({"field": "steps: int = 3"}, "steps: ", "has a field of this name"),
     "size": ({"difficulty": "{'num_slots': 3}"}, "num_slots: Mine has a difficulty"),
+    "argument": (
+        {"difficulty": "{'keys': 3}"},
+        "keys: Mine has a difficulty of this name, which the trainer uses for a flag, "
+        "an argument or a field of evaluation.json; rename it, for example to my_keys",
+    ),
     "type": ({"field": "x: int = 'a'"}, "task.x: got 'a', want int"),
     "missing": ({"field": "x: int"}, "task.x"),
     "raises": (

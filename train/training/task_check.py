@@ -37,7 +37,8 @@ def check_task(config: TrainConfig) -> None:
     if taken := sorted({*names} & {*_TAKEN}):
         raise ValueError(
             f"{taken[0]}: {type(task).__name__} has a difficulty of this name, which "
-            "is a flag of the commands or a field of evaluation.json; rename it"
+            "the trainer uses for a flag, an argument or a field of evaluation.json; "
+            f"rename it, for example to my_{taken[0]}"
         )
     if isinstance(task, tasks.DataTask):
         check_data(task, config)
