@@ -305,6 +305,20 @@ BAD = {
         {"base": "StreamTask", "make": STREAM.format("1")},
         "Mine.batches: got 1 batches for training, want one for every update",
     ),
+    "batches raise": (
+        {"base": "StreamTask", "make": STREAM.format("int('x')")},
+        "Mine.batches raises ValueError: invalid literal for int()",
+    ),
+    "batches raise later": (
+        {"base": "StreamTask",
+         "make": STREAM.format("int(split) if split == 'train' else 4")},
+        "Mine.batches raises ValueError: invalid literal for int()",
+        "mine.py, line 11)",
+    ),
+    "no batches": (
+        {"base": "StreamTask", "make": STREAM.format("9").replace("tasks.Batch", "")},
+        "batch: Mine makes a tuple, want tasks.Batch(",
+    ),
     "empty": (
         {"base": "StreamTask", "make": STREAM.format("0")},
         "Mine.batches: got none for validation, want at least one",

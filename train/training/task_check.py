@@ -66,8 +66,9 @@ def check_data(task: tasks.DataTask, config: TrainConfig) -> None:
         raise ValueError(
             f"sort_updates: got {config.sort_updates}, want 1 with a task of data"
         )
+    source = "batches" if isinstance(task, tasks.StreamTask) else "data"
     try:
-        with in_words(task, "data"):
+        with in_words(task, source):
             for split in ("validation", "evaluation"):
                 task.held_out(split, _FEW)
             stream = task.stream(config.seed, config.batch_size)
