@@ -36,7 +36,8 @@ class Arrays(Sequence[Example]):
     Args:
       xs: inputs `[n, T, ...]`.
       ys: targets `[n, T, ...]`.
-      lengths: int `[n]`, the steps of each sequence; None for T.
+      lengths: int `[n]`, the steps of each sequence; None for T. What is after them can
+        be anything, such as NaN.
       mask: bool `[n, T]`, where an answer is due; None for all steps.
 
     Raises:
@@ -66,7 +67,10 @@ class Arrays(Sequence[Example]):
                     f"lengths: got {lengths.min()} to {lengths.max()}, want from 1 to "
                     f"{size[1]}, the steps of xs"
                 )
-            self.mask = given & (np.arange(size[1]) < lengths[:, None])
+            inside = np.arange(size[1]) < lengths[:, None]
+            self.mask = given & inside
+            self.xs = self.xs.copy()
+            self.xs[~inside] = 0
 
     def __len__(self) -> int:
         return len(self.xs)

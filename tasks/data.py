@@ -171,14 +171,15 @@ class StreamTask(DataTask):
         for update in itertools.count():
             try:
                 batch = next(batches)
-                if update < start:
-                    continue
-                batch = self.fitted(batch, batch_size)
             except StopIteration:
                 raise DataError(
                     f"{name}.batches: got {update} batches for training, want one for "
                     "every update; repeat them in a loop, or use fewer --steps"
                 ) from None
+            if update < start:
+                continue
+            try:
+                batch = self.fitted(batch, batch_size)
             except (TypeError, ValueError) as error:
                 raise DataError(f"{name}.batches: batch {update}: {error}") from None
             yield _select(batch, slice(share.index, None, share.count))
@@ -188,6 +189,8 @@ class StreamTask(DataTask):
         found: list[Any] = []
         batch_size = min(count, 100)
         for batch in self.batches(split, 0, batch_size):
+            if not isinstance(batch, Batch):
+                fit.check_batch(self, batch, batch_size)  # which says what it is
             mask = np.asarray(batch.mask)
             found += [
                 Example(batch.inputs[:, i], batch.targets[:, i], mask[:, i])
@@ -268,8 +271,8 @@ def _padded(name: str, sequences: Sequence[Any]) -> np.ndarray:
     if len({array.shape[1:] for array in arrays}) > 1 or arrays[0].ndim < 1:
         shapes = sorted({str(list(array.shape)) for array in arrays})
         raise ValueError(f"{name}: got the shapes {', '.join(shapes)}, want [t, ...]")
-    longest = max(map(len, arrays))
-    result = np.zeros((longest, len(arrays), *arrays[0].shape[1:]), arrays[0].dtype)
+    longest, dtype = max(map(len, arrays)), np.result_type(*{a.dtype for a in arrays})
+    result = np.zeros((longest, len(arrays), *arrays[0].shape[1:]), dtype)
     for i, array in enumerate(arrays):
         result[: len(array), i] = array
     return result

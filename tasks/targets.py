@@ -266,6 +266,16 @@ class Reals(Targets):
         """All numbers."""
         return (self.size,)
 
+    def loss(self, logits: Array, targets: Array, mask: Array) -> Array:
+        """The squared error of each sequence's answer, `[B]`.
+
+        A number that is not due can be NaN, which a product with 0 would keep in the
+        gradient.
+        """
+        self.check(logits, targets)
+        due = jnp.where(mask[:, :, None], targets, jnp.zeros_like(targets))
+        return super().loss(logits, due, mask)
+
     def costs(self, logits: Array, targets: Array) -> Array:
         """The squared errors."""
         return jnp.square(logits - targets)

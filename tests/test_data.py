@@ -110,6 +110,26 @@ def test_lengths_and_masks_of_arrays():
     assert len({*np.concatenate(parts)}) == 100
 
 
+def test_what_is_after_the_lengths_of_arrays_can_be_anything():
+    xs = np.where(np.arange(4) < np.arange(1, 4)[:, None], 1.0, np.nan)[..., None]
+
+    class Padded(Numbered):
+        def data(self, split):
+            return tasks.Arrays(xs, xs, lengths=[1, 2, 3])
+
+    batch = Padded().held_out("evaluation", 3)
+    assert batch.inputs[..., 0].T.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]
+    assert np.isnan(xs[0, 1:]).all()  # the arrays of the task stay as they are
+    tokens = tasks.Arrays(np.full((2, 3), -1), np.full((2, 3), -1), lengths=[1, 2])
+    assert tokens.xs.tolist() == [[-1, 0, 0], [-1, -1, 0]]
+
+
+def test_sequences_of_whole_numbers_and_of_fractions_keep_both():
+    batch = Numbered().collated([([[1]], [[1]]), ([[0.5], [2]], [[0.5], [2]])])
+    assert batch.inputs[..., 0].T.tolist() == [[1, 0], [0.5, 2]]
+    assert batch.targets[..., 0].T.tolist() == [[1, 0], [0.5, 2]]
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

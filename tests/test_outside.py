@@ -245,6 +245,11 @@ BAD = {
     "not frozen": ({"frozen": "False"}, "which is not frozen; write @dataclasses."),
     "clash": ({"field": "steps: int = 3"}, "steps: ", "has a field of this name"),
     "size": ({"difficulty": "{'num_slots': 3}"}, "num_slots: Mine has a difficulty"),
+    "argument": (
+        {"difficulty": "{'keys': 3}"},
+        "keys: Mine has a difficulty of this name, which the trainer uses for a flag, "
+        "an argument or a field of evaluation.json; rename it, for example to my_keys",
+    ),
     "type": ({"field": "x: int = 'a'"}, "task.x: got 'a', want int"),
     "missing": ({"field": "x: int"}, "task.x"),
     "raises": (
@@ -299,6 +304,20 @@ BAD = {
     "ends": (
         {"base": "StreamTask", "make": STREAM.format("1")},
         "Mine.batches: got 1 batches for training, want one for every update",
+    ),
+    "batches raise": (
+        {"base": "StreamTask", "make": STREAM.format("int('x')")},
+        "Mine.batches raises ValueError: invalid literal for int()",
+    ),
+    "batches raise later": (
+        {"base": "StreamTask",
+         "make": STREAM.format("int(split) if split == 'train' else 4")},
+        "Mine.batches raises ValueError: invalid literal for int()",
+        "mine.py, line 11)",
+    ),
+    "no batches": (
+        {"base": "StreamTask", "make": STREAM.format("9").replace("tasks.Batch", "")},
+        "batch: Mine makes a tuple, want tasks.Batch(",
     ),
     "empty": (
         {"base": "StreamTask", "make": STREAM.format("0")},

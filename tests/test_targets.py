@@ -154,6 +154,17 @@ def test_targets_that_are_not_due_can_be_anything():
     fit.check_values(Plain(), batch(targets=anything))
 
 
+@pytest.mark.parametrize("nothing", [np.nan, np.inf])
+def test_real_numbers_that_are_not_due_have_no_gradient(nothing):
+    of, logits = tasks.Reals(2), normal(3, 2, 2)
+    targets = jnp.where(MASK[..., None], normal(3, 2, 2, seed=1), nothing)
+    value_and_grad = jax.value_and_grad(lambda x, y: of.loss(x, y, MASK).sum())
+    loss, gradient = value_and_grad(logits, targets)
+    expected = value_and_grad(logits, jnp.where(MASK[..., None], targets, 5.0))
+    assert loss == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
+
+
 def test_a_task_says_what_its_inputs_and_targets_are():
     class Silent(tasks.Task):
         make = Plain.make

@@ -37,7 +37,8 @@ def check_task(config: TrainConfig) -> None:
     if taken := sorted({*names} & {*_TAKEN}):
         raise ValueError(
             f"{taken[0]}: {type(task).__name__} has a difficulty of this name, which "
-            "is a flag of the commands or a field of evaluation.json; rename it"
+            "the trainer uses for a flag, an argument or a field of evaluation.json; "
+            f"rename it, for example to my_{taken[0]}"
         )
     if isinstance(task, tasks.DataTask):
         check_data(task, config)
@@ -65,8 +66,9 @@ def check_data(task: tasks.DataTask, config: TrainConfig) -> None:
         raise ValueError(
             f"sort_updates: got {config.sort_updates}, want 1 with a task of data"
         )
+    source = "batches" if isinstance(task, tasks.StreamTask) else "data"
     try:
-        with in_words(task, "data"):
+        with in_words(task, source):
             for split in ("validation", "evaluation"):
                 task.held_out(split, _FEW)
             stream = task.stream(config.seed, config.batch_size)
