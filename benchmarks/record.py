@@ -165,9 +165,10 @@ def command_for_all(records: Sequence[Record]) -> str:
     if len(records) == 1:
         return records[0]["command"]
     config = config_of(records[0])
-    workdir = f"runs/{default_name(records[0])}_$seed"
+    workdir = f"runs/{default_name(records[0])}_SEED"
     each = command(config, steps_before(records[0]), workdir)
     each = each.replace(f"--seed={config.seed} ", "--seed=$seed ")
+    each = each.replace(workdir, workdir.replace("SEED", "$seed"))
     listed = " ".join(map(str, sorted(seeds_of(records))[:: config.num_seeds]))
     return f"for seed in {listed}; do {each}; done"
 

@@ -15,8 +15,17 @@ CHECKS = {
 }
 # Files go to the workers whole, in the order of conftest.py.
 PYTEST = ("pytest", "--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
+# The markers of the tests that a flag asks for, in one group or in two.
+WHICH = {
+    "fast": {"pytest": "not slow"},
+    "most": {
+        "pytest": "not rare and not optimized",
+        "optimized": "not rare and optimized",
+    },
+    "all": {"pytest": "not optimized", "optimized": "optimized"},
+}
 # With these flags XLA compiles for a CPU in a third of the time. Tests marked
-# `optimized` run without them if --all asks for them, compiled as users compile.
+# `optimized` run without them in a group of their own, compiled as users compile.
 QUICK_XLA = (
     "--xla_backend_optimization_level=0",
     "--xla_cpu_parallel_codegen_split_count=1",
@@ -24,24 +33,29 @@ QUICK_XLA = (
 )
 
 
-def parse(arguments: list[str] | None) -> tuple[bool, list[str]]:
-    """Whether to run the slow tests too, and the arguments that pytest gets."""
+def parse(arguments: list[str] | None) -> tuple[str, list[str]]:
+    """Which tests to run, a key of WHICH, and the arguments that pytest gets."""
     parser = argparse.ArgumentParser(
         prog="python -m tests",
-        usage="%(prog)s [--help] [--all] [PYTEST_ARGUMENT ...]",
+        usage="%(prog)s [--help] [--most | --all] [PYTEST_ARGUMENT ...]",
         description="Runs the formatter, the linter, the type checker and the tests, "
         "each to its end, and reports which of them failed.",
         epilog="All other arguments go to pytest: python -m tests --all "
         "tests/test_tasks.py -k copy. Bare pytest runs the slow tests too.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        help="run all tests; without this flag, those marked slow are left out",
-    )
+    how_many = parser.add_mutually_exclusive_group()
+    for name, tests in (("most", "all tests but those marked rare"), ("all", "all")):
+        how_many.add_argument(
+            f"--{name}",
+            action="store_const",
+            const=name,
+            default="fast",
+            dest="which",
+            help=f"run {tests}; without a flag, those marked slow are left out",
+        )
     known, for_pytest = parser.parse_known_args(arguments)
-    return known.all, for_pytest
+    return known.which, for_pytest
 
 
 def quick_environment() -> dict[str, str]:
@@ -58,12 +72,10 @@ def quick_environment() -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs every check; returns 1 if any of them failed."""
-    run_all, for_pytest = parse(arguments)
-    tests = {"pytest": "not optimized" if run_all else "not slow"}
-    if run_all:
-        tests["optimized"] = "optimized"
+    which, for_pytest = parse(arguments)
     checks = CHECKS | {
-        name: (*PYTEST, "-m", which, *for_pytest) for name, which in tests.items()
+        name: (*PYTEST, "-m", markers, *for_pytest)
+        for name, markers in WHICH[which].items()
     }
     quick = quick_environment()
     report, failed = [], False
@@ -74,9 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
         environment = None if name == "optimized" else quick
         status = subprocess.run(command, env=environment).returncode
         seconds = time.monotonic() - start
-        # One of the two groups of --all may have no test of a file.
-        none = run_all and status == pytest.ExitCode.NO_TESTS_COLLECTED
-        passed = status == 0 or (none and name in tests)
+        # One of two groups may have no test of a file.
+        none = len(WHICH[which]) > 1 and status == pytest.ExitCode.NO_TESTS_COLLECTED
+        passed = status == 0 or (none and name in WHICH[which])
         report.append(f"{'ok' if passed else 'FAILED':8}{name:12}{seconds:6.1f} s")
         failed |= not passed
     print("", *report, sep="\n")

@@ -43,8 +43,15 @@ LONGEST_FIRST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before any are left out by their markers
 def pytest_collection_modifyitems(items):
-    """Starts with the files that take longest, so that all workers end together."""
+    """Starts with the files that take longest, so that all workers end together.
+
+    What is rare is slow, too.
+    """
+    for item in items:
+        if item.get_closest_marker("rare"):
+            item.add_marker("slow")
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 

@@ -77,10 +77,20 @@ COVERING = {
 }
 
 
-def slow_unless(fast, names) -> list:
-    """The names to parametrize a test by; those that are not among `fast` are slow."""
+def slow_unless(fast, names, rare=()) -> list:
+    """The names to parametrize a test by; those that are not among `fast` are slow.
+
+    Those in `rare` are rare, too.
+    """
     return [
-        pytest.param(name, marks=() if name in fast else pytest.mark.slow)
+        pytest.param(
+            name,
+            marks=()
+            if name in fast
+            else pytest.mark.rare
+            if name in rare
+            else pytest.mark.slow,
+        )
         for name in names
     ]
 

@@ -206,7 +206,10 @@ def test_ctrl_c_while_jax_is_imported_is_one_line(command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [1, 2, 5])
+@pytest.mark.parametrize(
+    "times",
+    [1, *(pytest.param(times, marks=pytest.mark.rare) for times in (2, 5))],
+)
 def test_ctrl_c_while_a_command_works_is_told_without_a_traceback(times, tmp_path):
     long = dataclasses.replace(SHORT, steps=10**6)
     words = ["train.main", f"--workdir={tmp_path / 'run'}", *flags(long)]

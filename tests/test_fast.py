@@ -380,7 +380,7 @@ def test_fast_has_no_forward_derivative():
         jax.jvp(unrolled_output(unroll_with("fast")), (1.0,), (1.0,))
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("derivative", [jax.grad, jax.jacrev])
 def test_a_second_derivative_of_fast_names_what_to_take(derivative):
     output = unrolled_output(unroll_with("fast"))
@@ -394,7 +394,7 @@ def test_a_second_derivative_of_fast_names_what_to_take(derivative):
     [
         (lambda f: lambda x: jax.jvp(f, (x,), (1.0,))[1], 1),
         pytest.param(lambda f: jax.grad(jax.grad(f)), 2, marks=pytest.mark.slow),
-        pytest.param(jax.hessian, 2, marks=pytest.mark.slow),
+        pytest.param(jax.hessian, 2, marks=pytest.mark.rare),
     ],
     ids=["forward", "gradient_of_gradient", "hessian"],
 )
@@ -409,7 +409,7 @@ def test_autodiff_has_every_derivative(derivative, order):
     np.testing.assert_allclose(jax.jit(derivative(output))(1.0), expected, rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.usefixtures("x64", "quick_compilations")
 def test_hessian_of_fast_and_a_step_of_maml_by_autodiff():
     fast_output = unrolled_output(unroll_with("fast"))

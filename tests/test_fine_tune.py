@@ -65,7 +65,7 @@ def test_parameters_are_taken_where_paths_and_shapes_fit(what, source, tmp_path)
             np.testing.assert_array_equal(values[seed], want)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_shipped_machine_goes_on_as_it_is():
     config = train.config_for(
         "copy", init_from="copy", steps=1, validation_sequences=4, batch_size=2,
@@ -120,7 +120,7 @@ def same(one, other):
         np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_params_are_where_a_run_starts(source, tmp_path):
     folder, _ = source
     params = ntm_jax.load(folder / "machine.safetensors")[0]
@@ -166,7 +166,7 @@ def test_a_negative_zero_that_does_not_learn_stays_one():
     assert not np.signbit(state.params["output"]["bias"]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_if_all_match_all_learn():
     everything = train.fit("copy", dataclasses.replace(SHORT, learn="."))
     same(everything.population, train.fit("copy", SHORT).population)

@@ -277,7 +277,7 @@ def test_a_callback_is_closed_after_an_error():
     assert failing.closed
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_an_optimizer_by_name_is_that_of_the_flag():
     adam = dataclasses.replace(SHORT, optimizer="adam")
     named = train.fit("copy", SHORT, optimizer="adam")
@@ -286,7 +286,7 @@ def test_an_optimizer_by_name_is_that_of_the_flag():
 
 @pytest.mark.parametrize(
     "optimizer",
-    [optax.sgd(0.1), pytest.param(optax.lion(1e-3), marks=pytest.mark.slow)],
+    [optax.sgd(0.1), pytest.param(optax.lion(1e-3), marks=pytest.mark.rare)],
 )
 def test_an_optimizer_of_ones_own(optimizer, tmp_path, monkeypatch, capsys):
     workdir = tmp_path / "run"
@@ -429,7 +429,7 @@ def local(length: int) -> type[tasks.Task]:
     return Local
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_class_that_is_defined_anew_is_another_task():
     results = [train.fit(local(length), SHORT, callbacks=[]) for length in (2, 5, 2)]
     first, second, third = (result.metrics[0]["loss_bits"] for result in results)
@@ -444,7 +444,7 @@ def test_a_class_that_is_defined_anew_is_another_task():
     assert one[0]["task"].endswith("local.<locals>.Local")
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_local_class_has_a_folder_that_only_this_process_opens(tmp_path):
     train.fit(local(2), SHORT, workdir=tmp_path / "run")
     assert evaluate.main([f"--workdir={tmp_path / 'run'}", "--num_sequences=2"]) == 0
@@ -478,7 +478,9 @@ assert type(train.config_for(result.config.task).make_task()) is Parity
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("as_script", [True, False])
+@pytest.mark.parametrize(
+    "as_script", [pytest.param(True, marks=pytest.mark.rare), False]
+)
 def test_a_class_of_a_script_and_of_a_notebook(as_script, tmp_path):
     cell = (ROOT / "docs" / "examples" / "parity.py").read_text()
     script, workdir = tmp_path / "script.py", tmp_path / "run"

@@ -202,8 +202,19 @@ def test_each_has_a_badge_that_opens_it(path):
     assert address in nbformat.read(path, as_version=4).cells[0].source
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            marks=pytest.mark.slow
+            if path.stem in ("quickstart", "compose")
+            else pytest.mark.rare,
+        )
+        for path in NOTEBOOKS
+    ],
+    ids=stem,
+)
 def test_it_runs_without_an_error_or_a_warning(path, tmp_path, monkeypatch):
     # This copy of the packages, and nothing that is the user's.
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -68,12 +68,12 @@ def test_the_page_shows_the_example():
     assert f"```python\n{(EXAMPLES / 'parity.py').read_text()}```" in page
 
 
+MARKS = {"nearest": (), "addition": pytest.mark.slow}
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name == "nearest" else pytest.mark.slow)
-        for name in PLACES
-    ],
+    [pytest.param(name, marks=MARKS.get(name, pytest.mark.rare)) for name in PLACES],
 )
 def test_a_task_is_trained_evaluated_killed_and_resumed(
     name, place, tmp_path, monkeypatch, capsys
@@ -109,7 +109,14 @@ def stop_after(save):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["addition", "running_mean", "nearest"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "addition",
+        pytest.param("running_mean", marks=pytest.mark.rare),
+        pytest.param("nearest", marks=pytest.mark.rare),
+    ],
+)
 def test_a_task_is_drawn_and_shipped(name, place, tmp_path, monkeypatch, capsys):
     words, where = own_flags(name, place(name), tmp_path), tmp_path / "run"
     assert main.main([*words, f"--workdir={where}"]) == 0

@@ -87,8 +87,8 @@ def test_a_finished_seed_stays_as_it_is_while_the_others_learn():
 
 @pytest.mark.slow
 def test_a_seed_that_does_not_stay_finite_stops_alone(tmp_path, monkeypatch, capsys):
-    def poisoned(config):
-        states = init_states(config)
+    def poisoned(config, *given):
+        states = init_states(config, *given)
         kernel = states.params["output"]["kernel"].at[1, 0, 0].set(jnp.nan)
         return states.replace(
             params={
@@ -97,7 +97,7 @@ def test_a_seed_that_does_not_stay_finite_stops_alone(tmp_path, monkeypatch, cap
             }
         )
 
-    monkeypatch.setattr("train.runs.folder.init_states", poisoned)
+    monkeypatch.setattr("train.runs.beginning.init_states", poisoned)
     workdir = tmp_path / "run"
     assert main.main([f"--workdir={workdir}", *flags(THREE)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -133,7 +133,7 @@ def test_a_run_stops_at_the_first_number_that_is_not_finite(tmp_path, capsys):
     assert main.main([f"--workdir={workdir}", *flags(config)]) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_population_is_a_run_like_any_other(tmp_path, capsys):
     workdir = tmp_path / "run"
     arguments = [f"--workdir={workdir}", *flags(THREE)]

@@ -313,7 +313,7 @@ def test_accuracy_is_drawn_by_length():
         np.testing.assert_allclose(np.asarray(line.get_ydata()), accuracies)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_trials_of_ranges_are_tried(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(TINY, steps=4, validate_every=4, task="reverse_string")
     trial = {"length": [2, 5], "num_slots": 9, "num_sequences": 3}

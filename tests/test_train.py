@@ -97,7 +97,7 @@ def test_a_run_leaves_all_that_it_promises(finished):
     assert Checkpoints(finished / "checkpoints").latest_step() == 60
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_answers_need_no_trace_of_a_large_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "_MOST_GIGABYTES", 1e-4)
     workdir = tmp_path / "large"
@@ -402,7 +402,7 @@ def test_evaluate_needs_a_run_and_a_checkpoint(tmp_path, capsys):
         assert name in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_damaged_checkpoint_is_named(finished, tmp_path, capsys):
     damaged = tmp_path / "run"
     shutil.copytree(finished, damaged)
@@ -479,7 +479,7 @@ def test_learning_lowers_the_loss(finished):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sort_updates", [1, 3])
+@pytest.mark.parametrize("sort_updates", [pytest.param(1, marks=pytest.mark.rare), 3])
 def test_updates_do_not_depend_on_how_they_are_grouped(sort_updates):
     config = dataclasses.replace(TINY, sort_updates=sort_updates)
     in_pairs, losses = init_states(config), []

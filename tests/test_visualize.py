@@ -97,7 +97,7 @@ def test_a_machine_of_its_seed(run, tmp_path):
     assert machine.name == "copy, seed 1"
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_machines_that_ship_have_a_folder_each(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(visualize, "_FORMATS", ("png",))
     names = ["associative_recall", "priority_sort"]
@@ -108,7 +108,7 @@ def test_machines_that_ship_have_a_folder_each(tmp_path, monkeypatch, capsys):
     assert {"locations_6.png", "locations_20_16.png", "learning_compared.png"} <= found
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_predictions_are_drawn_where_there_are_best_ones(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(visualize, "_FORMATS", ("png",))
     arguments = ["--pretrained=dynamic_ngrams", "--length=20", f"--out={tmp_path}"]
@@ -116,7 +116,7 @@ def test_predictions_are_drawn_where_there_are_best_ones(tmp_path, monkeypatch, 
     assert "prediction_20.png" in found
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_an_lstm_alone_has_no_memory_to_draw(run, tmp_path, capsys):
     alone = dataclasses.replace(SHORT, model="lstm", steps=4)
     workdir = tmp_path / "lstm"

@@ -103,12 +103,12 @@ def test_the_fields_of_a_model_are_flags_and_stand_in_its_config(name, where):
     assert hash(config) != hash(preset("default", "copy"))
 
 
+MARKS = {"leaky.py:Leaky": (), "flax.nnx:LSTMCell": pytest.mark.slow}
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name == "leaky.py:Leaky" else pytest.mark.slow)
-        for name in ALL
-    ],
+    [pytest.param(name, marks=MARKS.get(name, pytest.mark.rare)) for name in ALL],
 )
 def test_a_model_is_trained_evaluated_killed_and_resumed(
     name, where, tmp_path, monkeypatch, capsys
@@ -144,7 +144,14 @@ def stop_after(save):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["leaky.py:Leaky", "flax.nnx:GRUCell", "stack_rnn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("leaky.py:Leaky", marks=pytest.mark.rare),
+        pytest.param("flax.nnx:GRUCell", marks=pytest.mark.rare),
+        "stack_rnn",
+    ],
+)
 def test_a_model_is_drawn_shipped_and_studied(
     name, where, tmp_path, monkeypatch, capsys
 ):
