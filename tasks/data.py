@@ -166,7 +166,7 @@ class StreamTask(DataTask):
         share: Share = Share(),
     ) -> Iterator[Batch]:
         """The batches for training from that of the update `start` on."""
-        batches = iter(self.batches("train", seed, batch_size))
+        batches = self._iterator("train", seed, batch_size)
         name = type(self).__name__
         for update in itertools.count():
             try:
@@ -187,11 +187,18 @@ class StreamTask(DataTask):
         """The first sequences of the batches of the split."""
         found: list[Any] = []
         batch_size = min(count, 100)
-        for batch in self.batches(split, 0, batch_size):
-            mask = np.asarray(batch.mask)
+        for number, batch in enumerate(self._iterator(split, 0, batch_size)):
+            size = max(1, *np.shape(getattr(batch, "mask", None))[1:2] or (1,))
+            try:
+                batch = self.fitted(batch, size)  # the last can be smaller
+            except (TypeError, ValueError) as error:
+                raise DataError(
+                    f"{type(self).__name__}.batches: batch {number} for {split}: "
+                    f"{error}"
+                ) from None
             found += [
-                Example(batch.inputs[:, i], batch.targets[:, i], mask[:, i])
-                for i in range(mask.shape[1])
+                Example(batch.inputs[:, i], batch.targets[:, i], batch.mask[:, i])
+                for i in range(size)
             ]
             if len(found) >= count:
                 break
@@ -201,6 +208,15 @@ class StreamTask(DataTask):
                 "one"
             )
         return self.collated(found[:count])
+
+    def _iterator(self, split: Split, seed: int, batch_size: int) -> Iterator[Any]:
+        batches: Any = self.batches(split, seed, batch_size)
+        if not isinstance(batches, Iterable):
+            raise DataError(
+                f"{type(self).__name__}.batches: got {type(batches).__name__} for "
+                f"{split}, want an iterable of tasks.Batch; use yield"
+            )
+        return iter(batches)
 
 
 @functools.lru_cache(maxsize=16)
@@ -278,8 +294,14 @@ def _padded(name: str, sequences: Sequence[Any]) -> np.ndarray:
 def _cast(values: Any, integers: bool) -> np.ndarray:
     """The array in the dtype of a batch, if it is of that kind."""
     array = np.asarray(values)
-    if array.dtype.kind in ("iu" if integers else "fiub"):
-        return array.astype(np.int32 if integers else np.float32)
+    if integers and array.dtype.kind in "iu":
+        # One that int32 does not hold becomes the largest, which is out of range.
+        own, new = np.iinfo(array.dtype), np.iinfo(np.int32)
+        low, high = max(own.min, new.min), min(own.max, new.max)
+        return np.clip(array, low, high).astype(np.int32)
+    if not integers and array.dtype.kind in "fiub":
+        with np.errstate(over="ignore"):  # infinity is reported as such
+            return array.astype(np.float32)
     return array
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 import threading
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grain
@@ -14,8 +15,12 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tiny import TINY
 
 import tasks
-from tasks import data
+from tasks import data, registry
+from train import learn, library
 from train.training import feed as feeding
+from train.training import measure
+from train.training.population import member
+from train.training.state import init_states
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,6 +173,51 @@ def test_a_feed_reads_one_call_ahead_and_stops_where_the_run_does(monkeypatch):
     resumed = feeding.Feed(config, 2)
     np.testing.assert_array_equal(resumed.next().targets, calls[1].targets)
     resumed.close()
+
+
+@pytest.mark.parametrize("error", [KeyError("gone"), SystemExit(3)])
+def test_what_reading_held_out_data_raises_is_named(error):
+    class Failing(list):
+        def __getitem__(self, index):
+            if index == 1:
+                raise error
+            return super().__getitem__(index)
+
+    class Late(Numbered):
+        def data(self, split):
+            return Failing(super().data(split))
+
+    with pytest.raises(tasks.DataError, match=f"Late: {type(error).__name__}: "):
+        feeding.held_out(Late(), "validation", 2)
+
+
+def test_the_last_batch_of_held_out_data_can_be_smaller():
+    class Ending(Endless):
+        def batches(self, split, seed, batch_size):
+            first, second, *_ = itertools.islice(
+                super().batches(split, seed, batch_size), 2
+            )
+            yield first
+            yield data._select(second, slice(0, 1))
+
+    assert Ending().held_out("validation", 3).mask.shape[1] == 3
+    assert Ending().held_out("validation", 200).mask.shape[1] == 101
+
+
+def test_validation_and_evaluation_ask_for_data_of_their_own(monkeypatch):
+    config = dataclasses.replace(TINY, task=registry.name_of(Numbered))
+    states, run = init_states(config), cast(Any, SimpleNamespace(config=config))
+
+    def asked(task, split, count):
+        raise LookupError(split)
+
+    monkeypatch.setattr(measure, "held_out", asked)
+    with pytest.raises(LookupError, match=r"^validation$"):
+        learn.validate(states, run, 0, np.array([True]))
+    with pytest.raises(LookupError, match=r"^evaluation$"):
+        learn.evaluate_at(states, run, {})
+    with pytest.raises(LookupError, match=r"^evaluation$"):
+        library.evaluate(member(states.params, 0), Numbered, config)
 
 
 def test_a_file_that_grain_reads_is_a_dataset(tmp_path):

@@ -169,6 +169,20 @@ def test_a_path_is_the_same_from_any_folder(place, tmp_path, monkeypatch):
     assert registry.short_name("a/b.py:RunningMean") == "running_mean"
 
 
+def test_a_field_with_the_name_of_another_flag_of_a_command_is_prefixed(tmp_path):
+    field = "workdir: str = 'a'"
+    (tmp_path / "mine.py").write_text(HEAD.format(**GOOD | {"field": field}))
+    words = [f"--task={tmp_path / 'mine.py'}:Mine", "--workdir=run"]
+    flags = cli.parse_from_preset(main.Flags, words, prog="train.main")
+    assert flags.workdir == Path("run")
+    assert flags.config.task_fields == {}
+    flags = cli.parse_from_preset(
+        main.Flags, [*words, "--task.workdir=b"], prog="train.main"
+    )
+    assert flags.workdir == Path("run")
+    assert flags.config.task_fields == {"workdir": "b"}
+
+
 def test_a_task_in_a_module(place, tmp_path, monkeypatch):
     place("parity")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -241,6 +255,27 @@ BAD = {
     "import": ({"field": "x = 1 / 0"}, "whose import raises ZeroDivisionError: divis"),
     "line": ({"field": "x = 1 / 0"}, "mine.py, line 7)"),
     "exit": ({"field": "raise SystemExit(3)"}, "whose import raises SystemExit: 3"),
+    "no text": (
+        {
+            "field": "class E(Exception):\n        def __str__(self): 1 / 0\n"
+            "    raise E()"
+        },
+        "whose import raises E (",
+    ),
+    "getattr": (
+        {
+            "make": "make(self): ...\ndef __getattr__(name): 1 / 0",
+            "file": "mine.py:Yours",
+        },
+        "whose import raises ZeroDivisionError",
+    ),
+    "relative": ({"file": ".mine:Mine"}, "'.mine' is no name of a module; give"),
+    "folder": ({"file": ".:Mine"}, "but '.' is no name of a module; give one such as"),
+    "annotation": (
+        {"field": "x: 'Nowhere' = 3"},
+        "Mine: got an annotation that cannot be read",
+    ),
+    "field nan": ({"field": "x: float = float('nan')"}, "task.x: got nan, want"),
     "abstract": ({"make": "made(self): ..."}, "which lacks make, want a method"),
     "not frozen": ({"frozen": "False"}, "which is not frozen; write @dataclasses."),
     "clash": ({"field": "steps: int = 3"}, "steps: ", "has a field of this name"),
@@ -258,6 +293,14 @@ BAD = {
             ".draw(key, ()))",
         },
         "ConcretizationTypeError",
+    ),
+    "no return": (
+        {"make": "make(self, key, batch_size, ranges): pass"},
+        "batch: Mine makes a NoneType, want tasks.Batch(",
+    ),
+    "make exits": (
+        {"make": "make(self, key, batch_size, ranges): raise SystemExit(3)"},
+        "Mine.make raises SystemExit: 3",
     ),
     "no batch": (
         {"make": "make(self, key, batch_size, ranges): return {}"},
@@ -291,6 +334,8 @@ BAD = {
     "kind": ({"targets": "Tokens(3)"}, "targets: Mine has Tokens(size=3), want tasks."),
     "data nan": (data("xs[17, 1] = np.nan"), "inputs: in Mine, got nan, want fin"),
     "data category": (data("ys[39] = -1"), "targets: in Mine, got -1, want from 0"),
+    "data beyond int32": (data("ys = ys + 2**32"), "targets: in Mine, got 2147483647"),
+    "data exits": (data("raise SystemExit(3)"), "Mine.data raises SystemExit: 3"),
     "data shape": (data("ys = ys[:9]"), "ys: got shape [9, 3] for xs [40, 3, 1]"),
     "data width": (data("xs = xs[..., 0]"), "inputs: Mine makes the shape"),
     "no data": (data("xs, ys = xs[:2], ys[:2]"), "Mine.data: got no sequence for"),
@@ -299,6 +344,14 @@ BAD = {
     "ends": (
         {"base": "StreamTask", "make": STREAM.format("1")},
         "Mine.batches: got 1 batches for training, want one for every update",
+    ),
+    "no iterable": (
+        {"base": "StreamTask", "make": "batches(self, split, seed, size): return 3"},
+        "Mine.batches: got int for validation, want an iterable of tasks.Batch",
+    ),
+    "held out": (
+        {"base": "StreamTask", "make": "batches(self, split, seed, size): yield 3"},
+        "Mine.batches: batch 0 for validation: batch: Mine makes a int, want",
     ),
     "empty": (
         {"base": "StreamTask", "make": STREAM.format("0")},

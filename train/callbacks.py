@@ -97,9 +97,18 @@ class JSONLines:
         content = self._path.read_bytes() if self._path.exists() else b""
         # A kill can have cut the last line short.
         lines = [line + b"\n" for line in content.split(b"\n")[:-1]]
-        kept = [line for line in lines if read_json(line)["step"] < step]
+        kept = [line for line in lines if self._step_of(line) < step]
         with whole(self._path) as unfinished:
             unfinished.write_bytes(b"".join(kept))
+
+    def _step_of(self, line: bytes) -> int:
+        try:
+            return int(read_json(line)["step"])
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"path: got {self._path}, which has other lines than those of "
+                "train.JSONLines, want these or a new file"
+            ) from None
 
 
 class TensorBoard:

@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ntm_jax import NTMConfig, tasks
@@ -312,7 +313,7 @@ def _check_params(params: PyTree, config: TrainConfig) -> None:
     got = by_path(params) if isinstance(params, Mapping) else {}
     for name in {**wanted, **got}:
         have, want = (
-            None if one is None else list(one.shape)
+            None if one is None else list(np.shape(one))
             for one in (got.get(name), wanted.get(name))
         )
         if have != want:

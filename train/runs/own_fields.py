@@ -178,7 +178,7 @@ class OwnFields:
             return str(value.expanduser().absolute())
         if isinstance(value, tuple | list):
             return tuple(self._plain(name, each) for each in value)
-        if _is_plain(value):
+        if _is_plain(value) and value == value:  # not NaN, which equals no NaN
             return value
         raise TypeError(
             f"{self.flag}.{name}: got {value!r}, want a number, text, a path, None, or "
@@ -199,9 +199,13 @@ def as_words(name: str, value: Any) -> list[str]:
 
 @functools.lru_cache(maxsize=256)
 def _fields_of(own: type) -> dict[str, Field]:
-    """All fields of a class, or arguments of its constructor."""
+    """All fields of a class, or arguments of its constructor.
+
+    Raises:
+      TypeError: for annotations that are not there when the class is used.
+    """
     if dataclasses.is_dataclass(own):
-        hints = typing.get_type_hints(own)
+        hints = _hints_of(own, own)
         return {
             field.name: Field(hints[field.name], _default(field))
             for field in dataclasses.fields(own)
@@ -209,7 +213,7 @@ def _fields_of(own: type) -> dict[str, Field]:
         }
     if own.__init__ is object.__init__:
         return {}
-    hints = typing.get_type_hints(own.__init__)
+    hints = _hints_of(own, own.__init__)
     _, *arguments = inspect.signature(own.__init__).parameters.values()
     return {
         each.name: Field(
@@ -219,6 +223,16 @@ def _fields_of(own: type) -> dict[str, Field]:
         for each in arguments
         if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
     }
+
+
+def _hints_of(own: type, annotated: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(annotated)
+    except Exception as error:
+        raise TypeError(
+            f"{own.__name__}: got an annotation that cannot be read, want types that "
+            f"are imported when the file runs: {outside.in_words(error)}"
+        ) from error
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

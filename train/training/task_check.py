@@ -94,7 +94,7 @@ def in_words(task: tasks.Task, what: str) -> Iterator[None]:
         raise ValueError(
             f"task: {type(task).__name__}.{what} raises {outside.in_words(error)}"
         ) from error
-    except Exception as error:
+    except outside.ERRORS as error:
         raise ValueError(
             f"task: {type(task).__name__}.{what} raises {outside.in_words(error)}"
         ) from error
