@@ -83,7 +83,7 @@ class DataTask(Task):
         """
         name = type(self).__name__
         try:
-            examples = [Example(*example) for example in examples]
+            examples = [_example(each) for each in examples]
             inputs = _padded("inputs", [example.inputs for example in examples])
             targets = _padded("targets", [example.targets for example in examples])
             masks = [
@@ -188,7 +188,8 @@ class StreamTask(DataTask):
         found: list[Any] = []
         batch_size = min(count, 100)
         for number, batch in enumerate(self._iterator(split, 0, batch_size)):
-            size = max(1, *np.shape(getattr(batch, "mask", None))[1:2] or (1,))
+            of_mask = np.shape(getattr(batch, "mask", 0))
+            size = max(1, *of_mask[1:2], 1)
             try:
                 batch = self.fitted(batch, size)  # the last can be smaller
             except (TypeError, ValueError) as error:
@@ -276,6 +277,23 @@ def round_up(num_steps: int) -> int:
 def _batch(inputs: Any, targets: Any, mask: Any) -> Batch:
     """A batch of arrays of NumPy."""
     return Batch(inputs=inputs, targets=targets, mask=mask)
+
+
+def _example(given: Any) -> Example:
+    """A sequence as the data of a task have it.
+
+    Raises:
+      TypeError: for anything else.
+    """
+    several = isinstance(given, tuple | list | np.ndarray | Array)
+    size = len(given) if several and getattr(given, "ndim", 1) else None
+    if size not in (2, 3):
+        of = "" if size is None else f" of {size}"
+        raise TypeError(
+            f"data: got {type(given).__name__}{of} for a sequence, want (inputs, "
+            "targets) or (inputs, targets, mask)"
+        )
+    return Example(*given)
 
 
 def _padded(name: str, sequences: Sequence[Any]) -> np.ndarray:

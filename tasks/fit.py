@@ -48,7 +48,7 @@ def check_batch(task: Task, batch: Any, batch_size: int) -> None:
     kinds: dict[type, tuple[Any, ...]] = {Categories: integers, Reals: floats}
     of_targets = kinds.get(type(task.targets), (*floats, jnp.integer, jnp.bool_))
     for field, step_shape, wanted, said in (
-        ("mask", (), (jnp.bool_,), "bool"),
+        ("mask", (), (jnp.bool_,), "a mask"),
         ("inputs", task.inputs.step_shape, integers if tokens else floats, task.inputs),
         ("targets", task.targets.step_shape, of_targets, task.targets),
     ):

@@ -517,6 +517,14 @@ BAD = {
     "optimizer": ({"optimizer": optax.adam}, TypeError, "optimizer: got .*optax.adam"),
     "name": ({"optimizer": "adamw"}, ValueError, "optimizer: got 'adamw', want one of"),
     "callbacks": ({"callbacks": [3]}, TypeError, "callbacks: got 3, want functions"),
+    "no callbacks": ({"callbacks": None}, TypeError, "callbacks: got None, want func"),
+    "one callback": ({"callbacks": print}, TypeError, "callbacks: got .* in a list"),
+    "callback's class": (
+        {"callbacks": [train.JSONLines]},
+        TypeError,
+        "callbacks: got .*JSONLines.* in a list",
+    ),
+    "no params": ({"params": 3}, TypeError, "params: got int, want the dict of one"),
     "init_from": (
         {"config": dataclasses.replace(SHORT, init_from="sudoku")},
         ValueError,
@@ -547,6 +555,8 @@ def test_wrong_input_is_named_before_anything_is_written(case, tmp_path, capfd):
     [
         ({"step": 3}, "step: got a setting that there is not; did you mean steps?"),
         ({"num_bitz": 3}, "num_bitz: got a setting .* did you mean num_bits"),
+        ({"task_fields": 3}, "task_fields: got 3, want a dict"),
+        ({"model_fields": 3}, "model_fields: got 3, want a dict"),
         ({"steps": 0}, "steps: got 0, want an integer >= 1"),
         ({"num_bits": "8"}, "task.num_bits: got '8', want int"),
         ({"preset": "mine"}, "preset: got 'mine', want one of default, paper"),

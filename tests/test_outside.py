@@ -275,6 +275,18 @@ BAD = {
         {"field": "x: 'Nowhere' = 3"},
         "Mine: got an annotation that cannot be read",
     ),
+    "factory": (
+        {"field": "x: int = dataclasses.field(default_factory=lambda: 1 / 0)"},
+        "x: got a default_factory that raises ZeroDivisionError",
+    ),
+    "elements": ({"field": "x: tuple[int, ...] = ('a',)"}, "task.x: got ('a',), want"),
+    "hash": (
+        {
+            **data("pass"),
+            "field": "x: dict = dataclasses.field(default_factory=dict)",
+        },
+        "Mine has a field that cannot be hashed, want values such as tuples",
+    ),
     "field nan": ({"field": "x: float = float('nan')"}, "task.x: got nan, want"),
     "abstract": ({"make": "made(self): ..."}, "which lacks make, want a method"),
     "not frozen": ({"frozen": "False"}, "which is not frozen; write @dataclasses."),
@@ -340,6 +352,7 @@ BAD = {
     "data width": (data("xs = xs[..., 0]"), "inputs: Mine makes the shape"),
     "no data": (data("xs, ys = xs[:2], ys[:2]"), "Mine.data: got no sequence for"),
     "data raises": (data("open('no.npy')"), "Mine.data raises FileNotFoundError"),
+    "arrays": (data("return xs, ys"), "Mine: data: got ndarray of 40 for a"),
     "not indexed": (data("return 3"), "Mine.data: got int for"),
     "ends": (
         {"base": "StreamTask", "make": STREAM.format("1")},

@@ -105,6 +105,9 @@ def config_for(
     settings = with_new_names(settings, RENAMED)
     if isinstance(model := settings.get("model", TrainConfig.model), type):
         settings["model"] = model = outside.place_of(model)
+    for each in ("task_fields", "model_fields"):
+        if not isinstance(given_fields := settings.get(each, {}), Mapping):
+            raise TypeError(f"{each}: got {given_fields!r}, want a dict")
     of_model = settings["model_fields"] = Fields(settings.get("model_fields", {}))
     name, own = _named(task)
     known = [field.name for field in dataclasses.fields(TrainConfig)]
@@ -160,9 +163,15 @@ def fit(
     config = _with_task(task, config)
     config, own = _with_optimizer(config, optimizer)
     config = _with_params(config, params)
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"callbacks: got {callback!r}, want functions of a Report")
+    for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
+        if (
+            callback is callbacks
+            or isinstance(callback, type)
+            or not callable(callback)
+        ):
+            raise TypeError(
+                f"callbacks: got {callback!r}, want functions of a Report in a list"
+            )
     console = cli.make_console(quiet=not verbose)
     with _folder(workdir) as path:
         run = RunFolder.plan(path, config, own, params)
@@ -288,6 +297,11 @@ def _with_params(config: TrainConfig, params: PyTree) -> TrainConfig:
     """The config that says which parameters the run starts from."""
     if params is None:
         return config
+    if not isinstance(params, Mapping):
+        raise TypeError(
+            f"params: got {type(params).__name__}, want the dict of one machine's "
+            "parameters, such as result.params"
+        )
     if config.init_from is not None and not given.is_hash(config.init_from):
         raise ValueError(
             f"params, init_from: got params and {config.init_from!r}, want one of them"

@@ -237,7 +237,13 @@ def _hints_of(own: type, annotated: Any) -> dict[str, Any]:
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not MISSING:
-        return field.default_factory()
+        try:
+            return field.default_factory()
+        except outside.ERRORS as error:
+            raise TypeError(
+                f"{field.name}: got a default_factory that raises "
+                f"{outside.in_words(error)}"
+            ) from error
     return field.default
 
 
@@ -280,8 +286,13 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is None or hint is type(None):
         return value is None
-    if hint in (str, bool, Path) or origin is tuple:
-        return isinstance(value, origin or hint)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = args[:1] * len(value) if args[1:] == (...,) else args
+        return len(value) == len(each) and all(map(_fits, value, each))
+    if hint in (str, bool, Path):
+        return isinstance(value, hint)
     return True
 
 

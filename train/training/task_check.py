@@ -66,6 +66,13 @@ def check_data(task: tasks.DataTask, config: TrainConfig) -> None:
             f"sort_updates: got {config.sort_updates}, want 1 with a task of data"
         )
     try:
+        hash(task)  # what is read is kept by its task
+    except TypeError as error:
+        raise TypeError(
+            f"task: {type(task).__name__} has a field that cannot be hashed, want "
+            f"values such as tuples in place of lists: {error}"
+        ) from None
+    try:
         with in_words(task, "data"):
             for split in ("validation", "evaluation"):
                 task.held_out(split, _FEW)
