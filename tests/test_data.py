@@ -192,6 +192,19 @@ def test_what_reading_held_out_data_raises_is_named(error):
         feeding.held_out(Late(), "validation", 2)
 
 
+def test_a_stream_is_asked_for_its_split_seed_and_batch_size():
+    asked: list[tuple[Any, ...]] = []
+
+    class Asked(Endless):
+        def batches(self, split, seed, batch_size):
+            asked.append((split, seed, batch_size))
+            return super().batches(split, seed, batch_size)
+
+    next(Asked().stream(seed=7, batch_size=3))
+    Asked().held_out("validation", 5)
+    assert asked == [("train", 7, 3), ("validation", 0, 5)]
+
+
 def test_the_last_batch_of_held_out_data_can_be_smaller():
     class Ending(Endless):
         def batches(self, split, seed, batch_size):
