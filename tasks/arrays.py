@@ -41,7 +41,7 @@ class Arrays(Sequence[Example]):
       mask: bool `[n, T]`, where an answer is due; None for all steps.
 
     Raises:
-      ValueError: if the shapes do not fit each other.
+      ValueError: if the shapes do not fit each other, or the mask is not of bools.
     """
 
     def __init__(self, xs: Any, ys: Any, lengths: Any = None, mask: Any = None) -> None:
@@ -54,6 +54,8 @@ class Arrays(Sequence[Example]):
                     f"{name}: got shape {list(shape)} for xs {list(self.xs.shape)}, "
                     "want both to begin with [sequences, steps]"
                 )
+        if given.dtype != bool:
+            raise ValueError(f"mask: got {given.dtype}, want bool")
         self.mask = given
         if lengths is not None:
             lengths = np.asarray(lengths)

@@ -83,7 +83,7 @@ class DataTask(Task):
         """
         name = type(self).__name__
         try:
-            examples = [Example(*example) for example in examples]
+            examples = [_example(each) for each in examples]
             inputs = _padded("inputs", [example.inputs for example in examples])
             targets = _padded("targets", [example.targets for example in examples])
             masks = [
@@ -166,7 +166,7 @@ class StreamTask(DataTask):
         share: Share = Share(),
     ) -> Iterator[Batch]:
         """The batches for training from that of the update `start` on."""
-        batches = iter(self.batches("train", seed, batch_size))
+        batches = self._iterator("train", seed, batch_size)
         name = type(self).__name__
         for update in itertools.count():
             try:
@@ -188,13 +188,19 @@ class StreamTask(DataTask):
         """The first sequences of the batches of the split."""
         found: list[Any] = []
         batch_size = min(count, 100)
-        for batch in self.batches(split, 0, batch_size):
-            if not isinstance(batch, Batch):
-                fit.check_batch(self, batch, batch_size)  # which says what it is
-            mask = np.asarray(batch.mask)
+        for number, batch in enumerate(self._iterator(split, 0, batch_size)):
+            of_mask = np.shape(getattr(batch, "mask", 0))
+            size = max(1, *of_mask[1:2], 1)
+            try:
+                batch = self.fitted(batch, size)  # the last can be smaller
+            except (TypeError, ValueError) as error:
+                raise DataError(
+                    f"{type(self).__name__}.batches: batch {number} for {split}: "
+                    f"{error}"
+                ) from None
             found += [
-                Example(batch.inputs[:, i], batch.targets[:, i], mask[:, i])
-                for i in range(mask.shape[1])
+                Example(batch.inputs[:, i], batch.targets[:, i], batch.mask[:, i])
+                for i in range(size)
             ]
             if len(found) >= count:
                 break
@@ -204,6 +210,15 @@ class StreamTask(DataTask):
                 "one"
             )
         return self.collated(found[:count])
+
+    def _iterator(self, split: Split, seed: int, batch_size: int) -> Iterator[Any]:
+        batches: Any = self.batches(split, seed, batch_size)
+        if not isinstance(batches, Iterable):
+            raise DataError(
+                f"{type(self).__name__}.batches: got {type(batches).__name__} for "
+                f"{split}, want an iterable of tasks.Batch; use yield"
+            )
+        return iter(batches)
 
 
 @functools.lru_cache(maxsize=16)
@@ -265,6 +280,23 @@ def _batch(inputs: Any, targets: Any, mask: Any) -> Batch:
     return Batch(inputs=inputs, targets=targets, mask=mask)
 
 
+def _example(given: Any) -> Example:
+    """A sequence as the data of a task have it.
+
+    Raises:
+      TypeError: for anything else.
+    """
+    several = isinstance(given, tuple | list | np.ndarray | Array)
+    size = len(given) if several and getattr(given, "ndim", 1) else None
+    if size not in (2, 3):
+        of = "" if size is None else f" of {size}"
+        raise TypeError(
+            f"data: got {type(given).__name__}{of} for a sequence, want (inputs, "
+            "targets) or (inputs, targets, mask)"
+        )
+    return Example(*given)
+
+
 def _padded(name: str, sequences: Sequence[Any]) -> np.ndarray:
     """Sequences `[t, ...]` of different lengths as one array `[T, B, ...]`."""
     arrays = [np.asarray(sequence) for sequence in sequences]
@@ -281,8 +313,14 @@ def _padded(name: str, sequences: Sequence[Any]) -> np.ndarray:
 def _cast(values: Any, integers: bool) -> np.ndarray:
     """The array in the dtype of a batch, if it is of that kind."""
     array = np.asarray(values)
-    if array.dtype.kind in ("iu" if integers else "fiub"):
-        return array.astype(np.int32 if integers else np.float32)
+    if integers and array.dtype.kind in "iu":
+        # One that int32 does not hold becomes the largest, which is out of range.
+        own, new = np.iinfo(array.dtype), np.iinfo(np.int32)
+        low, high = max(own.min, new.min), min(own.max, new.max)
+        return np.clip(array, low, high).astype(np.int32)
+    if not integers and array.dtype.kind in "fiub":
+        with np.errstate(over="ignore"):  # infinity is reported as such
+            return array.astype(np.float32)
     return array
 
 

@@ -48,14 +48,14 @@ def check_batch(task: Task, batch: Any, batch_size: int) -> None:
     kinds: dict[type, tuple[Any, ...]] = {Categories: integers, Reals: floats}
     of_targets = kinds.get(type(task.targets), (*floats, jnp.integer, jnp.bool_))
     for field, step_shape, wanted, said in (
-        ("mask", (), (jnp.bool_,), "bool"),
+        ("mask", (), (jnp.bool_,), "a mask"),
         ("inputs", task.inputs.step_shape, integers if tokens else floats, task.inputs),
         ("targets", task.targets.step_shape, of_targets, task.targets),
     ):
         value, shape = getattr(batch, field), (*of_a_sequence, *step_shape)
         dtype = getattr(value, "dtype", None)
         if dtype is None or not any(jnp.issubdtype(dtype, each) for each in wanted):
-            words = " or ".join(each.__name__ for each in wanted)
+            words = " or ".join(getattr(each, "__name__", str(each)) for each in wanted)
             got = type(value).__name__ if dtype is None else dtype
             raise TypeError(f"{field}: {name} makes {got}, want {words} for {said}")
         if value.shape != shape:

@@ -34,6 +34,8 @@ class Kind(NamedTuple):
 
 
 TASK = Kind("task", (Task,), "tasks.Task")
+# What users' code can raise. Ctrl-C is no error of theirs.
+ERRORS = (Exception, SystemExit)
 # The names of the modules that classes were loaded from.
 _LOADED: set[str] = set()
 # Classes that were given as such, by their places.
@@ -147,15 +149,15 @@ def _imported(place: str, kind: Kind) -> type:
     flag, (where, _, name) = kind.flag, place.rpartition(":")
     try:
         module = _module_at(where)
+        found: Any = module
+        for part in name.split("."):
+            found = getattr(found, part, None)  # which can import more
     except FileNotFoundError as error:
         raise ValueError(f"{flag}: got {place!r}, but {error}") from None
-    except (Exception, SystemExit) as error:
+    except ERRORS as error:
         raise ValueError(
             f"{flag}: got {place!r}, whose import raises {in_words(error)}"
         ) from error
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
     if _is_of(kind, found):
         return found
     if where == _MAIN or "<locals>" in name:
@@ -176,7 +178,10 @@ def in_words(error: BaseException) -> str:
     >>> in_words(KeyError("bits"))
     "KeyError: 'bits'"
     """
-    first = next(iter(str(error).splitlines()), "")
+    try:
+        first = next(iter(str(error).splitlines()), "")
+    except Exception:  # of a class of the user's
+        first = ""
     line = line_of(error)
     where = f" ({line})" if line else ""
     return f"{type(error).__name__}{': ' * bool(first)}{first}{where}"
@@ -213,6 +218,11 @@ def _module_at(where: str) -> ModuleType:
 
 def _import(where: str) -> ModuleType:
     """The module of that name."""
+    if not all(part.isidentifier() for part in where.split(".")):
+        raise FileNotFoundError(
+            f"{where!r} is no name of a module; give one such as package.module, or "
+            "the path of a .py file"
+        )
     _LOADED.add(where)
     try:
         return importlib.import_module(where)

@@ -199,11 +199,12 @@ class Task(abc.ABC):
             got = f"{dtype}{list(key.shape)}" if typed else repr(key)
             raise TypeError(f"key: got {got}, want one key of jax.random.key(seed)")
         ranges = self.ranges(**difficulty)
+        batch, too_long = None, False
         try:
             batch = self.make(key, batch_size, ranges)
         except OverflowError:
-            batch = None
-        if not isinstance(batch, Batch | None):
+            too_long = True
+        if not (too_long or isinstance(batch, Batch)):
             raise TypeError(
                 f"batch: {type(self).__name__} makes a {type(batch).__name__}, want "
                 "tasks.Batch(inputs=..., targets=..., mask=...)"

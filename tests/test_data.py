@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 import threading
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grain
@@ -14,8 +15,12 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tiny import TINY
 
 import tasks
-from tasks import data
+from tasks import data, registry
+from train import learn, library
 from train.training import feed as feeding
+from train.training import measure
+from train.training.population import member
+from train.training.state import init_states
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,6 +144,7 @@ def test_sequences_of_whole_numbers_and_of_fractions_keep_both():
         ({"lengths": [4, 4]}, "lengths: got int64[2], want integers [3]"),
         ({"lengths": [1.0, 2, 3]}, "lengths: got float64[3], want integers"),
         ({"lengths": [0, 4, 4]}, "lengths: got 0 to 4, want from 1 to 4"),
+        ({"mask": np.ones((3, 4))}, "mask: got float64, want bool"),
         ({"lengths": [5, 4, 4]}, "lengths: got 4 to 5, want from 1 to 4"),
     ],
 )
@@ -152,7 +158,7 @@ def test_sequences_of_different_widths_are_refused():
         tasks.DataError, match=r"inputs: got the shapes \[1, 1\], \[1, 2"
     ):
         Numbered().collated([(np.zeros((1, n)), np.zeros((1, 1))) for n in (1, 2)])
-    with pytest.raises(tasks.DataError, match=r"Numbered: .*missing 1 required"):
+    with pytest.raises(tasks.DataError, match=r"Numbered: data: got tuple of 1 for"):
         Numbered().collated([(np.zeros((1, 1)),)])
 
 
@@ -188,6 +194,64 @@ def test_a_feed_reads_one_call_ahead_and_stops_where_the_run_does(monkeypatch):
     resumed = feeding.Feed(config, 2)
     np.testing.assert_array_equal(resumed.next().targets, calls[1].targets)
     resumed.close()
+
+
+@pytest.mark.parametrize("error", [KeyError("gone"), SystemExit(3)])
+def test_what_reading_held_out_data_raises_is_named(error):
+    class Failing(list):
+        def __getitem__(self, index):
+            if index == 1:
+                raise error
+            return super().__getitem__(index)
+
+    class Late(Numbered):
+        def data(self, split):
+            return Failing(super().data(split))
+
+    with pytest.raises(tasks.DataError, match=f"Late: {type(error).__name__}: "):
+        feeding.held_out(Late(), "validation", 2)
+
+
+def test_a_stream_is_asked_for_its_split_seed_and_batch_size():
+    asked: list[tuple[Any, ...]] = []
+
+    class Asked(Endless):
+        def batches(self, split, seed, batch_size):
+            asked.append((split, seed, batch_size))
+            return super().batches(split, seed, batch_size)
+
+    next(Asked().stream(seed=7, batch_size=3))
+    Asked().held_out("validation", 5)
+    assert asked == [("train", 7, 3), ("validation", 0, 5)]
+
+
+def test_the_last_batch_of_held_out_data_can_be_smaller():
+    class Ending(Endless):
+        def batches(self, split, seed, batch_size):
+            first, second, *_ = itertools.islice(
+                super().batches(split, seed, batch_size), 2
+            )
+            yield first
+            yield data._select(second, slice(0, 1))
+
+    assert Ending().held_out("validation", 3).mask.shape[1] == 3
+    assert Ending().held_out("validation", 200).mask.shape[1] == 101
+
+
+def test_validation_and_evaluation_ask_for_data_of_their_own(monkeypatch):
+    config = dataclasses.replace(TINY, task=registry.name_of(Numbered))
+    states, run = init_states(config), cast(Any, SimpleNamespace(config=config))
+
+    def asked(task, split, count):
+        raise LookupError(split)
+
+    monkeypatch.setattr(measure, "held_out", asked)
+    with pytest.raises(LookupError, match=r"^validation$"):
+        learn.validate(states, run, 0, np.array([True]))
+    with pytest.raises(LookupError, match=r"^evaluation$"):
+        learn.evaluate_at(states, run, {})
+    with pytest.raises(LookupError, match=r"^evaluation$"):
+        library.evaluate(member(states.params, 0), Numbered, config)
 
 
 def test_a_file_that_grain_reads_is_a_dataset(tmp_path):

@@ -136,9 +136,11 @@ def test_what_a_kill_left_unfinished_does_not_matter(tmp_path):
     run = RunFolder.plan(tmp_path, SHORT)
     (tmp_path / "metrics.jsonl.0a1b2c3d.tmp").touch()
     (tmp_path / "mine.0a1b2c3d.tmp").touch()
+    run.figures.mkdir()
+    (run.figures / "answer.png.0a1b2c3d.tmp").touch()
     with contextlib.closing(run.events):
         run.start()
-    assert [path.name for path in tmp_path.glob("*.tmp")] == ["mine.0a1b2c3d.tmp"]
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == ["mine.0a1b2c3d.tmp"]
 
 
 def test_what_could_not_start_leaves_no_folder(tmp_path):

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ import tasks
 import train
 from ntm_jax.tasks import outside
 from ntm_jax.tensors import by_path
-from train import cli, evaluate, learn, main, ship
+from train import cli, evaluate, learn, library, main, ship
 from train.callbacks import numbers_of
 from train.runs import pretrained
 from train.runs.folder import RunFolder
@@ -203,6 +203,16 @@ def test_metrics_of_a_resumed_run_are_in_a_file_once(tmp_path):
     result = train.fit("copy", SHORT, workdir=tmp_path / "run", callbacks=[lines])
     written = [json.loads(line) for line in path.read_text().splitlines()]
     assert written == result.metrics
+
+
+@pytest.mark.parametrize("text", ["hello\n", '{"a": 1}\n', "[1]\n"])
+def test_a_file_of_something_else_is_not_taken_for_metrics(text, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    report = train.Report(step=2, entries=[], params={}, config=SHORT)
+    with pytest.raises(ValueError, match=r"path: got .*notes.txt, which has other li"):
+        train.JSONLines(path)(report)
+    assert path.read_text() == text
 
 
 def test_tensorboard_has_the_numbers(tmp_path):
@@ -509,6 +519,14 @@ BAD = {
     "optimizer": ({"optimizer": optax.adam}, TypeError, "optimizer: got .*optax.adam"),
     "name": ({"optimizer": "adamw"}, ValueError, "optimizer: got 'adamw', want one of"),
     "callbacks": ({"callbacks": [3]}, TypeError, "callbacks: got 3, want functions"),
+    "no callbacks": ({"callbacks": None}, TypeError, "callbacks: got None, want func"),
+    "one callback": ({"callbacks": print}, TypeError, "callbacks: got .* in a list"),
+    "callback's class": (
+        {"callbacks": [train.JSONLines]},
+        TypeError,
+        "callbacks: got .*JSONLines.* in a list",
+    ),
+    "no params": ({"params": 3}, TypeError, "params: got int, want the dict of one"),
     "init_from": (
         {"config": dataclasses.replace(SHORT, init_from="sudoku")},
         ValueError,
@@ -539,6 +557,8 @@ def test_wrong_input_is_named_before_anything_is_written(case, tmp_path, capfd):
     [
         ({"step": 3}, "step: got a setting that there is not; did you mean steps?"),
         ({"num_bitz": 3}, "num_bitz: got a setting .* did you mean num_bits"),
+        ({"task_fields": 3}, "task_fields: got 3, want a dict"),
+        ({"model_fields": 3}, "model_fields: got 3, want a dict"),
         ({"steps": 0}, "steps: got 0, want an integer >= 1"),
         ({"num_bits": "8"}, "task.num_bits: got '8', want int"),
         ({"preset": "mine"}, "preset: got 'mine', want one of default, paper"),
@@ -554,8 +574,30 @@ def test_a_wrong_setting_is_named(settings, message):
 def test_parameters_that_do_not_fit_are_named(fitted):
     with pytest.raises(ValueError, match=r"params: got \[1, 8\] for 'controller/hf/bi"):
         train.evaluate(fitted.population, "copy", fitted.config)
+    with pytest.raises(ValueError, match=r"params: got none for "):
+        train.evaluate({"a": 3}, "copy", fitted.config)
     with pytest.raises(ValueError, match=r"length: got 0, want"):
         train.evaluate(fitted.params, "copy", fitted.config, length=0)
+
+
+def test_evaluate_passes_on_what_it_is_asked(monkeypatch):
+    asked: list[dict[str, Any]] = []
+
+    def measured(population, config, **what):
+        asked.append(what)
+        return [{}]
+
+    monkeypatch.setattr(library, "measured", measured)
+    params = train.member(train.init_states(SHORT).params, 0)
+    for seed in (0, 1):
+        result = train.evaluate(
+            params, "copy", SHORT, num_sequences=3, num_slots=9, seed=seed, length=4
+        )
+        assert result == [{"seed": seed}]
+    one, other = (jax.random.key_data(what.pop("keys")).tolist() for what in asked)
+    assert one != other
+    wanted = {"num_sequences": 3, "num_slots": 9, "split": "evaluation", "length": 4}
+    assert asked == [wanted, wanted]
 
 
 class Bare(tasks.Task):

@@ -176,6 +176,20 @@ def test_a_path_is_the_same_from_any_folder(place, tmp_path, monkeypatch):
     assert registry.short_name("a/b.py:RunningMean") == "running_mean"
 
 
+def test_a_field_with_the_name_of_another_flag_of_a_command_is_prefixed(tmp_path):
+    field = "workdir: str = 'a'"
+    (tmp_path / "mine.py").write_text(HEAD.format(**GOOD | {"field": field}))
+    words = [f"--task={tmp_path / 'mine.py'}:Mine", "--workdir=run"]
+    flags = cli.parse_from_preset(main.Flags, words, prog="train.main")
+    assert flags.workdir == Path("run")
+    assert flags.config.task_fields == {}
+    flags = cli.parse_from_preset(
+        main.Flags, [*words, "--task.workdir=b"], prog="train.main"
+    )
+    assert flags.workdir == Path("run")
+    assert flags.config.task_fields == {"workdir": "b"}
+
+
 def test_a_task_in_a_module(place, tmp_path, monkeypatch):
     place("parity")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -248,6 +262,39 @@ BAD = {
     "import": ({"field": "x = 1 / 0"}, "whose import raises ZeroDivisionError: divis"),
     "line": ({"field": "x = 1 / 0"}, "mine.py, line 7)"),
     "exit": ({"field": "raise SystemExit(3)"}, "whose import raises SystemExit: 3"),
+    "no text": (
+        {
+            "field": "class E(Exception):\n        def __str__(self): 1 / 0\n"
+            "    raise E()"
+        },
+        "whose import raises E (",
+    ),
+    "getattr": (
+        {
+            "make": "make(self): ...\ndef __getattr__(name): 1 / 0",
+            "file": "mine.py:Yours",
+        },
+        "whose import raises ZeroDivisionError",
+    ),
+    "relative": ({"file": ".mine:Mine"}, "'.mine' is no name of a module; give"),
+    "folder": ({"file": ".:Mine"}, "but '.' is no name of a module; give one such as"),
+    "annotation": (
+        {"field": "x: 'Nowhere' = 3"},
+        "Mine: got an annotation that cannot be read",
+    ),
+    "factory": (
+        {"field": "x: int = dataclasses.field(default_factory=lambda: 1 / 0)"},
+        "x: got a default_factory that raises ZeroDivisionError",
+    ),
+    "elements": ({"field": "x: tuple[int, ...] = ('a',)"}, "task.x: got ('a',), want"),
+    "hash": (
+        {
+            **data("pass"),
+            "field": "x: dict = dataclasses.field(default_factory=dict)",
+        },
+        "Mine has a field that cannot be hashed, want values such as tuples",
+    ),
+    "field nan": ({"field": "x: float = float('nan')"}, "task.x: got nan, want"),
     "abstract": ({"make": "made(self): ..."}, "which lacks make, want a method"),
     "not frozen": ({"frozen": "False"}, "which is not frozen; write @dataclasses."),
     "clash": ({"field": "steps: int = 3"}, "steps: ", "has a field of this name"),
@@ -270,6 +317,14 @@ BAD = {
             ".draw(key, ()))",
         },
         "ConcretizationTypeError",
+    ),
+    "no return": (
+        {"make": "make(self, key, batch_size, ranges): pass"},
+        "batch: Mine makes a NoneType, want tasks.Batch(",
+    ),
+    "make exits": (
+        {"make": "make(self, key, batch_size, ranges): raise SystemExit(3)"},
+        "Mine.make raises SystemExit: 3",
     ),
     "no batch": (
         {"make": "make(self, key, batch_size, ranges): return {}"},
@@ -303,10 +358,13 @@ BAD = {
     "kind": ({"targets": "Tokens(3)"}, "targets: Mine has Tokens(size=3), want tasks."),
     "data nan": (data("xs[17, 1] = np.nan"), "inputs: in Mine, got nan, want fin"),
     "data category": (data("ys[39] = -1"), "targets: in Mine, got -1, want from 0"),
+    "data beyond int32": (data("ys = ys + 2**32"), "targets: in Mine, got 2147483647"),
+    "data exits": (data("raise SystemExit(3)"), "Mine.data raises SystemExit: 3"),
     "data shape": (data("ys = ys[:9]"), "ys: got shape [9, 3] for xs [40, 3, 1]"),
     "data width": (data("xs = xs[..., 0]"), "inputs: Mine makes the shape"),
     "no data": (data("xs, ys = xs[:2], ys[:2]"), "Mine.data: got no sequence for"),
     "data raises": (data("open('no.npy')"), "Mine.data raises FileNotFoundError"),
+    "arrays": (data("return xs, ys"), "Mine: data: got ndarray of 40 for a"),
     "not indexed": (data("return 3"), "Mine.data: got int for"),
     "ends": (
         {"base": "StreamTask", "make": STREAM.format("1")},
@@ -317,14 +375,24 @@ BAD = {
         "Mine.batches raises ValueError: invalid literal for int()",
     ),
     "batches raise later": (
-        {"base": "StreamTask",
-         "make": STREAM.format("int(split) if split == 'train' else 4")},
+        {
+            "base": "StreamTask",
+            "make": STREAM.format("int(split) if split == 'train' else 4"),
+        },
         "Mine.batches raises ValueError: invalid literal for int()",
         "mine.py, line 11)",
     ),
     "no batches": (
         {"base": "StreamTask", "make": STREAM.format("9").replace("tasks.Batch", "")},
         "batch: Mine makes a tuple, want tasks.Batch(",
+    ),
+    "no iterable": (
+        {"base": "StreamTask", "make": "batches(self, split, seed, size): return 3"},
+        "Mine.batches: got int for validation, want an iterable of tasks.Batch",
+    ),
+    "held out": (
+        {"base": "StreamTask", "make": "batches(self, split, seed, size): yield 3"},
+        "Mine.batches: batch 0 for validation: batch: Mine makes a int, want",
     ),
     "empty": (
         {"base": "StreamTask", "make": STREAM.format("0")},

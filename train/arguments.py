@@ -40,6 +40,9 @@ def config_for(
     settings = with_new_names(settings, RENAMED)
     if isinstance(model := settings.get("model", TrainConfig.model), type):
         settings["model"] = model = outside.place_of(model)
+    for each in ("task_fields", "model_fields"):
+        if not isinstance(given_fields := settings.get(each, {}), Mapping):
+            raise TypeError(f"{each}: got {given_fields!r}, want a dict")
     of_model = settings["model_fields"] = Fields(settings.get("model_fields", {}))
     name, own = _named(task)
     known = [field.name for field in dataclasses.fields(TrainConfig)]
@@ -112,6 +115,11 @@ def with_params(config: TrainConfig, params: PyTree) -> TrainConfig:
     """The config that says which parameters the run starts from."""
     if params is None:
         return config
+    if not isinstance(params, Mapping):
+        raise TypeError(
+            f"params: got {type(params).__name__}, want the dict of one machine's "
+            "parameters, such as result.params"
+        )
     if config.init_from is not None and not given.is_hash(config.init_from):
         raise ValueError(
             f"params, init_from: got params and {config.init_from!r}, want one of them"

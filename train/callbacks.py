@@ -95,9 +95,18 @@ class JSONLines:
     def _keep_before(self, step: int) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         lines = whole_lines(self._path)
-        kept = [line for line in lines if read_json(line)["step"] < step]
+        kept = [line for line in lines if self._step_of(line) < step]
         with whole(self._path) as unfinished:
             unfinished.write_bytes(b"".join(kept))
+
+    def _step_of(self, line: bytes) -> int:
+        try:
+            return int(read_json(line)["step"])
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"path: got {self._path}, which has other lines than those of "
+                "train.JSONLines, want these or a new file"
+            ) from None
 
 
 class TensorBoard:

@@ -95,7 +95,7 @@ def parse(
     config = default if isinstance(default, TrainConfig) else None
     config = getattr(default, "config", config)
     if config is not None:
-        arguments = with_prefix(arguments, config.task)
+        arguments = with_prefix(arguments, config.task, flags)
     given: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with wide_enough():
@@ -175,13 +175,24 @@ def renamed(arguments: Sequence[str], names: Mapping[str, str]) -> list[str]:
     return result
 
 
-def with_prefix(arguments: Sequence[str], task: str) -> list[str]:
+def with_prefix(
+    arguments: Sequence[str], task: str, flags_of: type = TrainConfig
+) -> list[str]:
     """The arguments with `--task.` before the fields of the task that are without it.
 
     >>> with_prefix(["--num_bits=4", "--seed=1"], "copy")
     ['--task.num_bits=4', '--seed=1']
+
+    Args:
+      arguments: of the command line.
+      task: its name or place.
+      flags_of: whose fields, and those of a config, are flags of their own.
     """
-    flags = {field.name for field in dataclasses.fields(TrainConfig)}
+    flags = {
+        field.name
+        for each in (TrainConfig, flags_of)
+        for field in dataclasses.fields(each)
+    }
     own = {*task_fields(task).names()} - flags
 
     def prefixed(argument: str) -> str:
@@ -225,10 +236,9 @@ def parse_from_preset(
     first.add_argument("--model", default="ntm", nargs="?", const="ntm")
     first.add_argument("--controller", nargs="?")
     known, _ = first.parse_known_args(arguments)
+    prefixed = with_prefix(arguments, known.task, flags)
     own = [
-        parse_own(
-            task_fields(known.task), with_prefix(arguments, known.task), prog=prog
-        ),
+        parse_own(task_fields(known.task), prefixed, prog=prog),
         parse_own(model_fields(known.model), arguments, prog=prog),
     ]
     given = known.task, known.model, known.controller, *own

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ntm_jax import NTMConfig, tasks
@@ -115,9 +116,15 @@ def fit(
     config = with_task(task, config)
     config, own = with_optimizer(config, optimizer)
     config = with_params(config, params)
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"callbacks: got {callback!r}, want functions of a Report")
+    for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
+        if (
+            callback is callbacks
+            or isinstance(callback, type)
+            or not callable(callback)
+        ):
+            raise TypeError(
+                f"callbacks: got {callback!r}, want functions of a Report in a list"
+            )
     console = cli.make_console(quiet=not verbose)
     with _folder(workdir) as path:
         run = RunFolder.plan(path, config, own, params)
@@ -205,7 +212,7 @@ def _check_params(params: PyTree, config: TrainConfig) -> None:
     got = by_path(params) if isinstance(params, Mapping) else {}
     for name in {**wanted, **got}:
         have, want = (
-            None if one is None else list(one.shape)
+            None if one is None else list(np.shape(one))
             for one in (got.get(name), wanted.get(name))
         )
         if have != want:

@@ -191,6 +191,8 @@ class RunFolder:
         for name in _FILES:
             for unfinished in unfinished_of(self.path / name):
                 unfinished.unlink()
+        for unfinished in self.figures.glob("*.tmp"):
+            unfinished.unlink()
         newest = self.states.newest()
         step = 0 if newest is None else newest.step
         for journal in (self._metrics, self._answers):

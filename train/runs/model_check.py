@@ -44,7 +44,7 @@ def check_model(config: TrainConfig) -> None:
         ):
             raise  # of a check, and in words already
         raise ValueError(f"model: {name} raises {outside.in_words(error)}") from error
-    except Exception as error:
+    except outside.ERRORS as error:
         raise ValueError(f"model: {name} raises {outside.in_words(error)}") from error
     for each in logits:
         check_logits(name, each, (_STEPS, _SEQUENCES, task.output_size))

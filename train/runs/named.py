@@ -71,7 +71,7 @@ def _in_words(
         return make()
     except (TypeError, ValueError):
         raise  # as for our own classes
-    except Exception as error:
+    except outside.ERRORS as error:
         if not outside.is_place(name):
             raise
         raise ValueError(

@@ -179,7 +179,7 @@ class OwnFields:
             return str(value.expanduser().absolute())
         if isinstance(value, tuple | list):
             return tuple(self._plain(name, each) for each in value)
-        if _is_plain(value):
+        if _is_plain(value) and value == value:  # not NaN, which equals no NaN
             return value
         raise TypeError(
             f"{self.flag}.{name}: got {value!r}, want a number, text, a path, None, or "
@@ -200,9 +200,13 @@ def as_words(name: str, value: Any) -> list[str]:
 
 @functools.lru_cache(maxsize=256)
 def _fields_of(own: type) -> dict[str, Field]:
-    """All fields of a class, or arguments of its constructor."""
+    """All fields of a class, or arguments of its constructor.
+
+    Raises:
+      TypeError: for annotations that are not there when the class is used.
+    """
     if dataclasses.is_dataclass(own):
-        hints = typing.get_type_hints(own)
+        hints = _hints_of(own, own)
         return {
             field.name: Field(hints[field.name], _default(field))
             for field in dataclasses.fields(own)
@@ -210,7 +214,7 @@ def _fields_of(own: type) -> dict[str, Field]:
         }
     if own.__init__ is object.__init__:
         return {}
-    hints = typing.get_type_hints(own.__init__)
+    hints = _hints_of(own, own.__init__)
     _, *arguments = inspect.signature(own.__init__).parameters.values()
     return {
         each.name: Field(
@@ -222,9 +226,25 @@ def _fields_of(own: type) -> dict[str, Field]:
     }
 
 
+def _hints_of(own: type, annotated: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(annotated)
+    except Exception as error:
+        raise TypeError(
+            f"{own.__name__}: got an annotation that cannot be read, want types that "
+            f"are imported when the file runs: {outside.in_words(error)}"
+        ) from error
+
+
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not MISSING:
-        return field.default_factory()
+        try:
+            return field.default_factory()
+        except outside.ERRORS as error:
+            raise TypeError(
+                f"{field.name}: got a default_factory that raises "
+                f"{outside.in_words(error)}"
+            ) from error
     return field.default
 
 
@@ -266,8 +286,13 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is None or hint is type(None):
         return value is None
-    if hint in (str, bool, Path) or origin is tuple:
-        return isinstance(value, origin or hint)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = args[:1] * len(value) if args[1:] == (...,) else args
+        return len(value) == len(each) and all(map(_fits, value, each))
+    if hint in (str, bool, Path):
+        return isinstance(value, hint)
     return True
 
 

@@ -68,6 +68,13 @@ def check_data(task: tasks.DataTask, config: TrainConfig) -> None:
         )
     source = "batches" if isinstance(task, tasks.StreamTask) else "data"
     try:
+        hash(task)  # what is read is kept by its task
+    except TypeError as error:
+        raise TypeError(
+            f"task: {type(task).__name__} has a field that cannot be hashed, want "
+            f"values such as tuples in place of lists: {error}"
+        ) from None
+    try:
         with in_words(task, source):
             for split in ("validation", "evaluation"):
                 task.held_out(split, _FEW)
@@ -96,7 +103,7 @@ def in_words(task: tasks.Task, what: str) -> Iterator[None]:
         raise ValueError(
             f"task: {type(task).__name__}.{what} raises {outside.in_words(error)}"
         ) from error
-    except Exception as error:
+    except outside.ERRORS as error:
         raise ValueError(
             f"task: {type(task).__name__}.{what} raises {outside.in_words(error)}"
         ) from error

@@ -1,7 +1,8 @@
 """The batches of a task with data, read while the devices compute."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -36,13 +37,8 @@ class Feed:
         Raises:
           DataError: if there are none, they do not fit the task, or its code raises.
         """
-        try:
+        with _in_words(self._config.make_task()):
             batches = self._read.result()
-        except tasks.DataError:
-            raise
-        except Exception as error:
-            name = type(self._config.make_task()).__name__
-            raise tasks.DataError(f"{name}: {outside.in_words(error)}") from error
         self._step += batches.mask.shape[1]
         if self._step < self._config.steps:
             self._read = self._start()
@@ -70,6 +66,23 @@ def stacked(batches: Sequence[Sequence[tasks.Batch]]) -> tasks.Batch:
 
 
 def held_out(task: tasks.DataTask, split: tasks.Split, count: int) -> tasks.Batch:
-    """As `task.held_out`, padded as the batches of training are."""
-    batch = task.held_out(split, count)
+    """As `task.held_out`, padded as the batches of training are.
+
+    Raises:
+      DataError: as `Feed.next` does.
+    """
+    with _in_words(task):
+        batch = task.held_out(split, count)
     return padded(batch, round_up(len(batch.mask)))
+
+
+@contextmanager
+def _in_words(task: tasks.Task) -> Iterator[None]:
+    """Raises what the code of a task raises as a `DataError`."""
+    try:
+        yield
+    except tasks.DataError:
+        raise
+    except outside.ERRORS as error:
+        name = type(task).__name__
+        raise tasks.DataError(f"{name}: {outside.in_words(error)}") from error
