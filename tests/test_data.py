@@ -225,6 +225,14 @@ def test_a_stream_is_asked_for_its_split_seed_and_batch_size():
     assert asked == [("train", 7, 3), ("validation", 0, 5)]
 
 
+def test_a_part_of_held_out_data_goes_on_with_the_first_after_the_last():
+    batch = Numbered(size=5).held_out("evaluation", 5)
+    for first, wanted in ((0, [0, 1, 2]), (3, [3, 4, 0])):
+        part = measure.part_of_data(batch, first, 3, num_seeds=2)
+        assert part.targets[:, 0, :, 0].astype(int).tolist() == [wanted, wanted]
+        assert part.mask.shape == (2, 3, 3)
+
+
 def test_the_last_batch_of_held_out_data_can_be_smaller():
     class Ending(Endless):
         def batches(self, split, seed, batch_size):

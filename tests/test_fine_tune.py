@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from ntm_jax.tensors import by_path
 from train import main
 from train.runs.config import TrainConfig
 from train.runs.folder import RunFolder
-from train.training.learned import paths_of
+from train.training.learned import learned_of, paths_of
 
 SHORT = dataclasses.replace(
     TINY, steps=4, steps_per_call=2, validate_every=4, polish_steps=4
@@ -164,6 +165,14 @@ def test_a_negative_zero_that_does_not_learn_stays_one():
     state, _ = update(state.replace(params=params), batch, config=config)
     assert np.signbit(state.params["read_heads"]["bias"]).all()
     assert not np.signbit(state.params["output"]["bias"]).all()
+
+
+@pytest.mark.parametrize("pattern", ["bias$", "heads", "^controller/"])
+def test_a_pattern_is_looked_for_anywhere_in_a_path(pattern):
+    config = dataclasses.replace(SHORT, learn=pattern)
+    params = train.member(train.init_states(SHORT).params, 0)
+    wanted = [name for name in PATHS if re.search(pattern, name)]
+    assert sorted(paths_of(learned_of(config, params))) == sorted(wanted)
 
 
 @pytest.mark.rare

@@ -580,6 +580,14 @@ def test_parameters_that_do_not_fit_are_named(fitted):
         train.evaluate(fitted.params, "copy", fitted.config, length=0)
 
 
+def test_a_task_by_name_has_the_fields_of_the_config_and_another_its_own():
+    config = train.config_for("copy", num_bits=4)
+    assert library._with_task("copy", config) == config
+    assert library._with_task(tasks.Copy, config) == config
+    assert library._with_task(tasks.Copy(), config).task_fields == {}
+    assert library._with_task("priority_sort", config).task_fields == {}
+
+
 def test_evaluate_passes_on_what_it_is_asked(monkeypatch):
     asked: list[dict[str, Any]] = []
 
