@@ -20,7 +20,7 @@ import tasks
 import train
 from ntm_jax.tasks import outside
 from ntm_jax.tensors import by_path
-from train import cli, evaluate, learn, library, main, ship
+from train import arguments, cli, evaluate, learn, library, main, ship
 from train.callbacks import numbers_of
 from train.runs import pretrained
 from train.runs.folder import RunFolder
@@ -582,10 +582,10 @@ def test_parameters_that_do_not_fit_are_named(fitted):
 
 def test_a_task_by_name_has_the_fields_of_the_config_and_another_its_own():
     config = train.config_for("copy", num_bits=4)
-    assert library._with_task("copy", config) == config
-    assert library._with_task(tasks.Copy, config) == config
-    assert library._with_task(tasks.Copy(), config).task_fields == {}
-    assert library._with_task("priority_sort", config).task_fields == {}
+    assert arguments.with_task("copy", config) == config
+    assert arguments.with_task(tasks.Copy, config) == config
+    assert arguments.with_task(tasks.Copy(), config).task_fields == {}
+    assert arguments.with_task("priority_sort", config).task_fields == {}
 
 
 def test_evaluate_passes_on_what_it_is_asked(monkeypatch):
