@@ -69,7 +69,7 @@ QUICK_PAGES = [
         ROOT / "docs" / f"{name}.md"
         for name in (
             *("design", "install", "see"),
-            *("your_data", "your_loop", "your_model", "your_task"),
+            *("your_data", "your_model", "your_task"),
         )
     ),
 ]

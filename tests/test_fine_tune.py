@@ -44,6 +44,7 @@ def source(tmp_path_factory):
     return folder, by_path(jax.device_get(result.params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["run", "machine.safetensors"])
 def test_parameters_are_taken_where_paths_and_shapes_fit(what, source, tmp_path):
     folder, arrays = source
@@ -79,6 +80,7 @@ def test_a_shipped_machine_goes_on_as_it_is():
     assert not result.given.unused
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_takes(source, tmp_path, capsys, monkeypatch):
     folder, _ = source
     monkeypatch.chdir(folder)
@@ -139,6 +141,7 @@ def test_params_are_where_a_run_starts(source, tmp_path):
         train.fit("copy", result.config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [pytest.param(None, marks=pytest.mark.slow), optax.adamw(1e-2, weight_decay=0.1)],

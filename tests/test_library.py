@@ -89,6 +89,7 @@ def fitted():
     return train.fit("copy", SHORT)
 
 
+@pytest.mark.slow
 def test_fit_gives_what_the_command_gives(by_command, fitted, tmp_path):
     run = RunFolder.open(by_command)
     kept = train.fit(tasks.Copy(), SHORT, workdir=tmp_path / "run")
@@ -170,6 +171,7 @@ def test_a_folder_with_another_run_is_refused(by_command):
     assert listing(by_command) == before
 
 
+@pytest.mark.slow
 def test_callbacks_are_given_all_that_is_recorded(fitted):
     reports = []
     result = train.fit(
@@ -294,6 +296,7 @@ def test_an_optimizer_by_name_is_that_of_the_flag():
     assert named.config == adam
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [optax.sgd(0.1), pytest.param(optax.lion(1e-3), marks=pytest.mark.rare)],
@@ -328,6 +331,7 @@ def test_an_optimizer_of_ones_own(optimizer, tmp_path, monkeypatch, capsys):
     assert_same(pretrained.load(out)[0], resumed.params)
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_ones_own_does_what_optax_does():
     config = dataclasses.replace(SHORT, steps=4)
     optimizer = optax.sgd(0.1)
@@ -375,6 +379,7 @@ def test_the_pieces_make_the_run(fitted, tmp_path):
     assert_same(checkpoints.restore(step, states), states)
 
 
+@pytest.mark.slow
 def test_one_update_is_one_of_many():
     states, alone = (train.init_states(SHORT) for _ in range(2))
     together, metrics, _ = train.updates(states, config=SHORT, num_steps=1)
@@ -387,6 +392,7 @@ def test_one_update_is_one_of_many():
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluate_is_a_function_and_a_command(fitted, capsys):
     (entry,) = train.evaluate(
         fitted.params, "copy", fitted.config, length=3, num_sequences=4
@@ -419,6 +425,7 @@ def test_names_are_there_without_their_modules():
 # Tasks that are given as classes.
 
 
+@pytest.mark.slow
 def test_classes_and_instances(tmp_path):
     assert train.config_for(Echo(width=3)).make_task() == Echo(width=3)
     result = train.fit(Echo(width=3), SHORT, workdir=tmp_path / "run")

@@ -59,6 +59,7 @@ def unrolled(params, xs, rngs, config=CONFIG, mask=None):
     return ntm_jax.unroll(params, xs, config=config, rngs=rngs, mask=mask)
 
 
+@pytest.mark.slow
 def test_steps_draw_anew_and_the_same_key_draws_the_same(params):
     xs = inputs(4)
     _, ys = unrolled(params, xs, RNGS)
@@ -78,6 +79,7 @@ def test_a_key_of_the_old_kind_does_too(params):
     np.testing.assert_array_equal(ys, unrolled(params, xs, RNGS)[1])
 
 
+@pytest.mark.slow
 def test_the_backward_pass_draws_what_the_forward_pass_drew(params):
     xs = inputs(5)
 

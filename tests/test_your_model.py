@@ -103,7 +103,7 @@ def test_the_fields_of_a_model_are_flags_and_stand_in_its_config(name, where):
     assert hash(config) != hash(preset("default", "copy"))
 
 
-MARKS = {"leaky.py:Leaky": (), "flax.nnx:LSTMCell": pytest.mark.slow}
+MARKS = dict.fromkeys(["leaky.py:Leaky", "flax.nnx:LSTMCell"], pytest.mark.slow)
 
 
 @pytest.mark.parametrize(

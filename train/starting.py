@@ -92,7 +92,9 @@ def _again(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
         return
     signal.signal(signal.SIGINT, _interrupt)
-    later = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
+    # To the main thread, which may be asleep.
+    main = threading.main_thread().ident
+    later = threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGINT])
     later.daemon = True
     later.start()
 
