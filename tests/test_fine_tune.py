@@ -159,6 +159,7 @@ def test_what_does_not_learn_stays_to_the_last_bit(optimizer):
     assert len(jax.tree.leaves(state)) == 1 + 2 * len(learned)
 
 
+@pytest.mark.slow
 def test_a_negative_zero_that_does_not_learn_stays_one():
     config = dataclasses.replace(SHORT, learn="output")
     state = train.member(train.init_states(config), 0)
@@ -209,6 +210,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_no_source_is_named(case, tmp_path, monkeypatch, source):
     what, message = BAD[case]

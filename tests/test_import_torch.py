@@ -170,6 +170,7 @@ class Bfloat16Tensor:
         return self._array.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
 def test_bfloat16_is_read(suffix, tmp_path, monkeypatch):
     w = clemkoa_dict(**WIDTHS)

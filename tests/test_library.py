@@ -141,6 +141,7 @@ def parsed(*words):
     return cli.parse_from_preset(main.Flags, words, prog="train.main").config
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_end(fitted, tmp_path):
     def stop(report):
         if report.step == 8:
@@ -242,6 +243,7 @@ class StandIn:
         self.finished = True
 
 
+@pytest.mark.slow
 def test_weights_and_biases_gets_the_numbers(monkeypatch):
     stand_in = StandIn()
     monkeypatch.setitem(sys.modules, "wandb", stand_in)

@@ -129,6 +129,7 @@ def test_what_is_missing_or_does_not_apply_is_named(params):
         unroll(rngs={"dropout": 3})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_linen_cell_takes_the_streams_of_its_module():
     layer = nn.RNN(
         NTMCell(CONFIG), time_major=True, split_rngs={"params": False, "dropout": True}

@@ -75,6 +75,7 @@ def params_of(run: Path):
     return jax.device_get(RunFolder.open(run).restore())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_a_model_makes_logits_and_gradients(name, where):
     config = parsed("--task=copy", *where(name))
