@@ -110,6 +110,7 @@ def test_fit_gives_what_the_command_gives(by_command, fitted, tmp_path):
     assert main.main([*flags(SHORT), f"--workdir={tmp_path / 'run'}", "--quiet"]) == 0
 
 
+@pytest.mark.slow
 def test_fit_prints_nothing_unless_asked_and_leaves_nothing(tmp_path, capfd):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path))

@@ -17,6 +17,8 @@ TAPE = TapeRNN(
 )
 INPUTS = 3
 
+pytestmark = pytest.mark.slow
+
 
 def params_of(cell):
     """Random parameters, biases too."""
