@@ -82,17 +82,13 @@ def slow_unless(fast, names, rare=()) -> list:
 
     Those in `rare` are rare, too.
     """
-    return [
-        pytest.param(
-            name,
-            marks=()
-            if name in fast
-            else pytest.mark.rare
-            if name in rare
-            else pytest.mark.slow,
-        )
-        for name in names
-    ]
+
+    def marks(name):
+        if name in fast:
+            return ()
+        return pytest.mark.rare if name in rare else pytest.mark.slow
+
+    return [pytest.param(name, marks=marks(name)) for name in names]
 
 
 def make_config(**fields) -> ntm_jax.NTMConfig:
