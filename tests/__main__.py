@@ -1,10 +1,13 @@
 """Every check of the repository: `python -m tests --help`."""
 
 import argparse
+import concurrent.futures
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -60,35 +63,55 @@ def parse(arguments: list[str] | None) -> tuple[str, list[str]]:
 
 def quick_environment() -> dict[str, str]:
     """The environment with those of QUICK_XLA that this XLA knows."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    # XLA ends a process that gives it a flag that it does not know.
     probe = [sys.executable, "-c", "import jax; jax.devices()"]
-    for flag in QUICK_XLA:
-        tried = {**os.environ, "XLA_FLAGS": f"{flags} {flag}".strip()}
-        if subprocess.run(probe, env=tried, capture_output=True).returncode == 0:
-            flags = tried["XLA_FLAGS"]
-    return {**os.environ, "XLA_FLAGS": flags}
+
+    def with_flags(flags) -> dict[str, str]:
+        together = " ".join([os.environ.get("XLA_FLAGS", ""), *flags]).strip()
+        return {**os.environ, "XLA_FLAGS": together}
+
+    def knows(flags) -> bool:
+        """XLA ends a process that gives it a flag that it does not know."""
+        tried = subprocess.run(probe, env=with_flags(flags), capture_output=True)
+        return tried.returncode == 0
+
+    if knows(QUICK_XLA):
+        return with_flags(QUICK_XLA)
+    return with_flags([flag for flag in QUICK_XLA if knows([flag])])
+
+
+def run(check: Sequence[str], **how: Any) -> tuple[subprocess.CompletedProcess, float]:
+    """A check that has ended, and its seconds."""
+    start = time.monotonic()
+    ended = subprocess.run([sys.executable, "-m", *check], **how)
+    return ended, time.monotonic() - start
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs every check; returns 1 if any of them failed."""
     which, for_pytest = parse(arguments)
-    checks = CHECKS | {
-        name: (*PYTEST, "-m", markers, *for_pytest)
-        for name, markers in WHICH[which].items()
-    }
+    groups = WHICH[which]
     quick = quick_environment()
+    ended, empty = {}, set()
+    # The tests leave a processor idle at times, which the other checks can have.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as beside:
+        others = {
+            name: beside.submit(run, check, capture_output=True, text=True)
+            for name, check in CHECKS.items()
+        }
+        for name, markers in groups.items():
+            check = (*PYTEST, "-m", markers, *for_pytest)
+            print(f"\n== {' '.join(check)}", flush=True)
+            ended[name] = run(check, env=None if name == "optimized" else quick)
+            if ended[name][0].returncode == pytest.ExitCode.NO_TESTS_COLLECTED:
+                empty.add(name)
+        for name, other in others.items():
+            ended[name] = other.result()
+            output = ended[name][0].stdout + ended[name][0].stderr
+            print(f"\n== {' '.join(CHECKS[name])}\n{output}", end="")
     report, failed = [], False
-    for name, check in checks.items():
-        print(f"\n== {' '.join(check)}", flush=True)
-        start = time.monotonic()
-        command = [sys.executable, "-m", *check]
-        environment = None if name == "optimized" else quick
-        status = subprocess.run(command, env=environment).returncode
-        seconds = time.monotonic() - start
+    for name, (process, seconds) in ended.items():
         # One of two groups may have no test of a file.
-        none = len(WHICH[which]) > 1 and status == pytest.ExitCode.NO_TESTS_COLLECTED
-        passed = status == 0 or (none and name in WHICH[which])
+        passed = process.returncode == 0 or (name in empty and len(empty) < len(groups))
         report.append(f"{'ok' if passed else 'FAILED':8}{name:12}{seconds:6.1f} s")
         failed |= not passed
     print("", *report, sep="\n")

@@ -69,6 +69,7 @@ def test_seconds_to_a_solution_count_only_where_there_is_one(monkeypatch, capsys
     assert (told["solved"], told["median_s"], told["worst_s"]) == (3, 12.0, 13.0)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_told(tmp_path):
     (tmp_path / "run").write_text("a file where a folder should be")
     with pytest.raises(

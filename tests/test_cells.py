@@ -331,6 +331,7 @@ def test_two_cells_at_once_in_nnx():
     assert_are_two(run(cells, xs), config, xs)
 
 
+@pytest.mark.slow
 def test_split_and_merged():
     config, xs = CONFIGS["learned"], random_inputs(T, B)
     cell = NNXCell.from_params(params_of(config), config)
@@ -349,6 +350,7 @@ def test_split_and_merged():
     jax.tree.map(close, cell.params, jax.tree.map(jnp.negative, params_of(config)))
 
 
+@pytest.mark.slow
 def test_from_form_to_form_and_back():
     """Linen to pure to NNX to Linen: the same arrays under the same names."""
     config, xs = CONFIGS["learned"], random_inputs(T, B)

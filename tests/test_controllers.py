@@ -15,6 +15,7 @@ from machines import (
     random_inputs,
     random_like,
     random_params,
+    slow_unless,
     take,
 )
 
@@ -80,7 +81,7 @@ CUSTOM = {
 }
 
 
-@pytest.mark.parametrize("name", CUSTOM)
+@pytest.mark.parametrize("name", slow_unless(["simple_cell", "dense"], CUSTOM))
 def test_any_flax_cell_or_stateless_module_works(name):
     config = make_config(controller=CUSTOM[name], initial_carry="learned")
     params = random_params(config)

@@ -246,6 +246,7 @@ def test_the_last_batch_of_held_out_data_can_be_smaller():
     assert Ending().held_out("validation", 200).mask.shape[1] == 101
 
 
+@pytest.mark.slow
 def test_validation_and_evaluation_ask_for_data_of_their_own(monkeypatch):
     config = dataclasses.replace(TINY, task=registry.name_of(Numbered))
     states, run = init_states(config), cast(Any, SimpleNamespace(config=config))

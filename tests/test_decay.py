@@ -53,6 +53,7 @@ def kernels(params):
     return {path for path in paths if path.endswith("['kernel']")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "controller",
     [ntm_jax.lstm(6, 2), ntm_jax.gru(6), ntm_jax.feed_forward(6), nn.LSTMCell(6)],
@@ -150,6 +151,7 @@ def test_adamw_keeps_the_biases_and_the_initial_state(params):
     assert_decayed(params, optax.apply_updates(params, updates), 0.95)
 
 
+@pytest.mark.slow
 def test_haiku_and_equinox_models(params):
     def model(x):
         init = functools.partial(ntm_jax.init, config=CONFIG, input_size=3)

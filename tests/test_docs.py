@@ -64,8 +64,7 @@ def run(page: Path) -> dict:
 
 # The other pages have no blocks or take long.
 QUICK_PAGES = [
-    ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("design", "your_data", "your_task")),
+    ROOT / "docs" / f"{name}.md" for name in ("design", "your_data", "your_task")
 ]
 # These pages have programs that take long to compile.
 LONG_PAGES = [

@@ -172,6 +172,7 @@ def test_without_a_home_nothing_is_kept(monkeypatch):
     assert jax.config.values["jax_compilation_cache_dir"] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "platform", ["nosuch", pytest.param("cuda", marks=pytest.mark.slow)]
 )
@@ -290,6 +291,7 @@ def test_output_that_nobody_reads_ends_as_by_sigpipe(words):
     assert status == (141 if words == ["--help"] else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
 def test_output_that_cannot_be_written_is_one_line():
     with open("/dev/full", "w", encoding="utf-8") as full:

@@ -84,6 +84,7 @@ def test_a_sequence_is_exported_with_its_gradient(params, implementation):
     )
 
 
+@pytest.mark.slow
 def test_a_trace_is_exported(params):
     trace = functools.partial(ntm_jax.trace, config=CONFIG)
     xs = jnp.ones((4, 3))

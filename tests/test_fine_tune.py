@@ -185,6 +185,7 @@ def test_if_all_match_all_learn():
     same(everything.population, train.fit("copy", SHORT).population)
 
 
+@pytest.mark.slow
 def test_embedded_and_lone_models_have_such_paths():
     lstm = train.config_for("copy", model="lstm", controller_units=4)
     paths = paths_of(train.member(train.init_states(lstm).params, 0))

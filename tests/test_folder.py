@@ -237,6 +237,7 @@ def test_a_study_overwrites_nothing_of_its_user(name, tmp_path, capsys):
     assert listing(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_study_checks_every_run_before_it_changes_one(tmp_path, capsys):
     choices = ["preset", "order=write_first"]
     claimed(tmp_path / choices[0], SHORT)

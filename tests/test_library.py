@@ -163,6 +163,7 @@ def test_a_killed_run_goes_on_to_the_same_end(fitted, tmp_path):
     assert without_times(resumed.metrics) == without_times(fitted.metrics)
 
 
+@pytest.mark.slow
 def test_a_folder_with_another_run_is_refused(by_command):
     before = listing(by_command)
     other = dataclasses.replace(SHORT, learning_rate=1e-3)
@@ -193,6 +194,7 @@ def test_callbacks_are_given_all_that_is_recorded(fitted):
     assert_same(train.member(reports[-1].params, 1), train.member(result.population, 1))
 
 
+@pytest.mark.slow
 def test_metrics_of_a_resumed_run_are_in_a_file_once(tmp_path):
     path = tmp_path / "deep" / "metrics.jsonl"
 
@@ -219,6 +221,7 @@ def test_a_file_of_something_else_is_not_taken_for_metrics(text, tmp_path):
     assert path.read_text() == text
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_numbers(tmp_path):
     result = train.fit("copy", SHORT, callbacks=[train.TensorBoard(tmp_path)])
     found = {(step, name) for step, _, name in events_of(tmp_path / "seed_0")}
@@ -276,6 +279,7 @@ def test_without_its_package_weights_and_biases_says_what_to_install(monkeypatch
         train.WandB()
 
 
+@pytest.mark.slow
 def test_a_callback_is_closed_after_an_error():
     class Failing:
         closed = False
@@ -367,6 +371,7 @@ def test_another_optimizer_than_before_is_an_error(tmp_path):
         train.fit("copy", SHORT, workdir=workdir, optimizer=optax.sgd(1.0))
 
 
+@pytest.mark.slow
 def test_the_pieces_make_the_run(fitted, tmp_path):
     states, losses = train.init_states(SHORT), []
     checkpoints = train.Checkpoints(str(tmp_path))
@@ -581,6 +586,7 @@ def test_a_wrong_setting_is_named(settings, message):
         train.config_for("copy", **settings)
 
 
+@pytest.mark.slow
 def test_parameters_that_do_not_fit_are_named(fitted):
     with pytest.raises(ValueError, match=r"params: got \[1, 8\] for 'controller/hf/bi"):
         train.evaluate(fitted.population, "copy", fitted.config)

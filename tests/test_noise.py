@@ -25,6 +25,7 @@ def config_of(controller="lstm", layers=1, noise=0.5) -> TrainConfig:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("controller", "layers"), RECURRENT)
 def test_the_cell_steps_from_the_carry_with_noise(controller, layers):
     cell: Any = config_of(controller, layers).make_controller()

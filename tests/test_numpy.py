@@ -49,7 +49,9 @@ def through_nnx(params, xs):
     [
         states,
         pytest.param(steps, marks=pytest.mark.slow),
-        functools.partial(ntm_jax.unroll, config=CONFIG),
+        pytest.param(
+            functools.partial(ntm_jax.unroll, config=CONFIG), marks=pytest.mark.slow
+        ),
         functools.partial(ntm_jax.trace, config=CONFIG),
         pytest.param(through_linen, marks=pytest.mark.slow),
         pytest.param(through_nnx, marks=pytest.mark.slow),

@@ -275,6 +275,7 @@ def test_a_page_too_large_is_refused(recordings, monkeypatch):
         page([("copy", recordings[0])])
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_alone(tmp_path, capsys):
     arguments = ["--pretrained=copy", "--length=6", "--html", f"--out={tmp_path}"]
     assert visualize.main(arguments) == 0

@@ -73,6 +73,7 @@ def rewrite(path, **changed):
     save_file({k: v for k, v in arrays.items() if v is not None}, path, metadata)
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_loaded(params, saved):
     loaded, config = pretrained.load(saved)
     chex.assert_trees_all_equal(loaded, params)

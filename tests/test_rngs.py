@@ -73,6 +73,7 @@ def test_steps_draw_anew_and_the_same_key_draws_the_same(params):
         np.testing.assert_allclose(y, ys[t], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_key_of_the_old_kind_does_too(params):
     xs = inputs(4)
     _, ys = unrolled(params, xs, {"dropout": jax.random.PRNGKey(7)})
@@ -95,6 +96,7 @@ def test_the_backward_pass_draws_what_the_forward_pass_drew(params):
     )
 
 
+@pytest.mark.slow
 def test_a_trace_draws_as_unroll_does(params):
     xs = inputs(4)
     traced = ntm_jax.trace(params, xs, config=CONFIG, rngs=RNGS)

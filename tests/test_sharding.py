@@ -103,6 +103,7 @@ def test_a_batch_with_explicit_shardings(implementation, given, flagged):
         assert leaf.sharding.is_fully_replicated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [False, True])
 def test_a_trace_with_explicit_shardings(data, given):
     config = make_config(**LEARNED)

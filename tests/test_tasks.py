@@ -373,7 +373,7 @@ def test_strings_are_judged_as_by_a_softmax_over_the_symbols():
         task.errors(jnp.zeros((*batch.mask.shape, 2)), batch)
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", slow_unless(["copy"], tasks.names()))
 def test_every_task_is_a_function_of_its_key_inside_jit(name):
     task = tasks.get(name)
     sample = jax.jit(functools.partial(task.sample, batch_size=4))

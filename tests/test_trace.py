@@ -54,6 +54,7 @@ def test_a_trace_goes_on_from_a_state_and_names_what_does_not_fit():
         ntm_jax.trace(params, xs[0, 0], config=config)
 
 
+@pytest.mark.slow
 def test_a_masked_step_changes_nothing_and_emits_nothing():
     config = make_config()
     params, xs = random_params(config), random_inputs(6, 2)

@@ -422,6 +422,7 @@ def test_a_damaged_checkpoint_is_named(finished, tmp_path, capsys):
     chex.assert_trees_all_equal(*(run.restore() for run in runs))
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_depend_on_how_it_is_batched(monkeypatch):
     params = init_states(TINY).params
     keys = measure.evaluation_key(0)[None]

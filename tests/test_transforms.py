@@ -148,6 +148,7 @@ class TestDevices:
         assert len(parallel[1].sharding.device_set) == 4
         assert_close(parallel, step(state, x))
 
+    @pytest.mark.slow
     def test_gradients_over_four_devices_equal_those_of_one(self):
         mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))
         one = start((4,)), numpy_inputs(4)

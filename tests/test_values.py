@@ -131,6 +131,7 @@ def test_a_copy_shares_the_compilation_and_the_fast_path(copied):
     assert isinstance(fast.controller_of(copied_cell), fast.LSTM)
 
 
+@pytest.mark.slow
 def test_a_target_network_follows_its_model():
     config = NTMConfig(output_size=3, num_slots=5, slot_size=4)
     model = ntm_jax.nnx.NTMCell(2, config, rngs=nnx.Rngs(0))

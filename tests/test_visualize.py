@@ -190,6 +190,7 @@ def test_a_run_without_a_validation_yet_is_named(run, tmp_path, capsys):
     assert f"beside: got {young}, which has no validation yet" in told
 
 
+@pytest.mark.slow
 def test_a_recording_is_of_the_sequence_that_is_evaluated():
     params, config, _ = pretrained.load_run("copy")
     first = record(params, config, {"length": 4})
@@ -210,6 +211,7 @@ def test_a_recording_is_of_the_sequence_that_is_evaluated():
     assert first.result == "0 wrong of 32 bits"
 
 
+@pytest.mark.slow
 def test_every_figure_is_named_after_its_sequence():
     params, config, _ = pretrained.load_run("priority_sort")
     recording = record(params, config, {"length": 3, "answers": 2})
