@@ -65,11 +65,11 @@ def quick_environment() -> dict[str, str]:
     """The environment with those of QUICK_XLA that this XLA knows."""
     probe = [sys.executable, "-c", "import jax; jax.devices()"]
 
-    def with_flags(flags) -> dict[str, str]:
+    def with_flags(flags: Sequence[str]) -> dict[str, str]:
         together = " ".join([os.environ.get("XLA_FLAGS", ""), *flags]).strip()
         return {**os.environ, "XLA_FLAGS": together}
 
-    def knows(flags) -> bool:
+    def knows(flags: Sequence[str]) -> bool:
         """XLA ends a process that gives it a flag that it does not know."""
         tried = subprocess.run(probe, env=with_flags(flags), capture_output=True)
         return tried.returncode == 0
@@ -89,33 +89,34 @@ def run(check: Sequence[str], **how: Any) -> tuple[subprocess.CompletedProcess, 
 def main(arguments: list[str] | None = None) -> int:
     """Runs every check; returns 1 if any of them failed."""
     which, for_pytest = parse(arguments)
-    groups = WHICH[which]
+    groups = {
+        name: (*PYTEST, "-m", markers, *for_pytest)
+        for name, markers in WHICH[which].items()
+    }
     quick = quick_environment()
-    ended, empty = {}, set()
+    ended = {}
     # The tests leave a processor idle at times, which the other checks can have.
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as beside:
         others = {
             name: beside.submit(run, check, capture_output=True, text=True)
             for name, check in CHECKS.items()
         }
-        for name, markers in groups.items():
-            check = (*PYTEST, "-m", markers, *for_pytest)
+        for name, check in groups.items():
             print(f"\n== {' '.join(check)}", flush=True)
             ended[name] = run(check, env=None if name == "optimized" else quick)
-            if ended[name][0].returncode == pytest.ExitCode.NO_TESTS_COLLECTED:
-                empty.add(name)
         for name, other in others.items():
-            ended[name] = other.result()
-            output = ended[name][0].stdout + ended[name][0].stderr
-            print(f"\n== {' '.join(CHECKS[name])}\n{output}", end="")
-    report, failed = [], False
-    for name, (process, seconds) in ended.items():
-        # One of two groups may have no test of a file.
-        passed = process.returncode == 0 or (name in empty and len(empty) < len(groups))
-        report.append(f"{'ok' if passed else 'FAILED':8}{name:12}{seconds:6.1f} s")
-        failed |= not passed
-    print("", *report, sep="\n")
-    return int(failed)
+            process, _ = ended[name] = other.result()
+            print(f"\n== {' '.join(CHECKS[name])}\n{process.stdout}{process.stderr}")
+    statuses = {name: process.returncode for name, (process, _) in ended.items()}
+    passed = {name for name in ended if statuses[name] == 0}
+    empty = {
+        name for name in groups if statuses[name] == pytest.ExitCode.NO_TESTS_COLLECTED
+    }
+    if empty != {*groups}:  # one of two groups may have no test of a file
+        passed |= empty
+    for name, (_, seconds) in ended.items():
+        print(f"{'ok' if name in passed else 'FAILED':8}{name:12}{seconds:6.1f} s")
+    return int(passed != {*ended})
 
 
 if __name__ == "__main__":

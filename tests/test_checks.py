@@ -108,6 +108,8 @@ def test_a_group_without_tests_has_not_failed(checks, started):
     started.failing |= {"not optimized"}
     started.status = pytest.ExitCode.NO_TESTS_COLLECTED
     assert checks.main(["--all"]) == 0
+    started.failing |= {"optimized"}  # both groups
+    assert checks.main(["--all"]) == 1
     started.failing |= {"not slow"}
     assert checks.main([]) == 1
 

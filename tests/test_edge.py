@@ -173,9 +173,7 @@ def test_without_a_home_nothing_is_kept(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "platform", ["nosuch", pytest.param("cuda", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("platform", ["nosuch", "cuda"])
 def test_a_platform_that_is_not_there_is_named(platform, tmp_path):
     words = ["train.main", f"--workdir={tmp_path / 'run'}", *flags(SHORT)]
     if platform == "cuda" and jax.default_backend() != "cpu":

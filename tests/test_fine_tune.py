@@ -142,10 +142,7 @@ def test_params_are_where_a_run_starts(source, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "optimizer",
-    [pytest.param(None, marks=pytest.mark.slow), optax.adamw(1e-2, weight_decay=0.1)],
-)
+@pytest.mark.parametrize("optimizer", [None, optax.adamw(1e-2, weight_decay=0.1)])
 def test_what_does_not_learn_stays_to_the_last_bit(optimizer):
     config = dataclasses.replace(SHORT, learn="^output/|read_heads")
     before = by_path(jax.device_get(train.init_states(config, optimizer).params))

@@ -35,10 +35,7 @@ def saved(tmp_path):
 @pytest.mark.parametrize(
     ("file", "source", "convert", "options"),
     [
-        pytest.param(
-            *("theirs.npz", "clemkoa", interop.from_clemkoa, {"revision": "723d4eb"}),
-            marks=pytest.mark.slow,
-        ),
+        ("theirs.npz", "clemkoa", interop.from_clemkoa, {"revision": "723d4eb"}),
         ("theirs.safetensors", "pytorch_ntm", interop.from_pytorch_ntm, {}),
     ],
 )
