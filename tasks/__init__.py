@@ -8,7 +8,7 @@
 ((41, 16, 9), (41, 16, 8), (41, 16))
 """
 
-from . import fit, outside, registry
+from . import fit, outside, properties, registry
 from .arrays import SPLITS, Arrays, Example, Split
 from .associative_recall import AssociativeRecall
 from .copy import Copy
@@ -77,6 +77,7 @@ __all__ = (
     "names",
     "outside",
     "padded",
+    "properties",
     "registry",
     "round_up",
     "short_name",

@@ -190,9 +190,9 @@ class StreamTask(DataTask):
         batch_size = min(count, 100)
         for number, batch in enumerate(self._iterator(split, 0, batch_size)):
             of_mask = np.shape(getattr(batch, "mask", 0))
-            size = max(1, *of_mask[1:2], 1)
+            size = min(max(1, *of_mask[1:2], 1), batch_size)  # the last can be smaller
             try:
-                batch = self.fitted(batch, size)  # the last can be smaller
+                batch = self.fitted(batch, size)
             except (TypeError, ValueError) as error:
                 raise DataError(
                     f"{type(self).__name__}.batches: batch {number} for {split}: "

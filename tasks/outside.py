@@ -83,7 +83,7 @@ def place_of(own: type) -> Place:
     where, file = own.__module__, getattr(module, "__file__", None)
     if file and (where == _MAIN or where in _FROM_FILES):
         where = str(_resolved(file))
-    text = f"{where}:{own.__qualname__}"
+    text = f"{_users_file(where) or where}:{own.__qualname__}"
     _GIVEN[text] = own
     _LOADED.add(own.__module__)
     return Place(text, own)
@@ -95,7 +95,7 @@ def is_place(name: Any) -> bool:
 
 
 def absolute(place: str) -> str:
-    """The same place from any folder.
+    """The same place from any folder, and by whichever name the file was given.
 
     >>> absolute("package.module:MyTask")
     'package.module:MyTask'
@@ -103,7 +103,8 @@ def absolute(place: str) -> str:
     if isinstance(place, Place):
         return place
     where, _, name = place.rpartition(":")
-    text = f"{_resolved(where)}:{name}" if _is_file(where) else place
+    file = _resolved(where) if _is_file(where) else _users_file(where)
+    text = f"{file or where}:{name}"
     return Place(text, _GIVEN[text]) if text in _GIVEN else text
 
 
@@ -197,6 +198,25 @@ def line_of(error: BaseException) -> str | None:
     return line
 
 
+def _users_file(where: str) -> Path | None:
+    """The file of a module that stands alone, such as one beside the user's script.
+
+    None for one in a package, which can have imports relative to that, and for what is
+    installed. Nothing is imported.
+    """
+    if not where.isidentifier() or where in (_MAIN, *sys.stdlib_module_names):
+        return None
+    try:
+        spec = importlib.util.find_spec(where)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.submodule_search_locations is not None:
+        return None
+    file = Path(spec.origin or "")
+    installed = {"site-packages", "dist-packages"} & {*file.parts}
+    return None if installed or not file.is_file() else _resolved(str(file))
+
+
 def _is_file(where: str) -> bool:
     return where.endswith(".py")
 
@@ -213,6 +233,8 @@ def _module_at(where: str) -> ModuleType:
     if (file := getattr(main, "__file__", None)) and _resolved(file) == path:
         _LOADED.add(_MAIN)
         return main  # a script that is running must not be run again
+    if _users_file(path.stem) == path:
+        return _import(path.stem)  # as the user's code would
     return _import_file(path)
 
 

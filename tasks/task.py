@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array, export
 from jax.core import Tracer
@@ -209,7 +210,7 @@ class Task(abc.ABC):
                 f"batch: {type(self).__name__} makes a {type(batch).__name__}, want "
                 "tasks.Batch(inputs=..., targets=..., mask=...)"
             )
-        if batch is None or len(batch.mask) >= 2**31:
+        if batch is None or max(np.shape(batch.mask)[:1], default=0) >= 2**31:
             limits = {name: range_.limit for name, range_ in ranges.items()}
             got = ", ".join(map(str, limits.values()))
             raise ValueError(

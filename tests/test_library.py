@@ -439,7 +439,7 @@ def test_classes_and_instances(tmp_path):
     result = train.fit(Echo(width=3), SHORT, workdir=tmp_path / "run")
     assert result.config.task == outside.place_of(Echo)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["task"] == (
-        f"{__name__}:Echo"
+        f"{Path(__file__).resolve()}:Echo"
     )
     assert evaluate.main([f"--workdir={tmp_path / 'run'}", "--num_sequences=2"]) == 0
     again = train.fit(Echo, result.config, workdir=tmp_path / "run")

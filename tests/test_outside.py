@@ -1,6 +1,7 @@
 """Tasks of users' own: by command, from a file or a module, and what is refused."""
 
 import dataclasses
+import importlib
 import json
 import re
 import shutil
@@ -13,8 +14,8 @@ import pytest
 from tiny import TINY, flags, listing, short_of_time, undrawn  # noqa: F401 (fixtures)
 
 import tasks
-from tasks import registry
-from train import cli, evaluate, main, ship, visualize
+from tasks import outside, registry
+from train import arguments, cli, evaluate, main, ship, visualize
 from train.runs import pretrained
 from train.runs.config import TrainConfig
 from train.runs.folder import RunFolder
@@ -190,13 +191,38 @@ def test_a_field_with_the_name_of_another_flag_of_a_command_is_prefixed(tmp_path
     assert flags.config.task_fields == {"workdir": "b"}
 
 
-def test_a_task_in_a_module(place, tmp_path, monkeypatch):
+@pytest.fixture
+def importable(place, tmp_path, monkeypatch):
+    """The folder of a module beside a script, and of a package."""
     place("parity")
+    (tmp_path / "own_tasks").mkdir()
+    shutil.copy(EXAMPLES / "addition.py", tmp_path / "own_tasks")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    before = {*sys.modules}
+    yield tmp_path
+    for name in {*sys.modules} - before:
+        del sys.modules[name]
+
+
+def test_a_module_that_stands_alone_has_the_name_of_its_file(importable):
     config = parsed("--task=parity:Parity")
-    assert config.task == "parity:Parity"
-    assert config.make_task().output_size == 2
-    del sys.modules["parity"]
+    assert config.task == f"{importable / 'parity.py'}:Parity"
+    named = parsed("--task=parity.py:Parity", "--task.longest=7")
+    own = importlib.import_module("parity").Parity
+    assert type(named.make_task()) is own  # imported once
+    given = arguments.config_for(own(longest=7))
+    assert given.to_dict() == named.to_dict()
+    assert arguments.with_task(own, given).task_fields == {"longest": 7}
+
+
+def test_a_module_in_a_package_keeps_its_name(importable):
+    config = parsed("--task=own_tasks.addition:Addition")
+    assert config.task == "own_tasks.addition:Addition"
+    own = importlib.import_module("own_tasks.addition").Addition
+    assert str(outside.place_of(own)) == config.task
+    for name in ("__main__:Mine", "dataclasses:Mine", "pytest:Mine", "nowhere:Mine"):
+        assert outside.absolute(name) == name
 
 
 def test_a_seventh_task_is_a_file_and_a_line_of_the_list(place, monkeypatch):
@@ -235,6 +261,7 @@ GOOD = {
         "jnp.zeros((*shape, 1)), jnp.zeros(shape, int), jnp.ones(shape, bool)"
     ),
 }
+LENGTH = {"difficulty": "{'length': (1, 3)}"}
 DATA = """data(self, split):
         xs, ys = np.zeros((40, 3, 1)), np.zeros((40, 3), int)
         {}
@@ -355,7 +382,100 @@ BAD = {
              "jnp.ones(shape, bool)"),
         "inputs: in Mine, got nan, want finite numbers",
     ),
-    "kind": ({"targets": "Tokens(3)"}, "targets: Mine has Tokens(size=3), want tasks."),
+    "kind": (
+        {"targets": "Tokens(3)"},
+        "Mine.targets: got Tokens(size=3), want tasks.Bits(...), tasks.Categories(...)",
+    ),
+    "targets class": ({"targets": "Bits"}, "Mine.targets: got <class 'tasks.targets."),
+    "inputs method": (
+        {"field": "def inputs(self): return tasks.Vectors(1)"},
+        "Mine.inputs: got a method, want tasks.Vectors(...) or tasks.Tokens(...); "
+        "write @property above it",
+    ),
+    "input size": (
+        {"field": "del inputs; input_size = 2.5"},
+        "Mine.input_size: got 2.5, want an integer >= 1",
+    ),
+    "two sizes": (
+        {"field": "input_size = 3"},
+        "Mine.input_size: got 3, want 1, the size of Vectors(size=1)",
+    ),
+    "no comma": (
+        {**LENGTH, "field": "beyond = ({'length': 4})"},
+        "Mine.beyond: got {'length': 4}, want a tuple of dicts, each with an integer ",
+        ">= 1 for the names ['length']; write ({...},) for one",
+    ),
+    "beyond another": (
+        {**LENGTH, "field": "beyond = ({'size': 4},)"},
+        "Mine.beyond: got ({'size': 4},), want a tuple of dicts",
+    ),
+    "beyond a range": (
+        {**LENGTH, "field": "beyond = ({'length': (4, 5)},)"},
+        "Mine.beyond: got ({'length': (4, 5)},), want a tuple of dicts",
+    ),
+    "tolerance method": (
+        {"field": "def tolerance(self): return 0.1"},
+        "Mine.tolerance: got a method, want a number >= 0; write @property above it",
+    ),
+    "tolerance text": ({"field": "tolerance = '1'"}, "Mine.tolerance: got '1', want a"),
+    "tolerance nan": (
+        {"field": "tolerance = float('nan')"},
+        "Mine.tolerance: got nan, want a number >= 0",
+    ),
+    "names": (
+        {"field": "input_names = (1,)"},
+        "Mine.input_names: got (1,), want a tuple of texts, one for each of Vectors(",
+    ),
+    "one name": ({"field": "input_names = 'a'"}, "Mine.input_names: got 'a', want a"),
+    "error name": ({"field": "error_name = 3"}, "Mine.error_name: got 3, want text"),
+    "difficulty method": (
+        {"difficulty": "0\n    def difficulty(self): return {'length': 3}"},
+        "Mine.difficulty: got a method, want a dict with a name such as 'length'",
+    ),
+    "difficulty name": (
+        {"difficulty": "{'a length': 3}"},
+        "Mine.difficulty: got {'a length': 3}, want a dict with a name such as",
+    ),
+    "easiest": (
+        {**LENGTH, "field": "easiest = {'length': 9}"},
+        "Mine.easiest: got {'length': 9}, want a dict with an integer >= 1 for "
+        "the names ['length'], at most {'length': 3}",
+    ),
+    "trials": (
+        {**LENGTH, "field": "def trials(self): return ()"},
+        "Mine.trials(): got (), want a tuple of dicts",
+    ),
+    "min slots": (
+        {"field": "def min_slots(self, ranges): return 2.5"},
+        "Mine.min_slots(): got 2.5, want an integer >= 1",
+    ),
+    "errors": (
+        {"field": "def errors(self, logits, batch): return batch.mask"},
+        "errors: Mine makes the shape [3, 4], want [4], a number for each sequence",
+    ),
+    "errors of data": (
+        {**data("pass"), "field": "def errors(self, logits, batch): return 'few'"},
+        "errors: Mine makes str, want [4], a number for each sequence",
+    ),
+    "sample": (
+        {"field": "def sample(self, key, batch_size, **difficulty): return 'a'"},
+        "batch: Mine makes a str, want tasks.Batch(",
+    ),
+    "text in a batch": (made("'a', 'b', 'c'"), "mask: Mine makes str, want bool for"),
+    "mask shape": (
+        made("jnp.zeros((*shape, 1)), jnp.zeros(shape, int), jnp.ones((3, 4, 1)) > 0"),
+        "mask: Mine makes the shape [3, 4, 1], want [3, 4] for the mask, which is True "
+        "at the steps where an answer is due: time steps, then the 4 sequences of the",
+    ),
+    "batch first": (
+        made("jnp.zeros((4, 3, 1)), jnp.zeros((4, 3), int), jnp.ones((4, 3), bool)"),
+        "mask: Mine makes the shape [4, 3], want [4, 4] for the mask, which",
+    ),
+    "shorter than the mask": (
+        made("jnp.zeros((*shape, 1)), jnp.zeros(shape, int), jnp.ones((5, 4), bool)"),
+        "inputs: Mine makes the shape [3, 4, 1], want [5, 4, 1] for Vectors(size=1): "
+        "time steps as in the mask, then the 4 sequences",
+    ),
     "data nan": (data("xs[17, 1] = np.nan"), "inputs: in Mine, got nan, want fin"),
     "data category": (data("ys[39] = -1"), "targets: in Mine, got -1, want from 0"),
     "data beyond int32": (data("ys = ys + 2**32"), "targets: in Mine, got 2147483647"),
@@ -394,6 +514,23 @@ BAD = {
         {"base": "StreamTask", "make": "batches(self, split, seed, size): yield 3"},
         "Mine.batches: batch 0 for validation: batch: Mine makes a int, want",
     ),
+    "large batch": (
+        {
+            "base": "StreamTask",
+            "make": STREAM.format("9").replace("(3, batch_size", "(3, 8"),
+        },
+        "Mine.batches: batch 0 for validation: mask: Mine makes the shape [3, 8], want "
+        "[3, 4] for the mask",
+    ),
+    "large batch later": (
+        {
+            "base": "StreamTask",
+            "make": STREAM.format("9").replace(
+                "(3, batch_size", "(3, batch_size + (split == 'train')"
+            ),
+        },
+        "Mine.batches: batch 0: mask: Mine makes the shape [3, 3], want [3, 2] for",
+    ),
     "empty": (
         {"base": "StreamTask", "make": STREAM.format("0")},
         "Mine.batches: got none for validation, want at least one",
@@ -419,6 +556,12 @@ def test_one_clear_error_before_anything_is_written(
     assert "Traceback" not in told
     left = {path for path in listing(tmp_path) if "__pycache__" not in str(path)}
     assert left == {*before}
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_our_tasks_are_of_the_kinds_that_others_have_to_be_of(name):
+    tasks.properties.check_kinds(tasks.get(name))
+    tasks.properties.check_properties(tasks.get(name))
 
 
 def test_settings_that_a_kind_of_task_cannot_have_are_refused(place, tmp_path):

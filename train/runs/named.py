@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ntm_jax import tasks
-from ntm_jax.tasks import fit, outside
+from ntm_jax.tasks import outside, properties
 
 from ..models import registry as models
 from ..training.model import Model
@@ -43,7 +43,7 @@ def make_task(name: str, given: Fields) -> tasks.Task:
     def make() -> tasks.Task:
         made = tasks.get(name, **fields)
         if outside.is_place(name):
-            fit.check_kinds(made)
+            properties.check_kinds(made)
         return made
 
     return _in_words("task", name, fields, make)

@@ -1,12 +1,14 @@
 """Whether a task from outside does what it says, before a run begins."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax
+from jax import Array
 
 from ntm_jax import tasks
-from ntm_jax.tasks import fit, outside
+from ntm_jax.tasks import fit, outside, properties
 
 from ..training.batches import draw_sequences
 from ..training.keys import purpose_key
@@ -31,10 +33,9 @@ def check_task(config: TrainConfig) -> None:
         return
     task = config.make_task()
     with in_words(task, "its properties"):
-        trials, names = task.trials(), [*task.difficulty]
-        for name in ("easiest", "error_name", "tolerance", "input_names"):
-            getattr(task, name)
-    if taken := sorted({*names} & {*_TAKEN}):
+        properties.check_properties(task)
+        trials = task.trials()
+    if taken := sorted({*task.difficulty} & {*_TAKEN}):
         raise ValueError(
             f"{taken[0]}: {type(task).__name__} has a difficulty of this name, which "
             "the trainer uses for a flag, an argument or a field of evaluation.json; "
@@ -46,8 +47,7 @@ def check_task(config: TrainConfig) -> None:
     key = purpose_key(0, "evaluation")
     with in_words(task, "make"):
         for trial in trials:
-            made = jax.eval_shape(lambda key, t=trial: task.sample(key, _FEW, **t), key)
-            fit.check_batch(task, made, _FEW)
+            jax.eval_shape(functools.partial(_check_sample, task, trial), key)
             fit.check_values(task, task.sample(key, _FEW, **trial))
         drawn = jax.eval_shape(
             lambda step: draw_sequences(config, jax.numpy.uint32(0), step)[0],
@@ -55,6 +55,13 @@ def check_task(config: TrainConfig) -> None:
         )
         fit.check_batch(task, drawn, config.batch_size * config.sort_updates)
         fit.check_values(task, task.sample(key, _FEW))
+
+
+def _check_sample(task: tasks.Task, trial: dict[str, int], key: Array) -> None:
+    """Raises a `TypeError` or `ValueError` for a batch that JAX may not even hold."""
+    batch = task.sample(key, _FEW, **trial)
+    fit.check_batch(task, batch, _FEW)
+    fit.check_errors(task, batch)
 
 
 def check_data(task: tasks.DataTask, config: TrainConfig) -> None:
@@ -77,7 +84,7 @@ def check_data(task: tasks.DataTask, config: TrainConfig) -> None:
     try:
         with in_words(task, source):
             for split in ("validation", "evaluation"):
-                task.held_out(split, _FEW)
+                fit.check_errors(task, task.held_out(split, _FEW))
             stream = task.stream(config.seed, config.batch_size)
             for _ in range(min(config.steps_per_call, config.steps)):
                 next(stream)
