@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 
 import ntm_jax
+from train.runs.pretrained import load_run, names
+from train.show.play import Playable, play_page
 
 DOCS = Path(__file__).parent.resolve()
 ROOT = DOCS.parent
@@ -22,6 +24,7 @@ _PAGES = {
     ROOT / "CHANGELOG.md": DOCS / "changelog.md",
     ROOT / "CONTRIBUTING.md": DOCS / "contributing.md",
 }
+_MACHINES = "machines.html"
 # Matches code, which is left as it is, or the target of a link within the repository.
 _CODE_OR_LINK = re.compile(
     r"```.*?```|`[^`\n]*`|(?<=\]\()(?!\w+:)([^)#\s]+)", re.DOTALL
@@ -75,12 +78,26 @@ def lead(text: str, folder: Path, page: Path) -> str:
     return _CODE_OR_LINK.sub(target, text)
 
 
+def write_machines(app, failure: Exception | None) -> None:
+    """Writes the page that runs all trained machines."""
+    if failure is None and app.builder.format == "html":
+        machines = [Playable(name, *load_run(name)[:2], sizes={}) for name in names()]
+        page = Path(app.outdir, _MACHINES)
+        page.write_text(play_page(machines), encoding="utf-8")
+
+
 def setup(app) -> None:
-    """Rewrites the links of every page and of every file that a page includes."""
+    """Rewrites the links of every page and of every file that a page includes.
+
+    The site has a page of its own with all trained machines, to which `play.md` leads.
+    """
 
     def of_page(app, name: str, source: list[str]) -> None:
         page = Path(app.env.doc2path(name))
         source[0] = lead(source[0], page.parent, page)
+        if app.builder.format == "html":
+            link = f'<p><a href="{_MACHINES}">Run all trained machines here</a></p>'
+            source[0] = source[0].replace("<!-- machines -->", link)
 
     def of_included(app, path: Path, name: str, source: list[str]) -> None:
         file = DOCS / path
@@ -88,3 +105,4 @@ def setup(app) -> None:
 
     app.connect("source-read", of_page)
     app.connect("include-read", of_included)
+    app.connect("build-finished", write_machines)

@@ -1,7 +1,7 @@
-"""Makes the pictures of docs/see.md again: `python -m docs.pictures`.
+"""Makes the pictures of docs/see.md and docs/play.md again: `python -m docs.pictures`.
 
-It trains a machine on copy, draws the trained machines of `pretrained/`, and takes a
-screenshot of the page with Chromium. This takes a few minutes.
+It trains a machine on copy, draws the trained machines of `pretrained/`, and takes
+screenshots of the pages with Chromium. This takes a few minutes.
 """
 
 import shutil
@@ -24,21 +24,21 @@ OF_MACHINES = (
     ("see_sort_locations.png", "priority_sort", "locations_20_16.png"),
     ("see_ngrams_prediction.png", "dynamic_ngrams", "prediction_200.png"),
 )
-_STEP_ON_PAGE = 28
 
 
-def screenshot(page: Path, picture: Path) -> None:
+def screenshot(page: Path, picture: Path, step: int, height: int = 820) -> None:
     """The page in a browser, at a step within the answer."""
     with sync_playwright() as playwright:
         # Without its sandbox: in a container, root may not make one.
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        opened = browser.new_page(viewport={"width": 1000, "height": 820})
+        opened = browser.new_page(viewport={"width": 1000, "height": height})
         opened.goto(page.as_uri())
         opened.wait_for_selector("#heads td")
         opened.locator("#step").focus()
-        for _ in range(_STEP_ON_PAGE):
+        opened.keyboard.press("Home")
+        for _ in range(step):
             opened.keyboard.press("ArrowRight")
         opened.screenshot(path=picture)
         browser.close()
@@ -58,7 +58,10 @@ def main() -> int:
             run / "figures" / "learning.gif", IMAGES / "see_copy_learning.gif"
         )
         visualize.main(["--pretrained", *names, f"--out={drawn}", "--html"])
-        screenshot(drawn / "page.html", IMAGES / "see_page.png")
+        screenshot(drawn / "page.html", IMAGES / "see_page.png", step=28)
+        play = ["--pretrained=copy", f"--out={drawn}", "--html", "--play"]
+        visualize.main(play)
+        screenshot(drawn / "play.html", IMAGES / "play.png", step=19, height=1260)
     return 0
 
 

@@ -1,11 +1,13 @@
 """Strict JAX for every test: no silent promotion, four devices on any machine."""
 
 import os
+import shutil
 import tempfile
 
 import jax
 import pytest
 from hypothesis import settings
+from playwright.sync_api import sync_playwright
 
 # The commands keep compilations in the user's folder of caches: here, in one that ends.
 _CACHES = tempfile.TemporaryDirectory()
@@ -79,3 +81,17 @@ def x64():
     """Double precision for the length of one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, without a window; skips if there is none."""
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("NOT TESTED: pages, for want of chromium: apt-get install it")
+    with sync_playwright() as playwright:
+        # Without its sandbox: in a container, root may not make one.
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()

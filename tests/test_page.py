@@ -4,12 +4,11 @@ import base64
 import gzip
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from train import visualize
 from train.runs import pretrained
@@ -17,7 +16,6 @@ from train.show.figures import ring
 from train.show.page import pack, page
 from train.show.recording import Recording, record
 
-CHROMIUM = shutil.which("chromium")
 LENGTHS = (5, 9)
 
 
@@ -41,19 +39,6 @@ def path(html, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
     path.write_text(html)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("NOT TESTED: the page, for want of chromium: apt-get install it")
-    with sync_playwright() as playwright:
-        # Without its sandbox: in a container, root may not make one.
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -270,7 +255,7 @@ def test_packing_keeps_thousandths():
 
 @pytest.mark.slow
 def test_a_page_too_large_is_refused(recordings, monkeypatch):
-    monkeypatch.setattr("train.show.page._MOST_BYTES", 10_000)
+    monkeypatch.setattr("train.show.html._MOST_BYTES", 10_000)
     with pytest.raises(ValueError, match=r"html: got a page of 0.0 MB, want at"):
         page([("copy", recordings[0])])
 

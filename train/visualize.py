@@ -4,6 +4,7 @@ python -m train.visualize --workdir=runs/copy
 python -m train.visualize --workdir=runs/copy --beside runs/copy_gru runs/copy_lstm
 python -m train.visualize --pretrained=copy --length=120
 python -m train.visualize --pretrained copy priority_sort --html
+python -m train.visualize --pretrained copy priority_sort --html --play
 """
 
 import dataclasses
@@ -25,12 +26,12 @@ from .runs.folder import RunFolder
 from .show import draw, figures
 from .show.learners import Learner, learner_of_run, recorded_learners
 from .show.page import page
+from .show.play import Playable, play_page
 from .show.recording import Recording, machine_title, record
 from .training.population import member
 
 PyTree = Any
 _FORMATS = ("png", "svg")
-_PAGE = "page.html"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,9 @@ class Flags(Sizes):
     html: bool = False
     """Write one HTML page that shows the memory step by step, instead of figures.
     Without sizes, it has two sequences of the training size and a longer one."""
+    play: bool = False
+    """With --html: a page that runs the machines on what its reader draws.
+    The sizes are those of the sequence that it shows first."""
     out: Path | None = None
     """Folder to write to; None uses the run's figures/, or runs/pretrained."""
 
@@ -89,6 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
                 f"beside: got {' '.join(map(str, flags.beside))}, but a page has no "
                 "learning curves; leave out --html or --beside"
             )
+        if flags.play and not flags.html:
+            raise ValueError("play: got it without --html, want both: --html --play")
         machines = open_all(flags)
         for machine in machines:
             check_sizes(machine, flags)
@@ -181,17 +187,22 @@ def check_folder(folder: Path) -> None:
 
 
 def write_page(folder: Path, machines: Sequence[Machine], flags: Flags) -> list[Path]:
-    """Writes one page with a few sequences of each machine."""
-    html = page(
-        [
+    """Writes one page: a few sequences of each machine, or one that runs them."""
+    if flags.play:
+        path, sizes = folder / "play.html", flags.difficulty()
+        playable = [Playable(m.name, m.params, m.config, sizes) for m in machines]
+        html = play_page(playable, num_slots=flags.num_slots, seed=flags.seed)
+    else:
+        path = folder / "page.html"
+        recordings = [
             (machine.name, recorded(machine, difficulty, flags, index))
             for machine in machines
             for difficulty, index in shown(machine, flags)
         ]
-    )
+        html = page(recordings)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / _PAGE, html)
-    return [folder / _PAGE]
+    write_whole(path, html)
+    return [path]
 
 
 def write_figures(

@@ -5,23 +5,14 @@ number in the precision that it shows: integer thousandths, as differences from 
 step, which compress well.
 """
 
-import base64
-import gzip
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 
 from .figures.ring import visited
-from .figures.style import BITS, WEIGHTS, signed
+from .html import filled, packed, packed_maps
 from .recording import Recording
-
-_TEMPLATE = Path(__file__).with_name("page.html")
-_DIGITS = 3
-_MOST_BYTES = 5_000_000
 
 
 def page(recordings: Sequence[tuple[str, Recording]]) -> str:
@@ -34,21 +25,15 @@ def page(recordings: Sequence[tuple[str, Recording]]) -> str:
       ValueError: if the page would be too large, or a number is too large to be shown.
     """
     data = {
-        "digits": _DIGITS,
-        "maps": {
-            scale.cmap: _packed(_colours(scale.cmap))
-            for scale in (BITS, WEIGHTS, signed(""))
-        },
+        "maps": packed_maps(),
         "sequences": [_sequence(name, recording) for name, recording in recordings],
     }
-    html = _TEMPLATE.read_text(encoding="utf-8").replace("{{data}}", _in_a_script(data))
-    if len(html) > _MOST_BYTES:
-        raise ValueError(
-            f"html: got a page of {len(html) / 1e6:.1f} MB, want at most "
-            f"{_MOST_BYTES / 1e6:.0f}; use a shorter sequence (--length), fewer slots "
-            "(--num_slots) or fewer machines"
-        )
-    return html
+    return filled(
+        "page.html",
+        data,
+        "use a shorter sequence (--length), fewer slots (--num_slots) or fewer "
+        "machines",
+    )
 
 
 def _sequence(name: str, of: Recording) -> dict[str, Any]:
@@ -112,26 +97,7 @@ def pack(name: str, values: np.ndarray) -> str:
     Raises:
       ValueError: for numbers that are not finite, or beyond two million.
     """
-    scaled = np.round(np.asarray(values, np.float64) * 10**_DIGITS)
+    scaled = np.round(np.asarray(values, np.float64) * 1000)
     if not (np.abs(scaled) < 2**31).all():
         raise ValueError(f"{name}: got numbers beyond 2e6, too large to be shown")
-    return _packed(np.diff(scaled, axis=0, prepend=0).astype("<i8").astype("<i4"))
-
-
-def _packed(array: np.ndarray) -> str:
-    """The bytes of an array as text; the same for the same array."""
-    packed = gzip.compress(np.ascontiguousarray(array).tobytes(), mtime=0)
-    return base64.b64encode(packed).decode()
-
-
-def _colours(name: str) -> np.ndarray:
-    """The 256 colours of a map, with a byte each for red, green and blue."""
-    return mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
-
-
-def _in_a_script(data: Any) -> str:
-    """JSON in which no HTML parser can find the end of the script."""
-    text = json.dumps(data, separators=(",", ":"))
-    for letter in "<>&":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
+    return packed(np.diff(scaled, axis=0, prepend=0).astype("<i8").astype("<i4"))
