@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/see.md and docs/play.md again: `python -m docs.pictures`.
+"""Makes the pictures of see.md, live.md and play.md again: `python -m docs.pictures`.
 
 It trains a machine on copy, draws the trained machines of `pretrained/`, and takes
 screenshots of the pages with Chromium. This takes a few minutes.
@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from train import main as trainer
 from train import visualize
+from train.serving.beside import served
 
 IMAGES = Path(__file__).parent / "images"
 # The picture, the trained machine, and the file that `train.visualize` writes of it.
@@ -44,6 +45,21 @@ def screenshot(page: Path, picture: Path, step: int, height: int = 820) -> None:
         browser.close()
 
 
+def live_screenshot(address: str, picture: Path) -> None:
+    """The live view of a run, with its newest machine."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        opened = browser.new_page(viewport={"width": 1000, "height": 1750})
+        opened.set_default_timeout(600_000)
+        opened.goto(address)
+        opened.wait_for_selector("#answers canvas[data-step]")
+        opened.wait_for_selector("iframe:not(.behind)")
+        opened.screenshot(path=picture)
+        browser.close()
+
+
 def main() -> int:
     """The command; returns its exit status."""
     names = list(dict.fromkeys(machine for _, machine, _ in OF_MACHINES))
@@ -52,7 +68,9 @@ def main() -> int:
         visualize.main(["--pretrained", *names, f"--out={drawn}"])
         for picture, machine, file in OF_MACHINES:
             shutil.copyfile(drawn / machine / file, IMAGES / picture)
-        trainer.main([f"--workdir={run}"])
+        with served(0, run) as address:
+            trainer.main([f"--workdir={run}"])
+            live_screenshot(str(address), IMAGES / "live.png")
         visualize.main([f"--workdir={run}"])
         shutil.copyfile(
             run / "figures" / "learning.gif", IMAGES / "see_copy_learning.gif"

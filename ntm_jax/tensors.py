@@ -28,11 +28,15 @@ def write(path: Path, params: PyTree, metadata: Mapping[str, str]) -> None:
     Raises:
       OSError: if that is not possible.
     """
+    with whole(path) as unfinished:
+        unfinished.write_bytes(packed(params, metadata))
+
+
+def packed(params: PyTree, metadata: Mapping[str, str]) -> bytes:
+    """The content of a file with arrays and text, and their hash."""
     arrays = by_path(params)
     metadata = {**metadata, SHA256: _hash(metadata, arrays)}
-    content = safetensors().flax.save(arrays, metadata)
-    with whole(path) as unfinished:
-        unfinished.write_bytes(content)
+    return safetensors().flax.save(arrays, metadata)
 
 
 @contextlib.contextmanager

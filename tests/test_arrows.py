@@ -21,6 +21,10 @@ ROOMS = {
     "models": {"train.training", "train.models"},
     "runs": {"train.training", "train.models", "train.runs"},
     "show": {"train.training", "train.models", "train.runs", "train.show"},
+    "serving": {
+        *("train.training", "train.models", "train.runs", "train.show"),
+        "train.serving",
+    },
 }
 
 

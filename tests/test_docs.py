@@ -26,7 +26,8 @@ import ntm_jax.nnx
 import tasks
 from benchmarks import peers, record, solve, step
 from ntm_jax import interop
-from train import cli, evaluate, import_torch, main, ship, study, visualize
+from train import cli, evaluate, import_torch, main, serve, ship, study, visualize
+from train.flags import with_value
 from train.runs.commands import COMMANDS as INSTALLED
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
@@ -90,6 +91,7 @@ COMMANDS = {
     "train.main": (main.Flags, {}),
     "train.study": (study.Flags, {"num_seeds": 10}),
     "train.evaluate": (evaluate.Flags, None),
+    "train.serve": (serve.Flags, None),
     "train.ship": (ship.Flags, None),
     "train.import_torch": (import_torch.Flags, None),
     "train.visualize": (visualize.Flags, None),
@@ -122,7 +124,7 @@ def test_commands_have_the_flags_that_they_are_shown_with(page):
             assert words == []
             continue
         flags, changed = COMMANDS[module]
-        prog = f"python -m {module}"
+        prog, words = f"python -m {module}", with_value(words, "--serve", 8088)
         if changed is None:
             cli.parse(flags, words, prog=prog)
         else:

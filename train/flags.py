@@ -175,6 +175,21 @@ def renamed(arguments: Sequence[str], names: Mapping[str, str]) -> list[str]:
     return result
 
 
+def with_value(arguments: Sequence[str], flag: str, value: Any) -> list[str]:
+    """The arguments with that value for a flag that is given without one.
+
+    >>> with_value(["--serve", "--quiet"], "--serve", 8088)
+    ['--serve=8088', '--quiet']
+    >>> with_value(["--serve", "80"], "--serve", 8088)
+    ['--serve', '80']
+    """
+    following = [*arguments[1:], "--"]
+    return [
+        f"{flag}={value}" if word == flag and after.startswith("--") else word
+        for word, after in zip(arguments, following)
+    ]
+
+
 def with_prefix(
     arguments: Sequence[str], task: str, flags_of: type = TrainConfig
 ) -> list[str]:

@@ -5,6 +5,7 @@
     python -m train.main --controller=feed_forward --num_seeds=10 --workdir=runs/no_lstm
     python -m train.main --task=copy --model=lstm --steps=500 --workdir=runs/lstm
     python -m train.main --task=copy --preset=paper --workdir=runs/paper
+    python -m train.main --task=copy --serve
 
 The same command continues a run that was stopped.
 """
@@ -22,11 +23,15 @@ from rich.table import Table
 from ntm_jax import tasks
 
 from . import cli
+from .flags import with_value
 from .learn import DivergedError, run_to_the_end
+from .runs.commands import spelled
 from .runs.config import TrainConfig
 from .runs.folder import RunFolder
 from .runs.lock import locked
 from .runs.outcome import in_words, outcome
+from .serving.beside import served
+from .serving.server import PORT
 from .training.devices import use_all_cores
 
 
@@ -48,13 +53,18 @@ class Flags:
     """Folder of the run; None uses runs/TASK."""
     quiet: bool = False
     """Print only one JSON object at the end: the evaluation and the figures' paths."""
+    serve: int | None = None
+    """Port of a page that shows the run live, on this computer, until it ends.
+    --serve alone takes 8088; 0 takes any that is free. Needs 'ntm_jax[serve]'."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     with cli.readable_errors():
-        flags = cli.parse_from_preset(Flags, arguments, prog="python -m train.main")
+        words = sys.argv[1:] if arguments is None else arguments
+        words = with_value(words, "--serve", PORT)
+        flags = cli.parse_from_preset(Flags, words, prog="python -m train.main")
         cli.keep_compilations()
         use_all_cores(flags.config.num_seeds, flags.config.batch_size)
         run = RunFolder.plan(
@@ -62,13 +72,19 @@ def main(arguments: list[str] | None = None) -> int:
         )
         console = cli.make_console(quiet=flags.quiet)
         if run.result() is None:
-            if status := train(run, console):
-                return status
+            with served(flags.serve, run.path) as address:
+                if address is not None:
+                    console.print(f"The run is shown at {address} until it ends.")
+                if status := train(run, console):
+                    return status
         else:
             console.print(
                 f"The run in {run.path} is complete. Raise --steps to continue it, or "
                 "use a new --workdir for another run."
             )
+            if flags.serve is not None:
+                show = spelled("python -m train.serve")
+                console.print(f"To see it: {show} --workdir={run.path}")
         evaluation = run.evaluation() or []
         if flags.quiet:
             print(json.dumps(in_json(run, evaluation)))

@@ -12,6 +12,8 @@ from .config import TrainConfig
 from .schema import Check
 
 METRIC = {"step": schema.count, "kind": schema.text, "seed": schema.count}
+# The kinds of metrics. Each can have any numbers.
+KINDS = ("train", "validation", "health")
 # Of a machine, at one difficulty.
 EVALUATED = {
     "machine": schema.count,
@@ -29,26 +31,28 @@ def evaluated(config: TrainConfig) -> schema.Fields:
     return {**EVALUATED, f"{wrong}_per_sequence": schema.number}
 
 
+def any_metric_check(name: str, value: Any) -> None:
+    """The check of the metrics of a run, whatever its task is."""
+    schema.check_record(name, value, METRIC)
+    if value["kind"] not in KINDS:
+        raise ValueError(f"kind: got {value['kind']!r}, want one of {', '.join(KINDS)}")
+    others = dict.fromkeys(value.keys() - METRIC.keys(), schema.number)
+    schema.check_record(name, value, others, {"seconds": schema.seconds})
+
+
 def metric_check(config: TrainConfig) -> Check:
     """The check of the metrics of a run."""
     targets = config.make_task().targets
-    # What is read of each kind; a kind can have any other numbers too.
-    kinds: dict[str, schema.Fields] = {
+    # What is read of each kind.
+    fields: dict[str, schema.Fields] = {
         "train": dict.fromkeys((targets.loss_name, targets.wrong_name), schema.number),
         "validation": {"error": schema.number},
         "health": {},
     }
 
     def check_metric(name: str, value: Any) -> None:
-        schema.check_record(name, value, METRIC)
-        fields = kinds.get(value["kind"])
-        if fields is None:
-            raise ValueError(
-                f"kind: got {value['kind']!r}, want one of {', '.join(kinds)}"
-            )
-        others = dict.fromkeys(value.keys() - METRIC.keys(), schema.number)
-        optional = {"seconds": schema.seconds}
-        schema.check_record(name, value, {**others, **fields}, optional)
+        any_metric_check(name, value)
+        schema.check_record(name, value, fields[value["kind"]])
 
     return check_metric
 

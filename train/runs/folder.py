@@ -33,7 +33,7 @@ from .files import check_spelling, expanded, unfinished_of, write_whole
 from .given import Given
 from .journal import Journal
 from .presets import command
-from .saved_states import Newest, SavedStates
+from .saved_states import Saved, SavedStates
 from .schema import Record
 
 PyTree = Any
@@ -267,7 +267,7 @@ class RunFolder:
         """
         return self._entries(self._answers, self.states.newest())
 
-    def _entries(self, journal: Journal, newest: Newest | None) -> list[Record]:
+    def _entries(self, journal: Journal, newest: Saved | None) -> list[Record]:
         """The entries of a journal, which begins as at the newest checkpoint."""
         try:
             return journal.entries(newest and newest.mark_of(journal.path.name))

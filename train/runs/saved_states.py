@@ -19,8 +19,8 @@ from .config import TrainConfig
 from .schema import Record
 
 
-class Newest(NamedTuple):
-    """The newest checkpoint of a run.
+class Saved(NamedTuple):
+    """A checkpoint of a run.
 
     Attributes:
       step: the update after which it was written.
@@ -43,28 +43,35 @@ class Newest(NamedTuple):
 
 
 class SavedStates:
-    """The states in the folder of a run; only the newest are read."""
+    """The states in the folder of a run."""
 
     def __init__(self, folder: Path, config: TrainConfig) -> None:
         self._folder = folder
         self._config = config
         self._checkpoints = Checkpoints(folder / "checkpoints", belongs.ABOUT)
 
-    def newest(self) -> Newest | None:
+    def newest(self) -> Saved | None:
         """The newest checkpoint; None if there is none.
 
         Raises:
           ValueError: if it is not of the run whose config is in the folder.
         """
         step = self._checkpoints.latest_step()
-        if step is None:
-            return None
+        return None if step is None else self.at(step)
+
+    def at(self, step: int) -> Saved:
+        """The checkpoint of that step.
+
+        Raises:
+          ValueError: if it cannot be read, or is not of the run whose config is in the
+            folder.
+        """
         path, about = self._checkpoints.path(step), self._checkpoints.about(step)
         if about is not None:
             # The config of this object may have more steps.
             config = TrainConfig.from_json(self._folder / "config.json")
             belongs.check_made_by(path, about, config, self._steps_before(config))
-        return Newest(step, path, about)
+        return Saved(step, path, about)
 
     def check_settings(self) -> None:
         """Raises a `ValueError` if JAX now computes other numbers than the run's."""
@@ -86,37 +93,37 @@ class SavedStates:
         self._checkpoints.save(int(states.step.max()), states, about)
 
     def restore(
-        self, newest: Newest, optimizer: optax.GradientTransformation | None
+        self, saved: Saved, optimizer: optax.GradientTransformation | None
     ) -> TrainState:
-        """The states of the newest checkpoint, on the devices of the run.
+        """The states of a checkpoint, on the devices of the run.
 
         Args:
-          newest: that checkpoint.
+          saved: that checkpoint.
           optimizer: that of a run with one of its own. Without it, `opt_state` is the
             list of its arrays.
 
         Raises:
           ValueError: if the checkpoint is damaged, or of another optimizer.
         """
-        states = self._checkpoints.restore(newest.step, self._shapes(newest))
-        if (step := int(states.step.max())) != newest.step:
+        states = self._checkpoints.restore(saved.step, self._shapes(saved))
+        if (step := int(states.step.max())) != saved.step:
             raise ValueError(
-                f"workdir: got {newest.path}, which holds the state after update "
+                f"workdir: got {saved.path}, which holds the state after update "
                 f"{step}; rename the folder to {step}"
             )
         if self._config.has_own_optimizer() and optimizer is not None:
             wanted = jax.eval_shape(lambda: init_states(self._config, optimizer))
-            opt_state = unpacked(states.opt_state, wanted.opt_state, newest.path)
+            opt_state = unpacked(states.opt_state, wanted.opt_state, saved.path)
             states = states.replace(opt_state=opt_state)
         return spread(states, mesh_of(self._config))
 
-    def _shapes(self, newest: Newest) -> TrainState:
-        """The shapes of the states in the newest checkpoint."""
+    def _shapes(self, saved: Saved) -> TrainState:
+        """The shapes of the states in a checkpoint."""
         if not self._config.has_own_optimizer():
             return jax.eval_shape(lambda: init_states(self._config))
         shapes = jax.eval_shape(lambda: init_states(self._config, optax.identity()))
-        saved = self._checkpoints.shapes(newest.step)
-        return shapes.replace(opt_state=saved.get("opt_state") or [])
+        arrays = self._checkpoints.shapes(saved.step)
+        return shapes.replace(opt_state=arrays.get("opt_state") or [])
 
     def _steps_before(self, config: TrainConfig) -> list[int]:
         return steps_before.read(self._folder / steps_before.NAME, config)

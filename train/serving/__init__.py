@@ -1,0 +1,1 @@
+"""The live view: a small web server that reads run folders and never writes in them."""
