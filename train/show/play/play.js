@@ -57,7 +57,6 @@ function showNumbers() {
     return group;
   }));
   $("typing").hidden = kind.bits(machine.fields) > 1;
-  $("typed").setAttribute("aria-label", `${kind.numbers[0].label}, typed`);
 }
 
 // What was drawn is fitted to the numbers, shown again, and run.
@@ -131,9 +130,10 @@ $("cells").addEventListener("pointerover", (event) => {
     setBit(event.target, painting.value);
   }
 });
-addEventListener("pointerup", () => { painting = null; });
+// Only after the click that follows: it flips nothing if the pointer came back to the first.
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(() => { painting = null; }));
 $("cells").addEventListener("click", (event) => {
-  if (event.target.matches(".cell")) setBit(event.target, 1 - bitOf(event.target));
+  if (event.target.matches(".cell") && !painting?.moved) setBit(event.target, 1 - bitOf(event.target));
 });
 
 // One cell is in the order of tabs; the arrow keys lead to the others.
