@@ -8,9 +8,11 @@ import re
 import tomllib
 from pathlib import Path
 
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # or JAX looks for others, and says so
+
 import ntm_jax
 from train.runs.pretrained import load_run, names
-from train.show.play import Playable, play_page
+from train.show.play import TASKS, Playable, play_page
 
 DOCS = Path(__file__).parent.resolve()
 ROOT = DOCS.parent
@@ -82,6 +84,7 @@ def write_machines(app, failure: Exception | None) -> None:
     """Writes the page that runs all trained machines."""
     if failure is None and app.builder.format == "html":
         machines = [Playable(name, *load_run(name)[:2], sizes={}) for name in names()]
+        machines = [each for each in machines if each.config.task in TASKS]
         page = Path(app.outdir, _MACHINES)
         page.write_text(play_page(machines), encoding="utf-8")
 

@@ -19,6 +19,12 @@ from ..runs.config import TrainConfig
 from .html import filled, packed, packed_maps
 
 PyTree = Any
+# Those that the page can draw: of ours, all but those whose sequences are data.
+TASKS = tuple(
+    name
+    for name in tasks.names()
+    if not issubclass(tasks.class_of(name), tasks.DataTask)
+)
 _MOST_STEPS = 1000
 _MOST_SLOTS = 1024
 
@@ -76,10 +82,10 @@ def check(machine: Playable) -> None:
             f"play: got {machine.name!r}, whose model is {config.model}, want the "
             "machine itself (--model=ntm); --html without --play shows other models"
         )
-    if config.task not in tasks.names():
+    if config.task not in TASKS:
         raise ValueError(
             f"play: got {machine.name!r}, whose task is {config.task}, want one of "
-            f"{', '.join(tasks.names())}; --html without --play shows other tasks"
+            f"{', '.join(TASKS)}; --html without --play shows other tasks"
         )
     if machine.sizes:
         steps = _num_steps(config.make_task(), machine.sizes)
