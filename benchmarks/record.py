@@ -264,7 +264,10 @@ def trials_up_to(hardest: int, config: TrainConfig) -> list[dict[str, Any]]:
     difficulty = task.difficulty
     own = [{**trial, "num_sequences": 1000} for trial in task.trials()]
     trials = TRIALS.get(config.task, own)
-    sizes = [max(highest(trial[name]) for name in difficulty) for trial in trials]
+    sizes = [
+        max((highest(trial[name]) for name in difficulty), default=0)
+        for trial in trials
+    ]
     if hardest < min(sizes):
         raise ValueError(f"hardest: got {hardest}, want at least {min(sizes)}")
     due = [

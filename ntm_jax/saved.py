@@ -177,7 +177,8 @@ def read_config(metadata: Mapping[str, str]) -> NTMConfig:
 
 def _plain_config(metadata: Mapping[str, str]) -> dict[str, Any]:
     if CONFIG not in metadata:
-        raise ValueError(f"got no metadata {CONFIG!r}")
+        hint = "; train.pretrained.load_run opens it" if "made" in metadata else ""
+        raise ValueError(f"got no metadata {CONFIG!r}{hint}")
     fields = read_json(metadata[CONFIG])
     if not isinstance(fields, dict):
         raise TypeError(f"{CONFIG}: got {type(fields).__name__}, want a JSON object")

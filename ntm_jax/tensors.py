@@ -81,13 +81,26 @@ def numbers_in(headers: Mapping[str, Any]) -> int:
     return sum(math.prod(header.get_shape()) for header in headers.values())
 
 
-def check_headers(headers: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` unless names, shapes and dtypes are those wanted."""
+def check_headers(
+    headers: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    *,
+    rounded: bool = False,
+) -> None:
+    """Raises a `ValueError` unless names, shapes and dtypes are those wanted.
+
+    Args:
+      headers: of a file.
+      wanted: arrays or their shapes, by name.
+      rounded: whether arrays can also be in bfloat16, all of them.
+    """
     check_names(headers, wanted)
     kinds = {dtype: kind for kind, dtype in DTYPES.items()}
+    rounded = rounded and {each.get_dtype() for each in headers.values()} == {"BF16"}
     for name, want in wanted.items():
         got = headers[name].get_dtype(), list(headers[name].get_shape())
         kind, shape = kinds[str(want.dtype)], list(want.shape)
+        kind = "BF16" if rounded else kind
         if got != (kind, shape):
             raise ValueError(f"{name}: got {got[0]}{got[1]}, want {kind}{shape}")
 

@@ -8,7 +8,7 @@
 ((41, 16, 9), (41, 16, 8), (41, 16))
 """
 
-from . import fit, outside, properties, registry
+from . import fit, outside, poems, properties, registry
 from .arrays import SPLITS, Arrays, Example, Split
 from .associative_recall import AssociativeRecall
 from .copy import Copy
@@ -23,6 +23,7 @@ from .data import (
 )
 from .dynamic_ngrams import DynamicNGrams
 from .inputs import Tokens, Vectors
+from .poems import Poems
 from .priority_sort import PrioritySort
 from .registry import TaskName, class_of, get, name_in_words, names, short_name
 from .repeat_copy import RepeatCode, RepeatCopy
@@ -53,6 +54,7 @@ __all__ = (
     "Difficulty",
     "DynamicNGrams",
     "Example",
+    "Poems",
     "PrioritySort",
     "Range",
     "Reals",
@@ -77,6 +79,7 @@ __all__ = (
     "names",
     "outside",
     "padded",
+    "poems",
     "properties",
     "registry",
     "round_up",

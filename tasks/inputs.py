@@ -45,17 +45,25 @@ class Tokens:
     """Tokens, numbered from 0 to size - 1; inputs are integers `[T, B]`.
 
     A model has a learned vector for each token, its embedding.
+
+    Attributes:
+      size: the number of tokens.
+      per_step: None for one token a step; else so many, inputs are `[T, B, per_step]`,
+        and the vectors of a step are added.
     """
 
     size: int
+    per_step: int | None = None
 
     def __post_init__(self) -> None:
         check_count("size", self.size)
+        if self.per_step is not None:
+            check_count("per_step", self.per_step)
 
     @property
     def step_shape(self) -> tuple[int, ...]:
-        """One number."""
-        return ()
+        """One number, or `per_step`."""
+        return () if self.per_step is None else (self.per_step,)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,7 +72,8 @@ class Tokens:
 
     def as_vectors(self, inputs: np.ndarray) -> np.ndarray:
         """The inputs as figures show them, `[T, ..., size]`: a 1 for each token."""
-        return np.eye(self.size, dtype=np.float32)[np.clip(inputs, 0, self.size - 1)]
+        ones = np.eye(self.size, dtype=np.float32)[np.clip(inputs, 0, self.size - 1)]
+        return ones if self.per_step is None else ones.max(axis=-2)
 
     def fault(self, inputs: np.ndarray) -> str | None:
         """What is wrong with these inputs: numbers that are no token."""

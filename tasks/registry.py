@@ -6,6 +6,7 @@ from . import outside
 from .associative_recall import AssociativeRecall
 from .copy import Copy
 from .dynamic_ngrams import DynamicNGrams
+from .poems import Poems
 from .priority_sort import PrioritySort
 from .repeat_copy import RepeatCopy
 from .reverse_string import ReverseString
@@ -18,6 +19,7 @@ _TASKS: dict[str, type[Task]] = {
     "dynamic_ngrams": DynamicNGrams,
     "priority_sort": PrioritySort,
     "reverse_string": ReverseString,
+    "poems": Poems,
 }
 
 # The names as a type, from which flags take their choices. To type checkers, which know

@@ -25,6 +25,9 @@ from jax import Array
 
 from .checks import check_count
 
+# The most categories of which a run keeps every probability.
+_MOST_KEPT = 256
+
 
 class Targets(abc.ABC):
     """What a network outputs at each step, and how good that is.
@@ -78,6 +81,24 @@ class Targets(abc.ABC):
     def as_logits(self, predictions: Array) -> Array:
         """Logits of which the same are `right` as of those with these predictions."""
         return predictions
+
+    @property
+    def kept_shape(self) -> tuple[int, ...]:
+        """The shape of what a run keeps of the predictions of one step."""
+        return (self.size,)
+
+    def kept(self, predictions: np.ndarray) -> np.ndarray:
+        """What a run keeps of predictions `[T, size]`, `[T, *kept_shape]`."""
+        return predictions
+
+    def as_they_were(self, kept: np.ndarray) -> np.ndarray:
+        """The predictions `[T, size]` of which a run has kept that, or similar ones."""
+        return kept
+
+    def kept_fault(self, kept: np.ndarray) -> str | None:
+        """What is wrong with numbers `[T, *kept_shape]` that a run has kept."""
+        del kept
+        return None
 
     @abc.abstractmethod
     def as_predictions(self, targets: Array) -> Array:
@@ -182,7 +203,8 @@ class Categories(Targets):
     """One of `size` categories: the loss is the cross-entropy of a softmax, in bits.
 
     Targets are integers `[T, B]` from 0 to size - 1. An answer is wrong unless the
-    logit of the target is the largest.
+    logit of the target is the largest. Of more than 256 categories, a run keeps only
+    the most probable one at each step.
     """
 
     size: int
@@ -216,6 +238,29 @@ class Categories(Targets):
     def predictions(self, logits: Array) -> Array:
         """The probabilities of the categories."""
         return jax.nn.softmax(logits, axis=-1)
+
+    @property
+    def kept_shape(self) -> tuple[int, ...]:
+        """All probabilities, or one category."""
+        return (self.size,) if self.size <= _MOST_KEPT else ()
+
+    def kept(self, predictions: np.ndarray) -> np.ndarray:
+        """The probabilities, or the most probable category."""
+        return predictions if self.kept_shape else predictions.argmax(axis=-1)
+
+    def as_they_were(self, kept: np.ndarray) -> np.ndarray:
+        """The probabilities, or a 1 for the category."""
+        if self.kept_shape:
+            return kept
+        return (kept[:, None] == np.arange(self.size)).astype(np.float32)
+
+    def kept_fault(self, kept: np.ndarray) -> str | None:
+        """Numbers that are no category."""
+        if self.kept_shape:
+            return None
+        if kept.dtype.kind != "i":
+            return f"got {kept.flat[0]}, want integers"
+        return not_below(kept, self.size)
 
     def as_predictions(self, targets: Array) -> Array:
         """A 1 for the category of the target."""

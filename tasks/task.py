@@ -177,6 +177,27 @@ class Task(abc.ABC):
         """
         return self.targets.errors(logits, batch.targets, batch.mask)
 
+    def input_words(self, inputs: np.ndarray) -> list[str] | None:
+        """The input at each step in words, which figures show instead of channels.
+
+        By default None: figures show the channels. A task with words has `Categories`
+        as targets.
+
+        Args:
+          inputs: of one sequence, `[T, ...]`.
+        """
+        del inputs
+        return None
+
+    def answer_words(self, answers: np.ndarray) -> list[str] | None:
+        """The answer at each step in words, if the inputs have words.
+
+        Args:
+          answers: categories, `[T]`.
+        """
+        del answers
+        return None
+
     def sample(
         self, key: Array, batch_size: int, **difficulty: Difficulty | Range
     ) -> Batch:

@@ -24,9 +24,19 @@ import ntm_jax
 import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
-from benchmarks import peers, record, solve, step
+from benchmarks import peers, poems, record, solve, step
 from ntm_jax import interop
-from train import cli, evaluate, import_torch, main, serve, ship, study, visualize
+from train import (
+    cli,
+    evaluate,
+    import_torch,
+    main,
+    serve,
+    ship,
+    study,
+    visualize,
+    write,
+)
 from train.flags import with_value
 from train.runs.commands import COMMANDS as INSTALLED
 
@@ -95,6 +105,8 @@ COMMANDS = {
     "train.ship": (ship.Flags, None),
     "train.import_torch": (import_torch.Flags, None),
     "train.visualize": (visualize.Flags, None),
+    "train.write": (write.Flags, None),
+    "benchmarks.poems": (poems.Flags, None),
     "benchmarks.record": (record.Flags, None),
     "benchmarks.step": (step.Flags, None),
     "benchmarks.peers": (peers.Flags, None),

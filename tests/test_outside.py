@@ -384,7 +384,7 @@ BAD = {
     ),
     "kind": (
         {"targets": "Tokens(3)"},
-        "Mine.targets: got Tokens(size=3), want tasks.Bits(...), tasks.Categories(...)",
+        "Mine.targets: got Tokens(size=3, per_step=None), want tasks.Bits(...)",
     ),
     "targets class": ({"targets": "Bits"}, "Mine.targets: got <class 'tasks.targets."),
     "inputs method": (

@@ -224,7 +224,12 @@ def test_a_foreign_file_runs_no_code(path, tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize("name", shipped.names())
+def test_a_trained_machine_behind_an_embedding_is_not_one_of_the_library():
+    with pytest.raises(ValueError, match=r"train\.pretrained\.load_run opens it"):
+        ntm_jax.pretrained("poems")
+
+
+@pytest.mark.parametrize("name", sorted({*shipped.names()} - {"poems"}))
 def test_the_trained_machines_need_no_trainer(name):
     params, config = ntm_jax.pretrained(name)
     ntm_jax.initial_state(params, config)

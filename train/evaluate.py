@@ -195,6 +195,22 @@ def open_machines(
     return states.params, run.config, states.step.tolist()
 
 
+def index_of_machine(config: TrainConfig, seed: int | None) -> int:
+    """The place of the machine with that seed in its run; None takes the first.
+
+    Raises:
+      ValueError: if the run has none with it.
+    """
+    seeds = config.seeds()
+    if seed is None:
+        return 0
+    if seed not in seeds:
+        raise ValueError(
+            f"machine: got {seed}, want one of the run's, {seeds[0]} to {seeds[-1]}"
+        )
+    return seeds.index(seed)
+
+
 def check_fits(
     config: TrainConfig, num_slots: int | None, **difficulty: tasks.Difficulty
 ) -> None:

@@ -210,7 +210,8 @@ def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
     hardest = run.config.make_task().trials()[0]
     machine = member(states.params, 0)
     recording = record(machine, run.config, hardest, traced=False)
-    run.keep_answer(step, recording.outputs)
+    targets = run.config.make_task().targets
+    run.keep_answer(step, targets.kept(recording.outputs))
 
 
 def evaluate_at(

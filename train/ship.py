@@ -12,9 +12,10 @@ import dataclasses
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 
 from . import cli
 from .runs import pretrained
@@ -44,6 +45,9 @@ class Flags:
     out: Path | None = None
     """The .safetensors file to write; None uses NAME.safetensors.
     That is in pretrained/ in a checkout, otherwise in the current folder."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the numbers in the file.
+    bfloat16 takes half of the space; what reads the file makes float32 of it."""
     overwrite: bool = False
     """Replace the file if it exists."""
 
@@ -61,8 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
             )
         run.states.check_settings()  # which also decide the numbers of the check
         index = seeds.index(seed)
-        machine = member(run.restore().params, index)
-        alone = jax.tree.map(lambda leaf: leaf[None], machine)
+        own = member(run.restore().params, index)
+        machine = jax.tree.map(lambda leaf: leaf.astype(flags.dtype), own)
+        alone = jax.tree.map(lambda leaf: leaf[None].astype(jnp.float32), machine)
         config = dataclasses.replace(run.config, seed=seed, num_seeds=1)
         path = path_of(flags, config.task_name())
         made = how_made(run, evaluation, seed)

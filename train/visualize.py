@@ -19,7 +19,13 @@ from matplotlib.figure import Figure
 from ntm_jax.tasks import name_in_words
 
 from . import cli
-from .evaluate import Sizes, check_fits, open_machines, parse_sizes
+from .evaluate import (
+    Sizes,
+    check_fits,
+    index_of_machine,
+    open_machines,
+    parse_sizes,
+)
 from .runs.config import TrainConfig
 from .runs.files import write_whole
 from .runs.folder import RunFolder
@@ -159,13 +165,8 @@ def open_run(flags: Flags) -> Machine:
     params, config, steps = open_machines(flags.workdir, None)
     assert flags.workdir is not None  # or there is no machine
     run = RunFolder.open(flags.workdir)
-    seeds = config.seeds()
-    seed = seeds[0] if flags.machine is None else flags.machine
-    if seed not in seeds:
-        raise ValueError(
-            f"machine: got {seed}, want one of the run's, {seeds[0]} to {seeds[-1]}"
-        )
-    index = seeds.index(seed)
+    index = index_of_machine(config, flags.machine)
+    seed = config.seeds()[index]
     title = machine_title(config, seed, steps[index])
     own = member(params, index)
     return Machine(f"{config.task_name()}, seed {seed}", title, own, config, run)
@@ -230,6 +231,7 @@ def write_figures(
                 recording.inputs,
                 recording.phases,
                 outputs=recording.outputs,
+                words=recording.words,
             )
         if machine.run is not None and (answers := machine.run.answers()):
             paths.append(own / "learning.gif")

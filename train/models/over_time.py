@@ -53,6 +53,15 @@ class OverTime(Model):
         _, hidden = lax.scan(step, start, inputs)
         return self._output.apply({"params": params["output"]}, hidden)  # type: ignore[return-value]
 
+    def start(self, params: PyTree, inputs: jax.ShapeDtypeStruct) -> PyTree:
+        """The carry of the cell."""
+        return self.cell.start(params["cell"], inputs.shape[1:])
+
+    def step(self, params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
+        """A step of the cell."""
+        carry, hidden = self.cell.step(params["cell"], carry, x)
+        return carry, self._output.apply({"params": params["output"]}, hidden)  # type: ignore[return-value]
+
     @property
     def _output(self) -> nn.Dense:
         return nn.Dense(self.output_size)

@@ -47,6 +47,7 @@ def check_config(config: "TrainConfig") -> None:
     check_call_multiples(config)
     check_pattern("learn", config.learn)
     check_carry_noise(config)
+    check_tied_embedding(config)
     check_machine_settings(config)
     config.make_ntm_config()  # checks the machine's own fields
 
@@ -108,6 +109,24 @@ def check_carry_noise(config: "TrainConfig") -> None:
         )
 
 
+def check_tied_embedding(config: "TrainConfig") -> None:
+    """The categories have to be the first tokens."""
+    if not config.tied_embedding:
+        return
+    task = config.make_task()
+    inputs, targets = task.inputs, task.targets
+    tokens, categories = (
+        isinstance(inputs, tasks.Tokens),
+        isinstance(targets, tasks.Categories),
+    )
+    if not (tokens and categories and targets.size <= inputs.size):
+        raise ValueError(
+            f"tied_embedding: got True with {inputs} and {targets} of {config.task}, "
+            "want tasks.Tokens and at most as many tasks.Categories, which are the "
+            "first of the tokens; leave out --tied_embedding"
+        )
+
+
 def check_machine_settings(config: "TrainConfig") -> None:
     """Raises a `ValueError` for a setting of the machine with another model.
 
@@ -115,7 +134,7 @@ def check_machine_settings(config: "TrainConfig") -> None:
     """
     if config.model in ("ntm", "lstm"):
         return
-    used = {"model", "model_fields", "embedding_size"}
+    used = {"model", "model_fields", "embedding_size", "tied_embedding"}
     if config.model == "gru":
         used |= {"controller_units", "controller_layers"}
     for field in dataclasses.fields(MachineSettings):

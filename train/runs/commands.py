@@ -7,6 +7,7 @@ COMMANDS = {
     "train": ("main", "train a machine, evaluate it and draw what it does"),
     "evaluate": ("evaluate", "evaluate a machine, at any difficulty"),
     "visualize": ("visualize", "draw what a machine does, or make a page of it"),
+    "write": ("write", "write poems with a machine that learned it"),
     "serve": ("serve", "show runs live in a browser"),
     "study": ("study", "compare settings, each with many seeds"),
     "ship": ("ship", "export a machine of a run as a .safetensors file"),

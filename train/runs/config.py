@@ -114,10 +114,18 @@ class TrainConfig(
         """
         if num_slots is not None:
             self.check_has_slots(num_slots)
-        model = self._model_of_vectors(num_slots)
-        if isinstance(self.make_task().inputs, tasks.Tokens):
-            return Embedded(model, self.embedding_size)
+        task, output_size = self.make_task(), self.model_output_size()
+        model = self._model_of_vectors(output_size, num_slots)
+        if isinstance(task.inputs, tasks.Tokens):
+            tied = task.targets.size if self.tied_embedding else None
+            return Embedded(model, self.embedding_size, tied)
         return model
+
+    def model_output_size(self) -> int:
+        """The O of the model: that of the task, or the size of an embedding."""
+        if self.tied_embedding:
+            return self.embedding_size
+        return self.make_task().output_size
 
     def check_has_slots(self, num_slots: int) -> None:
         """Raises a `ValueError` if the model cannot have another number of slots."""
@@ -127,10 +135,9 @@ class TrainConfig(
                 "memory with slots; leave out num_slots"
             )
 
-    def _model_of_vectors(self, num_slots: int | None) -> Model:
+    def _model_of_vectors(self, output_size: int, num_slots: int | None) -> Model:
         if self.model == "ntm":
             return NTM(self.make_ntm_config(), num_slots)
-        output_size = self.make_task().output_size
         if self.model in ("lstm", "gru"):
             sizes = self.controller_units, self.controller_layers
             return Layers(SkipLayers(self.model, *sizes, output_size))  # type: ignore[arg-type]
@@ -151,7 +158,7 @@ class TrainConfig(
         }
         fields = {name: getattr(self, name) for name in shared - {"controller"}}
         return NTMConfig(
-            output_size=self.make_task().output_size,
+            output_size=self.model_output_size(),
             controller=self.make_controller(),
             **fields,
         )

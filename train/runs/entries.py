@@ -1,5 +1,6 @@
 """The fields of a run's records: metrics, answers, evaluations and provenance."""
 
+import contextlib
 from typing import Any
 
 import jax
@@ -60,32 +61,35 @@ def metric_check(config: TrainConfig) -> Check:
 def answer_check(config: TrainConfig) -> Check:
     """The check of the answers of a run."""
     wanted: list[tuple[int, ...]] = []
+    targets = config.make_task().targets
 
     def check_answer(name: str, value: Any) -> None:
         schema.check_record(name, value, {"outputs": schema.check_list})
         if not wanted:  # so many steps as the sequence has
             wanted.append(answer_shape(config))
-        try:
+        outputs, whole = np.zeros(0), False
+        with contextlib.suppress(ValueError):  # rows of different lengths
             outputs = np.asarray(value["outputs"])
             whole = outputs.dtype.kind in "fi" and outputs.shape == wanted[0]
-        except ValueError:  # rows of different lengths
-            whole = False
         if not whole:
             raise ValueError(
                 f"outputs: got {schema.short(value['outputs'])}, want numbers "
                 f"{list(wanted[0])}"
             )
+        if fault := targets.kept_fault(outputs):
+            raise ValueError(f"outputs: {fault}")
 
     return check_answer
 
 
 def answer_shape(config: TrainConfig) -> tuple[int, ...]:
-    """The shape `[T, O]` of the answer that a run keeps."""
+    """The shape of the answer that a run keeps, `[T, O]` or less."""
     task = config.make_task()
+    of_step = task.targets.kept_shape
     if isinstance(task, tasks.DataTask):
         mask = task.held_out("evaluation", 1).mask
-        return 1 + int(np.flatnonzero(mask[:, 0])[-1]), task.output_size
+        return 1 + int(np.flatnonzero(mask[:, 0])[-1]), *of_step
     batch = jax.eval_shape(
         lambda key: task.sample(key, 1, **task.trials()[0]), jax.random.key(0)
     )
-    return len(batch.mask), task.output_size
+    return len(batch.mask), *of_step

@@ -255,8 +255,12 @@ class RunFolder:
         return metrics
 
     def keep_answer(self, step: int, outputs: np.ndarray) -> None:
-        """Adds the answer of the first machine, `[T, O]`, to three digits."""
-        outputs = np.round(outputs.astype(np.float64), 3)
+        """Adds the answer of the first machine as its targets keep it.
+
+        Real numbers have three digits.
+        """
+        if outputs.dtype.kind == "f":
+            outputs = np.round(outputs.astype(np.float64), 3)
         self._answers.add({"step": step, "outputs": outputs.tolist()})
 
     def answers(self) -> list[dict[str, Any]]:

@@ -69,6 +69,25 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "initial_heads": "stack",
         "sort_updates": 20,
     },
+    # The write head puts what is asked for on a tape, and does not come back to it. Every
+    # update has poems of one form; in one call, those of others would be padding.
+    "poems": {
+        "embedding_size": 128,
+        "tied_embedding": True,
+        "controller_units": 384,
+        "num_slots": 96,
+        "slot_size": 64,
+        "initial_strength": 1.0,
+        "optimizer": "adam",
+        "learning_rate": 4e-3,
+        "decay": 0.999,
+        "batch_size": 32,
+        "steps": 3000,
+        "steps_per_call": 1,
+        "validate_every": 200,
+        "validation_sequences": 400,
+        "checkpoint_every": 100,
+    },
 }
 # The controller counts pulses in its own state: in discrete steps, if that is noisy.
 _PULSES: dict[str, Any] = {"carry_noise": 0.05, "steps": 12_000, "polish_steps": 6000}

@@ -103,11 +103,12 @@ def load_run(
         headers = tensors.headers_of(file)
         check_sizes(tensors.numbers_in(headers), config)
         wanted = shapes_of_params(config)
-        tensors.check_headers(headers, by_path(wanted))
+        tensors.check_headers(headers, by_path(wanted), rounded=True)
         arrays = {name: file.get_tensor(name) for name in headers}
         check_numbers(arrays)
         tensors.check_hash(metadata, arrays)
-    return from_state_dict(wanted, unflatten_dict(arrays, sep="/")), config, made
+    params = from_state_dict(wanted, unflatten_dict(arrays, sep="/"))
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params), config, made
 
 
 def read_metadata(

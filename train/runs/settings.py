@@ -64,6 +64,10 @@ class MachineSettings:
     All other parameters are initialised."""
     embedding_size: int = 32
     """Numbers in the learned vector of a token, for tasks whose inputs are tokens."""
+    tied_embedding: tyro.conf.FlagConversionOff[bool] = False
+    """Whether the output layer is the embedding of the tokens that are the categories.
+    For tasks whose first tokens are their categories, such as the characters of poems.
+    The model outputs a vector; its products with the embeddings are the logits."""
     controller: Literal["lstm", "gru", "feed_forward"] = "lstm"
     """The controller.
     - lstm, gru: recurrent, with a state of its own.

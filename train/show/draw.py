@@ -16,6 +16,7 @@ from ..runs.config import TrainConfig
 from ..runs.files import whole
 from . import figures
 from .figures.style import STYLE
+from .fonts import can_show
 from .phases import phases
 from .recording import (
     Recording,
@@ -24,6 +25,7 @@ from .recording import (
     record,
     trace_fits,
 )
+from .words import answers_in_words
 
 PyTree = Any
 
@@ -41,14 +43,15 @@ def draw_run(
 
     They show the run's first machine, which has these `params` after update `step`, on
     one sequence of each difficulty, and the learning curves of all seeds. A trace that
-    is too large is left out.
+    is too large is left out, and so is a sequence in words without a font for them.
     """
     drawn = {"learning_curve": figures.learning_curve(metrics, config)}
     for difficulty in difficulties:
         traced = trace_fits(params, config, difficulty)
         title = machine_title(config, config.seed, step)
         recording = record(params, config, difficulty, traced=traced, title=title)
-        drawn |= named(answer_and_focus(recording), recording)
+        if recording.words is None or can_show(recording.words.text()):
+            drawn |= named(answer_and_focus(recording), recording)
     save(drawn, folder, ("png",))
 
 
@@ -66,10 +69,14 @@ def answer_and_focus(recording: Recording) -> Iterator[tuple[str, Figure]]:
             of.phases,
             answers=of.answers,
             unit=of.config.make_task().targets.unit,
+            words=of.words,
         ),
     )
     if of.trace is not None:
-        yield "focus", figures.focus(of.trace, of.inputs, of.phases, of.outputs)
+        yield (
+            "focus",
+            figures.focus(of.trace, of.inputs, of.phases, of.outputs, words=of.words),
+        )
 
 
 def all_of(recording: Recording) -> Iterator[tuple[str, Figure]]:
@@ -180,17 +187,21 @@ def learning_film(
     inputs = task.inputs.as_vectors(np.asarray(batch.inputs[:, 0]))
     mask = np.asarray(batch.mask[:, 0])
     of, answers_due = task.targets, np.asarray(batch.targets[:, 0])
+    has_words = task.input_words(np.asarray(batch.inputs[:, 0])) is not None
 
     def result(outputs: np.ndarray) -> str:
         logits = of.as_logits(jnp.asarray(outputs))
         wrong = ~np.asarray(of.right(logits, jnp.asarray(answers_due)))
         return f"{int(wrong[mask].sum())} wrong {of.unit}"
 
+    def in_words(outputs: np.ndarray) -> list[str]:
+        return answers_in_words(task, outputs.argmax(axis=-1), mask)
+
     shown = [
         (
             f"{name_in_words(config.task)}, seed {config.seed}, after "
             f"{answer['step'] * config.batch_size:,} sequences",
-            np.asarray(answer["outputs"]),
+            of.as_they_were(np.asarray(answer["outputs"])),
         )
         for answer in answers
     ]
@@ -201,4 +212,5 @@ def learning_film(
         mask,
         phases(inputs, mask, task.input_names),
         result=result,
+        in_words=in_words if has_words else None,
     )

@@ -5,6 +5,7 @@ number in the precision that it shows: integer thousandths, as differences from 
 step, which compress well.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,25 +40,41 @@ def page(recordings: Sequence[tuple[str, Recording]]) -> str:
 def _sequence(name: str, of: Recording) -> dict[str, Any]:
     """The data of a recording for the page."""
     sizes = [f"{size} {value}" for size, value in of.difficulty.items()]
+    inputs, answers = _channels(of)
     arrays = {
-        "inputs": of.inputs,
-        "targets": of.targets,
-        "outputs": of.outputs,
+        "inputs": of.inputs[:, inputs],
+        "targets": of.targets[:, answers],
+        "outputs": of.outputs[:, answers],
         "due": of.mask[:, None],
         **_inside(of),
     }
+    input_names = of.config.make_task().input_names
     return {
         "machine": name,
         "label": ", ".join([*sizes, f"sequence {of.index + 1}"]),
         "result": of.result,
         "phases": of.phases,
         "used": _used_slots(of),
-        "input_names": of.config.make_task().input_names,
+        "input_names": [input_names[channel] for channel in inputs],
+        "words": None if of.words is None else dataclasses.asdict(of.words),
         "arrays": {
             key: {"shape": values.shape, "packed": pack(key, values)}
             for key, values in arrays.items()
         },
     }
+
+
+def _channels(of: Recording) -> tuple[list[int], list[int]]:
+    """The channels of the input and of the answer to show.
+
+    All, or, of a sequence in words, those that appear in it, in the order in which they
+    do: tokens of the input, categories that are a target or the most probable one.
+    """
+    if of.words is None:
+        return [*range(of.inputs.shape[1])], [*range(of.targets.shape[1])]
+    on = np.argwhere(of.inputs)[:, 1].tolist()
+    answers = np.stack([of.targets, of.outputs], axis=1)[of.mask].argmax(axis=-1)
+    return [*dict.fromkeys(on)], [*dict.fromkeys(answers.ravel().tolist())]
 
 
 def _inside(of: Recording) -> dict[str, np.ndarray]:

@@ -17,8 +17,9 @@ from ntm_jax.tasks import name_in_words
 
 from ..runs.config import TrainConfig
 from ..training.measure import evaluation_key, sample_each
-from ..training.model import NTM, without_embedding
+from ..training.model import NTM, Embedded, without_embedding
 from .phases import Phase, phases
+from .words import Words, words_of
 
 PyTree = Any
 _MOST_GIGABYTES = 2
@@ -43,6 +44,7 @@ class Recording:
       phases: of the sequence.
       trace: of the machine; None for another model, or if it was not recorded.
       optimum: `[T, O]`, the best possible predictions; None if the task has none.
+      words: of the sequence; None if the task has none.
     """
 
     title: str
@@ -59,6 +61,7 @@ class Recording:
     phases: list[Phase]
     trace: Trace | None
     optimum: np.ndarray | None
+    words: Words | None = None
 
     @property
     def size(self) -> str:
@@ -116,6 +119,8 @@ def record(
     batch, logits, trace, optimum, wrong, error = jax.device_get(make(*arguments))
     targets, mask = task.targets, batch.mask[:, 0]
     inputs = task.inputs.as_vectors(batch.inputs[:, 0])
+    outputs = np.asarray(targets.predictions(logits[:, 0]))
+    of_task = batch.inputs[:, 0], batch.targets[:, 0]
     return Recording(
         title=title,
         config=config,
@@ -124,13 +129,14 @@ def record(
         inputs=inputs,
         targets=np.asarray(targets.as_predictions(batch.targets[:, 0])),
         mask=mask,
-        outputs=np.asarray(targets.predictions(logits[:, 0])),
+        outputs=outputs,
         wrong=int(wrong[0]),
         answers=int(targets.count(batch.mask)[0]),
         error=float(error[0]),
         phases=phases(inputs, mask, task.input_names),
         trace=trace,
         optimum=None if optimum is None else optimum[:, 0],
+        words=words_of(task, *of_task, outputs, mask),
     )
 
 
@@ -220,6 +226,8 @@ def _made(
             own_params, inputs[:, 0], config=machine.config, state=state
         )
         logits = trace.outputs[:, None]
+        if isinstance(model, Embedded):
+            logits = model.logits_of(params, logits)
     else:
         logits = model.logits(params, batch.inputs)
     optimum = None

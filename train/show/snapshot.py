@@ -14,6 +14,7 @@ from ..training.population import member
 from ..training.state import TrainState
 from . import figures
 from .draw import add_title
+from .fonts import can_show
 from .recording import machine_title, record, trace_fits
 
 
@@ -38,8 +39,8 @@ def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
 def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
     """Shows the weightings of the first machine's heads, and what the heads emit.
 
-    The sequence is the same at every update. An LSTM alone has no heads, and a memory
-    that is too large for a trace is not shown.
+    The sequence is the same at every update. An LSTM alone has no heads; a memory that
+    is too large for a trace is not shown, and neither are words without a font.
     """
     config, machine = run.config, member(states.params, 0)
     difficulty = config.make_task().trials()[0]
@@ -50,7 +51,15 @@ def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
     trace = recording.trace
     if trace is None:
         return
-    figure = figures.focus(trace, recording.inputs, recording.phases, recording.outputs)
+    if recording.words is not None and not can_show(recording.words.text()):
+        return
+    figure = figures.focus(
+        trace,
+        recording.inputs,
+        recording.phases,
+        recording.outputs,
+        words=recording.words,
+    )
     add_title(figure, recording)
     run.events.picture(step, "machine/focus", pixels(figure), seed=config.seed)
     for kind, emitted in (("read", trace.read), ("write", trace.write)):

@@ -15,7 +15,7 @@ from .curves import (
 )
 from .films import learning_film, memory_film
 from .locations import recall_locations, sort_locations
-from .machine import addressing, answer, focus, memory, vectors
+from .machine import addressing, answer, focus, memory, vectors, writing
 from .ngrams import prediction
 from .style import over_time
 
@@ -37,4 +37,5 @@ __all__ = (
     "recall_locations",
     "sort_locations",
     "vectors",
+    "writing",
 )

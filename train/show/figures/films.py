@@ -12,11 +12,14 @@ from ntm_jax import Trace
 
 from ...runs.files import whole
 from ..phases import Phase
+from ..words import Words
 from .machine import heads, of_one_sequence, outputs_of
 from .ring import visited
 from .style import (
     STYLE,
     WEIGHTS,
+    Panel,
+    WordRow,
     colour_bar,
     image,
     largest,
@@ -24,6 +27,7 @@ from .style import (
     scale_of,
     scale_of_inputs,
     signed,
+    width_of_words,
 )
 
 _DPI = 75
@@ -55,6 +59,7 @@ def memory_film(
     phases: Sequence[Phase] = (),
     *,
     outputs: np.ndarray | None = None,
+    words: Words | None = None,
     frames_per_second: int = 6,
 ) -> None:
     """The memory and the weightings of the heads during one sequence.
@@ -69,6 +74,7 @@ def memory_film(
       inputs: `[T, I]`.
       phases: to mark.
       outputs: `[T, O]`; None takes the trace's, after the sigmoid.
+      words: of the sequence, to show instead of inputs and outputs.
       frames_per_second: the speed.
     """
     trace = of_one_sequence(trace)
@@ -77,15 +83,20 @@ def memory_film(
     used = visited(*weightings.values())
     memory = used.part(np.swapaxes(trace.states.memory, 1, 2))
     weightings = {name: used.part(weights) for name, weights in weightings.items()}
-    inches = [0.8, 0.8, 1.8, *[0.3] * len(weightings)]
-    figure = Figure(figsize=(8, 1.4 + sum(inches)), layout="constrained")
+    inputs = np.asarray(inputs)
+    panels: list[Panel | WordRow] = [
+        Panel("input", inputs, scale_of_inputs(inputs), 0.8),
+        Panel("output", outputs, scale_of("output", outputs), 0.8),
+    ]
+    width = 8.0
+    if words is not None:
+        panels = [WordRow("input", words.inputs), WordRow("output", words.outputs)]
+        width = max(width, width_of_words(len(inputs)))
+    inches = [*(panel.inches for panel in panels), 1.8, *[0.3] * len(weightings)]
+    figure = Figure(figsize=(width, 1.4 + sum(inches)), layout="constrained")
     grid = figure.subplots(len(inches), height_ratios=inches)
-    for axes, label, values, scale in (
-        (grid[0], "input", np.asarray(inputs), scale_of_inputs(np.asarray(inputs))),
-        (grid[1], "output", outputs, scale_of("output", outputs)),
-    ):
-        image(axes, values, scale)
-        axes.set_ylabel(label)
+    for axes, panel in zip(grid, panels):
+        panel.draw(axes)
         mark(axes, phases)
     grid[0].tick_params(labelbottom=False)
     grid[1].set_xlabel("time step", labelpad=1)
@@ -128,6 +139,7 @@ def learning_film(
     phases: Sequence[Phase] = (),
     *,
     result: Callable[[np.ndarray], str] | None = None,
+    in_words: Callable[[np.ndarray], list[str]] | None = None,
     frames_per_second: int = 4,
 ) -> None:
     """The answer to one sequence during training.
@@ -140,6 +152,7 @@ def learning_film(
       mask: bool `[T]`, where an answer is due.
       phases: to mark.
       result: of outputs, in words for the title; None counts wrong bits.
+      in_words: the words of `[T, O]` at every step, which are then shown instead.
       frames_per_second: the speed.
     """
 
@@ -147,6 +160,17 @@ def learning_film(
         return f"{int((np.abs(outputs - targets) >= 0.5)[mask].sum())} wrong bits"
 
     result = result or wrong_bits
+    if in_words is not None:
+        _film_of_words(
+            path,
+            answers,
+            in_words(targets),
+            in_words,
+            result,
+            phases,
+            frames_per_second,
+        )
+        return
     scale = scale_of("value", targets[mask], *(outputs[mask] for _, outputs in answers))
     due = np.asarray(mask)[:, None]
     figure = Figure(figsize=(8, 4), layout="constrained")
@@ -164,6 +188,35 @@ def learning_film(
         grid[0].set_title(f"{when}: {result(outputs)}", loc="left")
         grid[1].images[0].set_data(np.where(due, outputs, np.nan).T)
         grid[2].images[0].set_data(np.where(due, np.abs(outputs - targets), np.nan).T)
+
+    _write(path, figure, show, frames(len(answers)), frames_per_second)
+
+
+def _film_of_words(
+    path: Path,
+    answers: Sequence[tuple[str, np.ndarray]],
+    targets: list[str],
+    in_words: Callable[[np.ndarray], list[str]],
+    result: Callable[[np.ndarray], str],
+    phases: Sequence[Phase],
+    frames_per_second: int,
+) -> None:
+    """`learning_film` in words; those that differ from the target are marked."""
+    figure = Figure(figsize=(max(8, width_of_words(len(targets))), 1.6))
+    figure.set_layout_engine("constrained")
+    above, below = figure.subplots(2, sharex=True)
+    WordRow("target", targets).draw(above)
+    mark(above, phases)
+
+    def show(index: int) -> None:
+        when, outputs = answers[index]
+        above.set_title(f"{when}: {result(outputs)}", loc="left")
+        words = in_words(outputs)
+        wrong = [word != target for word, target in zip(words, targets)]
+        below.clear()
+        WordRow("output", words, wrong).draw(below)
+        below.set_xlabel("time step")
+        mark(below, phases)
 
     _write(path, figure, show, frames(len(answers)), frames_per_second)
 

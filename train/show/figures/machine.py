@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from ntm_jax import Trace
 
 from ..phases import Phase
+from ..words import Words
 from .ring import visited
 from .style import (
     COLOURS,
@@ -24,6 +25,7 @@ from .style import (
     WEIGHTS,
     Panel,
     Scale,
+    WordRow,
     colour_bar,
     image,
     mark,
@@ -47,8 +49,12 @@ def answer(
     *,
     answers: int | None = None,
     unit: str = "bits",
+    words: Words | None = None,
 ) -> Figure:
     """Input, target, output and error of one sequence, over time.
+
+    In words, if there are any; then wrong outputs are marked, and the error is the cost
+    of the target in bits.
 
     Args:
       inputs: `[T, I]`.
@@ -59,8 +65,26 @@ def answer(
       phases: to mark.
       answers: how much there is; None counts the targets.
       unit: what `wrong` and `answers` count.
+      words: of the sequence.
     """
+    if answers is None:
+        answers = int(mask.sum()) * targets.shape[1]
+    result = f"{wrong} wrong of {answers} {unit}"
     due = np.asarray(mask)[:, None]
+    if words is not None:
+        costs = np.where(due, cost_bits(outputs, targets), np.nan)
+        return over_time(
+            [
+                WordRow("input", words.inputs),
+                WordRow("target", words.targets),
+                WordRow("output", words.outputs, words.wrong()),
+                Panel(
+                    "cost", costs, Scale("bits", "viridis", 0, np.nanmax(costs)), 0.6
+                ),
+            ],
+            f"{result} (marked; the output is the most probable one)",
+            phases,
+        )
     panels = [Panel("input\nchannel", inputs, scale_of_inputs(inputs))]
     shown = {
         "target": targets,
@@ -70,10 +94,13 @@ def answer(
     scale = scale_of("value", *(values[mask] for values in shown.values()))
     for name, values in shown.items():
         panels.append(Panel(f"{name}\nchannel", np.where(due, values, np.nan), scale))
-    if answers is None:
-        answers = int(mask.sum()) * targets.shape[1]
-    title = f"{wrong} wrong of {answers} {unit} (blue: no answer is due)"
-    return over_time(panels, title, phases)
+    return over_time(panels, f"{result} (blue: no answer is due)", phases)
+
+
+def cost_bits(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The cost `[T, 1]` of one-hot targets `[T, O]`, of which these are predictions."""
+    of_target = (outputs * targets).sum(axis=-1, keepdims=True)
+    return -np.log2(np.maximum(of_target, np.finfo(np.float32).tiny))
 
 
 def focus(
@@ -81,6 +108,8 @@ def focus(
     inputs: np.ndarray | None = None,
     phases: Sequence[Phase] = (),
     outputs: np.ndarray | None = None,
+    *,
+    words: Words | None = None,
 ) -> Figure:
     """The weighting of every head at every step: slots against time.
 
@@ -92,25 +121,56 @@ def focus(
       inputs: `[T, I]`, to show above with the outputs.
       phases: to mark.
       outputs: `[T, O]`; None takes the trace's, after the sigmoid.
+      words: of the sequence, to show instead of inputs and outputs.
     """
     trace = of_one_sequence(trace)
-    panels = []
-    if inputs is not None:
+    panels: list[Panel | WordRow] = []
+    if words is not None:
+        panels += [WordRow("input", words.inputs), WordRow("output", words.outputs)]
+    elif inputs is not None:
         inputs = np.asarray(inputs)
         outputs = outputs_of(trace) if outputs is None else outputs
         panels += [
             Panel("input\nchannel", inputs, scale_of_inputs(inputs), 0.8),
             Panel("output\nchannel", outputs, scale_of("output", outputs), 0.8),
         ]
+    title, weightings = weighting_panels(trace)
+    return over_time([*panels, *weightings], title, phases)
+
+
+@mpl.rc_context(STYLE)
+def writing(
+    trace: Trace,
+    inputs: Sequence[str],
+    written: Sequence[str],
+    asked: Sequence[bool],
+    phases: Sequence[Phase] = (),
+) -> Figure:
+    """The weighting of every head while a text is written: slots against characters.
+
+    Args:
+      trace: of one sequence.
+      inputs: the words of the inputs, `[T]`.
+      written: what is written at each step, `[T]`.
+      asked: whether it was asked for, `[T]`; such words are marked.
+      phases: to mark: what is asked, then each line.
+    """
+    title, weightings = weighting_panels(of_one_sequence(trace))
+    rows = [WordRow("input", inputs), WordRow("writes", written, asked)]
+    return over_time([*rows, *weightings], f"{title}; marked: asked for", phases)
+
+
+def weighting_panels(trace: Trace) -> tuple[str, list[Panel]]:
+    """A title, and the weighting of each head in a panel."""
     weightings = dict(heads(trace))
     used = visited(*weightings.values())
     inches = min(max(0.05 * used.length, 0.8), 2.4)
-    for name, weights in weightings.items():
-        panels.append(
-            Panel(f"{name}\nslot", used.part(weights), WEIGHTS, inches, True, used)
-        )
+    panels = [
+        Panel(f"{name}\nslot", used.part(weights), WEIGHTS, inches, True, used)
+        for name, weights in weightings.items()
+    ]
     title = f"Where each head looks ({used.length:,} of {used.slots:,} slots)"
-    return over_time(panels, title, phases)
+    return title, panels
 
 
 def vectors(trace: Trace, phases: Sequence[Phase] = ()) -> Figure:

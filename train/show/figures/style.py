@@ -1,5 +1,6 @@
 """Common parts of the figures: fonts, colours, scales, panels over one time axis."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
+from ..fonts import families_for
 from ..phases import Phase
 from .ring import Stretch
 
@@ -27,7 +29,10 @@ STYLE: dict[Any, Any] = {
 }
 _PHASES = {"input": COLOURS[4], "delimiter": COLOURS[1], "answer": COLOURS[2]}
 _NOT_DUE = "#cfe0f0"
+_MARKED = "#f7c9a8"
 _INCHES = 8.0
+# The least width of a word, so that it does not touch the next one.
+_INCHES_OF_WORD = 0.13
 # The most rows and columns of an image, so that each has at least a pixel.
 _MOST = (300, 900)
 
@@ -65,6 +70,64 @@ class Panel(NamedTuple):
     pooled: bool = False
     stretch: Stretch | None = None
 
+    def draw(self, axes: Axes) -> None:
+        """Draws the image and its label, and numbers the slots if it has some."""
+        lowest = 0 if self.stretch is None else self.stretch.first
+        image(axes, self.values, self.scale, pooled=self.pooled, corner=(0, lowest))
+        if self.stretch is not None:
+            self.stretch.number(axes.yaxis)
+        axes.set_ylabel(self.label)
+
+
+class WordRow(NamedTuple):
+    """Short words over time, such as the characters of a text.
+
+    Attributes:
+      label: of the vertical axis.
+      words: `[T]`; the lines of one stand below each other.
+      marked: `[T]`, those on a coloured ground; empty for none.
+    """
+
+    label: str
+    words: Sequence[str]
+    marked: Sequence[bool] = ()
+
+    @property
+    def inches(self) -> float:
+        """Height."""
+        return 0.15 + 0.13 * max(word.count("\n") + 1 for word in self.words)
+
+    def draw(self, axes: Axes) -> None:
+        """Writes the words and the label.
+
+        Raises:
+          ValueError: if there is no font for them.
+        """
+        family = families_for("".join(self.words))
+        for step, word in enumerate(self.words):
+            ground = {"facecolor": _MARKED, "linewidth": 0, "pad": 0.6}
+            axes.text(
+                step,
+                0.92,
+                word,
+                ha="center",
+                va="top",
+                transform=axes.get_xaxis_transform(),
+                family=family,
+                fontsize=7,
+                linespacing=1.05,
+                bbox=ground if self.marked and self.marked[step] else None,
+            )
+        axes.set_xlim(-0.5, len(self.words) - 0.5)
+        axes.set_yticks([])
+        axes.set_ylabel(self.label, rotation=0, ha="right", va="center")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+
+
+def width_of_words(steps: int) -> float:
+    """The width of a figure in which the words of so many steps have room."""
+    return 1.5 + _INCHES_OF_WORD * steps
+
 
 def signed(label: str, *values: np.ndarray) -> Scale:
     """A scale with zero in its middle that covers all these values."""
@@ -92,34 +155,43 @@ def colour(i: int) -> str:
 
 @mpl.rc_context(STYLE)
 def over_time(
-    panels: Sequence[Panel], title: str, phases: Sequence[Phase] = ()
+    panels: Sequence[Panel | WordRow], title: str, phases: Sequence[Phase] = ()
 ) -> Figure:
     """Stacked panels over the same steps, with the phases on top.
 
     Neighbours with the same scale share a colour bar.
+
+    Raises:
+      ValueError: if there is no font for words among them.
     """
-    figure, axes = time_axes([panel.inches for panel in panels], title, phases)
+    rows = [panel for panel in panels if isinstance(panel, WordRow)]
+    width = width_of_words(max((len(row.words) for row in rows), default=0))
+    figure, axes = time_axes([panel.inches for panel in panels], title, phases, width)
     for panel, own in zip(panels, axes):
-        lowest = 0 if panel.stretch is None else panel.stretch.first
-        image(own, panel.values, panel.scale, pooled=panel.pooled, corner=(0, lowest))
-        if panel.stretch is not None:
-            panel.stretch.number(own.yaxis)
-        own.set_ylabel(panel.label)
+        panel.draw(own)
         mark(own, phases)
-    first = 0
-    for end in range(1, len(panels) + 1):
-        if end == len(panels) or panels[end].scale != panels[first].scale:
-            colour_bar(figure, axes[first:end], panels[first].scale)
-            first = end
+    images = [
+        (panel.scale, own)
+        for panel, own in zip(panels, axes)
+        if isinstance(panel, Panel)
+    ]
+    for scale, group in itertools.groupby(images, lambda each: each[0]):
+        colour_bar(figure, [own for _, own in group], scale)
     return figure
 
 
 def time_axes(
-    inches: Sequence[float], title: str, phases: Sequence[Phase] = ()
+    inches: Sequence[float],
+    title: str,
+    phases: Sequence[Phase] = (),
+    width: float = 0.0,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with axes of these heights over one time axis, the phases on top."""
+    """A figure with axes of these heights over one time axis, the phases on top.
+
+    The figure is at least `width` wide.
+    """
     ratios = [0.15, *inches] if phases else [*inches]
-    size = _INCHES, 0.7 + sum(ratios) + 0.12 * len(ratios)
+    size = max(_INCHES, width), 0.7 + sum(ratios) + 0.12 * len(ratios)
     figure = Figure(figsize=size, layout="constrained")
     axes = list(
         figure.subplots(len(ratios), sharex=True, height_ratios=ratios, squeeze=False)[
