@@ -248,7 +248,8 @@ def gallery(params: PyTree, config: TrainConfig, ngram: NGram, seed: int) -> str
     """Twenty poems of a machine beside twenty of an n-gram, then acrostics."""
     rng = random.Random(seed)
     lines = [
-        f"Seed {seed}, temperature {_TEMPERATURE}; the first five of each form.",
+        f"Seed {seed}; the first five of each form. The machine draws at temperature "
+        f"{_TEMPERATURE}, the n-gram at 1.",
         "",
         f"| form | machine | {ngram.order}-gram |",
         "| --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""Makes the pictures of see.md, live.md and play.md again: `python -m docs.pictures`.
+"""Makes the pictures of the guides and of README again: `python -m docs.pictures`.
 
 It trains a machine on copy, draws the trained machines of `pretrained/`, and takes
 screenshots of the pages with Chromium. This takes a few minutes.
@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from train import main as trainer
-from train import visualize
+from train import visualize, write
 from train.serving.beside import served
 
 IMAGES = Path(__file__).parent / "images"
@@ -80,6 +80,8 @@ def main() -> int:
         play = ["--pretrained=copy", f"--out={drawn}", "--html", "--play"]
         visualize.main(play)
         screenshot(drawn / "play.html", IMAGES / "play.png", step=19, height=1260)
+    poem = ["--pretrained=poems", "--acrostic=春江花月", "--form=4x7", "--num_poems=1"]
+    write.main([*poem, f"--figure={IMAGES / 'poems.png'}"])
     return 0
 
 

@@ -69,8 +69,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "initial_heads": "stack",
         "sort_updates": 20,
     },
-    # The write head puts what is asked for on a tape, and does not come back to it. Every
-    # update has poems of one form; in one call, those of others would be padding.
+    # The write head puts what is asked for on a tape, and does not come back to it. An
+    # update has poems of one form; those of another in the same call would be padding.
     "poems": {
         "embedding_size": 128,
         "tied_embedding": True,
