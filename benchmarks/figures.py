@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 import tasks
 from benchmarks.records import Record, of_task
+from benchmarks.tables import DESCRIPTIONS
 from benchmarks.trials import all_sizes, in_words, is_of_strings, seeds, trials
 from tasks.registry import name_in_words
 from train.show.figures import compared_curves, error_axes, leave_room
@@ -19,7 +20,7 @@ from train.show.learners import has_curves, validation_curves
 def drawn(records: Sequence[Record]) -> dict[str, Figure]:
     """The figures, by the names of their files."""
     figures = {}
-    for task in tasks.names():
+    for task in DESCRIPTIONS:
         own = of_task(records, task)
         if trained := list(filter(has_curves, own)):
             figures[f"learning_{task}.png"] = learning_curves(task, trained)
