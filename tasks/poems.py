@@ -270,7 +270,7 @@ def texts(split: Split) -> tuple[str, ...]:
 @functools.cache
 def _texts() -> dict[Split, tuple[str, ...]]:
     """The texts of every split, from one reading of the corpus."""
-    packed = resources.files(__package__).joinpath(_CORPUS).read_bytes()
+    packed = resources.files(__package__ or "tasks").joinpath(_CORPUS).read_bytes()
     found: dict[Split, list[str]] = {split: [] for split in SPLITS}
     for text in lzma.decompress(packed).decode().splitlines():
         found[_split_of(text)].append(text)
