@@ -39,7 +39,7 @@ _ALL = Share()
 _HELD_OUT = 0.05
 # Of the sequences of training, the part in which random characters take the places of
 # those that are asked for: what is asked for is written even if it makes no sense.
-_REPLACED = 0.3
+_REPLACED = 0.5
 # The characters of the vocabulary; all others are unknown to it.
 _NUM_CHARACTERS = 3000
 

@@ -67,6 +67,21 @@ def finished(tmp_path_factory) -> Path:
     return workdir
 
 
+def test_a_run_looks_inside_as_often_as_asked(tmp_path):
+    often = dataclasses.replace(TINY, steps=8, validate_every=4)
+    seldom = dataclasses.replace(often, watch_every=3)
+    steps, parameters = {}, []
+    for name, config in (("often", often), ("seldom", seldom)):
+        assert main.main([f"--workdir={tmp_path / name}", *flags(config)]) == 0
+        run = RunFolder.open(tmp_path / name)
+        steps[name] = [e["step"] for e in run.metrics() if e["kind"] == "health"]
+        lines = (tmp_path / name / "answers.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == steps[name]
+        parameters.append(run.load().params)
+    assert steps == {"often": [2, 4, 6, 8], "seldom": [4, 6]}
+    chex.assert_trees_all_equal(*parameters)
+
+
 def test_a_run_leaves_all_that_it_promises(finished):
     assert TrainConfig.from_json(finished / "config.json") == TINY
     entries = RunFolder.open(finished).metrics()

@@ -27,7 +27,7 @@ from .show.reports import (
 from .show.snapshot import show_figures, show_machines
 from .training.feed import Feed
 from .training.keys import purpose_key
-from .training.loop import train, updates_of_call
+from .training.loop import is_watched, train, updates_of_call
 from .training.measure import evaluate, evaluation_key
 from .training.population import member
 from .training.solved import is_learning, judge, last_step
@@ -128,12 +128,14 @@ def learn(
         while learning.any():
             started = time.perf_counter()
             num_steps = updates_of_call(config, step)
+            watched = is_watched(config, step)
             states, metrics, health = train(
                 states,
                 config=config,
                 num_steps=num_steps,
                 data=None if feed is None else feed.next(),
                 optimizer=run.optimizer,
+                watched=watched,
             )
             metrics, health = jax.device_get((metrics, health))
             seconds = time.perf_counter() - started
@@ -152,7 +154,7 @@ def learn(
                 judged = judge(states, errors, jnp.asarray(due), task.tolerance)
                 report_solved(run, states, judged, console)
                 states = judged
-            if drawn and made[0]:
+            if drawn and watched and made[0]:
                 keep_answer(states, run, step)
             # Before the checkpoint: what a kill leaves unreported is made again.
             call_all(callbacks, run, states, step)

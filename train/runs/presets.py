@@ -84,6 +84,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "steps": 3000,
         "steps_per_call": 1,
+        "watch_every": 20,
         "validate_every": 200,
         "validation_sequences": 400,
         "checkpoint_every": 100,

@@ -218,6 +218,10 @@ class RunSettings:
     """Machines to train at once, with the seeds --seed, --seed + 1 and so on."""
     steps_per_call: int = 50
     """Updates in one compiled call; the run reports after each."""
+    watch_every: int = 1
+    """Updates between two looks inside the machine, at its health and its answer to one
+    sequence, each of which takes about as long as half an update. A look comes after a
+    call, so that they are as far apart as calls at least."""
     validate_every: int = 100
     """Updates between validations, a multiple of steps_per_call."""
     validation_sequences: int = 1000

@@ -55,13 +55,17 @@ def answer(run: Run, step: int | None) -> dict[str, Any]:
 
 
 def checkpoints(run: Run, kept: Kept) -> dict[str, Any]:
-    """The steps that can be shown: on disk or kept, with a page, with an answer."""
+    """The steps that can be shown: on disk or kept, with a page, with an answer.
+
+    And whether the sequence of the answers is known already.
+    """
     run.check_there()
     problems = [kept.problems[step] for step in sorted(kept.problems, key=str)]
     return {
         "checkpoints": sorted({*kept.weights, *run.checkpoints()}),
         "pages": sorted(kept.pages),
         "answers": answer_steps(run),
+        "sequence": kept.sequence is not None,
         "problem": problems[-1] if problems else None,
     }
 

@@ -70,6 +70,7 @@ def train(
     num_steps: int,
     data: tasks.Batch | None = None,
     optimizer: optax.GradientTransformation | None = None,
+    watched: bool = True,
 ) -> tuple[TrainState, Metrics, Health]:
     """Makes `num_steps` updates of every seed that still learns, on all local devices.
 
@@ -80,10 +81,11 @@ def train(
       data: the batches of a task with data, `[S, num_steps, T, B, ...]`; None for a
         task that makes them on the device.
       optimizer: static; in place of the config's. That of `init_states`.
+      watched: static; whether to look at the health.
 
     Returns:
       The new states `[S, ...]`, the metrics of every update, each `[S, num_steps]`, and
-      the health of the machines after the last update, each `[S]`.
+      the health of the machines after the last update, each `[S]`; {} if not watched.
     """
     mesh = mesh_of(config)
     # Nothing moves if they are on these devices already.
@@ -96,6 +98,7 @@ def train(
         num_steps=num_steps,
         mesh=mesh,
         optimizer=optimizer,
+        watched=watched,
     )
 
 
@@ -108,9 +111,20 @@ def updates_of_call(config: TrainConfig, step: int) -> int:
     return min(left_of_call, config.steps - step)
 
 
+def is_watched(config: TrainConfig, step: int) -> bool:
+    """Whether a look inside the machine follows the next call, after so many updates.
+
+    >>> config = TrainConfig(steps_per_call=5, watch_every=10, steps=20)
+    >>> [is_watched(config, step) for step in (0, 5, 10, 15)]
+    [False, True, False, True]
+    """
+    after = step + updates_of_call(config, step)
+    return after // config.watch_every > step // config.watch_every
+
+
 @functools.partial(
     jax.jit,
-    static_argnames=("config", "num_steps", "mesh", "optimizer"),
+    static_argnames=("config", "num_steps", "mesh", "optimizer", "watched"),
     donate_argnames="states",
 )
 def _train(
@@ -122,6 +136,7 @@ def _train(
     num_steps: int,
     mesh: Mesh,
     optimizer: optax.GradientTransformation | None = None,
+    watched: bool = True,
 ) -> tuple[TrainState, Metrics, Health]:
     # The update of all seeds that still learn: those that have finished are behind it.
     start = jnp.max(states.step)
@@ -165,6 +180,8 @@ def _train(
             make_some,
             (jnp.int32(0), state, metrics),
         )
+        if not watched:
+            return state, metrics, {}
         batch = (
             batch_of(config, seed, state.step)
             if data is None

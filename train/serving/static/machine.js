@@ -2,7 +2,7 @@
 
 import {$, ask, element, whole} from "./fields.js";
 
-let sequence = null, known = {pages: [], answers: [], checkpoints: []};
+let sequence = null, known = {pages: [], answers: [], checkpoints: [], sequence: false};
 let moments = [], answers = new Map(), shownAnswer = null, shownPage = null, coming = null, timer = null;
 
 const newest = () => moments.length - 1;
@@ -34,13 +34,12 @@ async function show() {
 // --- the answer ----------------------------------------------------------------------
 
 async function showAnswer(step) {
-  if (step === undefined || step === shownAnswer) return;
+  if (step === undefined || step === shownAnswer || !known.sequence) return;
   try {
     sequence ??= await ask("api/sequence");
     if (!answers.has(step)) answers.set(step, (await ask(`api/answer?step=${step}`)).outputs);
   } catch (error) {
-    if (error.status === 503 || error.status === 404) return; // soon, or gone
-    if (error.status === 500) { $("machine-problem").textContent = error.message; return; }
+    if (error.status === 404) return; // gone
     throw error;
   }
   if (step !== known.answers.findLast((answer) => answer <= stepNow())) return;
