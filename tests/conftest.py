@@ -95,3 +95,20 @@ def browser():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def opened(browser, path):
+    """The page at `path`, without a network; it must have nothing to say."""
+    context = browser.new_context(offline=True, viewport={"width": 1000, "height": 800})
+    opened, said = context.new_page(), []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("dialog", lambda dialog: said.append(dialog.message))
+    opened.on("request", lambda request: said.append(request.url))
+    opened.goto(path.as_uri())
+    opened.wait_for_selector("#heads td")
+    yield opened
+    assert opened.locator("#problem").inner_text() == ""
+    assert said == [path.as_uri()]
+    context.close()

@@ -41,21 +41,6 @@ def path(html, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def opened(browser, path):
-    """The page in a browser without a network, which must have nothing to say."""
-    context = browser.new_context(offline=True, viewport={"width": 1000, "height": 800})
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: said.append(request.url))
-    opened.goto(path.as_uri())
-    opened.wait_for_selector("#heads td")
-    yield opened
-    assert said == [path.as_uri()]
-    context.close()
-
-
 def number(opened: Page, name: str) -> str:
     return opened.locator(f'[data-name="{name}"]').inner_text()
 
@@ -215,6 +200,30 @@ def test_a_click_on_the_memory_takes_a_slot(opened, recordings):
 def test_it_is_readable_on_a_narrow_screen(opened, width):
     opened.set_viewport_size({"width": width, "height": 700})
     assert opened.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.slow
+def test_a_sequence_in_words_has_a_column_for_each_step(browser, tmp_path):
+    params, config, _ = pretrained.load_run("poems")
+    recording = record(params, config, {})
+    path = tmp_path / "page.html"
+    path.write_text(page([("poems", recording)]))
+    opened = browser.new_page(viewport={"width": 1000, "height": 800})
+    opened.goto(path.as_uri())
+    opened.wait_for_selector("#in-words td.now")
+    words, end = recording.words, len(recording.inputs) - 1
+    assert words is not None
+    rows = opened.locator("#in-words tr").all()
+    of_kinds = (words.inputs, words.targets, words.outputs)
+    assert [row.locator("td").all_text_contents() for row in rows] == [*of_kinds]
+    wrong = opened.locator("#in-words .wrong")
+    assert wrong.count() == sum(words.wrong())
+    opened.get_by_role("slider", name="Time step").press("End")
+    expect(opened.locator("#in-words .now").last).to_be_in_viewport()
+    assert opened.locator("#in-words .now").count() == 3
+    opened.locator(f'#in-words td[data-step="{end - 1}"]').first.click()
+    assert step_shown(opened) == end - 1
+    opened.close()
 
 
 @pytest.mark.slow

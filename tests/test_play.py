@@ -19,7 +19,7 @@ from ntm_jax import tasks
 from train import visualize
 from train.runs import pretrained
 from train.runs.config import TrainConfig
-from train.show.play import Playable, check, play_page
+from train.show.play import TASKS, Playable, check, play_page
 
 NAMES = (
     "copy",
@@ -42,23 +42,6 @@ def path(tmp_path_factory) -> Path:
     machines = [Playable(name, *run, {}) for name, run in zip(names, runs)]
     path.write_text(play_page(machines))
     return path
-
-
-@pytest.fixture
-def opened(browser, path):
-    """The page in a browser without a network, which must have nothing to say."""
-    context = browser.new_context(offline=True, viewport={"width": 1000, "height": 800})
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda dialog: said.append(dialog.message))
-    opened.on("request", lambda request: said.append(request.url))
-    opened.goto(path.as_uri())
-    opened.wait_for_selector("#heads td")
-    yield opened
-    assert opened.locator("#problem").inner_text() == ""
-    assert said == [path.as_uri()]
-    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +209,11 @@ def test_sequences_are_those_of_the_tasks(scripts, name):
     np.testing.assert_array_equal(mask, batch.mask[:, 0])
     targets = [step["target"] for step in steps if step["target"]]
     np.testing.assert_array_equal(targets, np.asarray(batch.targets)[mask, 0])
+
+
+@pytest.mark.slow
+def test_the_page_has_a_kind_for_each_task_that_it_takes(scripts):
+    assert scripts.evaluate("Object.keys(kinds)") == list(TASKS)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from starlette.types import ASGIApp, Message
 from tiny import TINY, flags, listing
 
@@ -36,7 +36,6 @@ from train.serving.server import bind
 from train.serving.watcher import Watcher
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "<img src=x onerror=alert(1)> & 100%"
 
 
@@ -670,19 +669,6 @@ def test_ctrl_c_ends_the_run_and_its_server_at_once(tmp_path, quick_compilations
         assert "Stopped." in said
         assert "Traceback" not in said
         check_ended(address)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("NOT TESTED: the live view, for want of chromium")
-    with sync_playwright() as playwright:
-        # Without its sandbox: in a container, root may not make one.
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.mark.slow

@@ -19,11 +19,14 @@ from ..runs.config import TrainConfig
 from .html import filled, packed, packed_maps
 
 PyTree = Any
-# Those that the page can draw: of ours, all but those whose sequences are data.
-TASKS = tuple(
-    name
-    for name in tasks.names()
-    if not issubclass(tasks.class_of(name), tasks.DataTask)
+# Those whose sequences the page can make and draw: the kinds of `play/tasks.js`.
+TASKS = (
+    "copy",
+    "repeat_copy",
+    "associative_recall",
+    "dynamic_ngrams",
+    "priority_sort",
+    "reverse_string",
 )
 _MOST_STEPS = 1000
 _MOST_SLOTS = 1024

@@ -4,8 +4,9 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const maps = {};
 // The sequence shown: its arrays {shape: [T, ...], values, size}, with size numbers a
-// step, and `steps`, `result`, `phases`, `used`, `input_names`. If it is `veiled`, what
-// the machine does after the step shown is covered.
+// step, and `steps`, `result`, `phases`, `used`, `input_names`; and, if it is a sequence
+// in words, `words` of its inputs, targets and outputs. If it is `veiled`, what the machine
+// does after the step shown is covered.
 let now = null, step = 0, timer = null;
 
 // --- from text to arrays -----------------------------------------------------------
@@ -131,6 +132,23 @@ function cell(kind, words, {scope, name, wrong} = {}) {
 const numbers = (name, values) => Array.from(values, (value, i) => ({text: text(value), name: `${name}.${i}`}));
 const indices = (count) => Array.from({length: count}, (_, i) => String(i));
 
+// The words of every step, a row for each kind; a click on one goes to its step.
+function wordTable(element, {inputs, targets, outputs}) {
+  const body = document.createElement("tbody");
+  for (const [name, words] of [["input", inputs], ["target", targets], ["output", outputs]]) {
+    const line = document.createElement("tr");
+    line.append(cell("th", name, {scope: "row"}));
+    words.forEach((word, t) => {
+      const made = cell("td", word, {wrong: name === "output" && word !== targets[t]});
+      made.dataset.step = t;
+      made.addEventListener("click", () => go(t));
+      line.append(made);
+    });
+    body.append(line);
+  }
+  element.replaceChildren(body);
+}
+
 // --- what is shown -----------------------------------------------------------------
 
 function headNames() {
@@ -156,6 +174,8 @@ function show(sequence, at) {
     paint(canvas, channels, now.steps, ...colours, (r, t) => masked && !due(t) ? null : array.values[t * channels + r]);
   }
   $("signed").hidden = !signed;
+  $("words").hidden = !now.words;
+  if (now.words) wordTable($("in-words"), now.words);
   $("inside").hidden = !now.memory;
   legend();
   if (now.memory) showInside();
@@ -210,6 +230,7 @@ function showStep() {
     cursor.style.left = `${100 * step / now.steps}%`;
     cursor.style.width = `max(4px, ${100 / now.steps}%)`;
   }
+  if (now.words) showWord();
   for (const veil of document.querySelectorAll(".veil")) veil.style.left = `${100 * (step + 1) / now.steps}%`;
   const due = now.due.values[step] > 0, outputs = at(now.outputs, step), targets = at(now.targets, step);
   const rows = [["input is", ...now.input_names], ["input", ...numbers("inputs", at(now.inputs, step))]];
@@ -220,6 +241,13 @@ function showStep() {
   for (const line of rows) while (line.length <= wide) line.push("");
   table($("channels"), ["channel", ...indices(wide)], rows);
   if (now.memory) showHeads();
+}
+
+// Marks the words of the step, amid the part of the table that is seen.
+function showWord() {
+  const words = $("in-words"), frame = words.parentElement;
+  for (const word of words.querySelectorAll("td")) word.classList.toggle("now", Number(word.dataset.step) === step);
+  frame.scrollLeft = words.querySelector(".now").offsetLeft - frame.clientWidth / 2;
 }
 
 function showHeads() {
