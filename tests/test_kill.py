@@ -5,9 +5,10 @@ import pytest
 
 
 @pytest.mark.slow
-def test_runs_that_are_ended_at_random_end_as_the_unbroken_ones():
+@pytest.mark.parametrize(
+    ("kills", "interrupts"), [(2, 1), pytest.param(8, 2, marks=pytest.mark.rare)]
+)
+def test_runs_that_are_ended_at_random_end_as_the_unbroken_ones(kills, interrupts):
     # Runs of several seeds and studies take longer.
-    assert (
-        kill.main(["--kills=8", "--interrupts=2", "--seed=38", "--kinds", "one seed"])
-        == 0
-    )
+    ends = [f"--kills={kills}", f"--interrupts={interrupts}"]
+    assert kill.main([*ends, "--seed=38", "--kinds", "one seed"]) == 0
