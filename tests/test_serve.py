@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message
 from tiny import TINY, flags, listing
 
 import ntm_jax
+from ntm_jax import tasks
 from train import main, serve
 from train.runs.config import TrainConfig
 from train.runs.folder import RunFolder
@@ -669,6 +670,27 @@ def test_ctrl_c_ends_the_run_and_its_server_at_once(tmp_path, quick_compilations
         assert "Stopped." in said
         assert "Traceback" not in said
         check_ended(address)
+
+
+@pytest.mark.slow
+def test_the_page_shows_answers_of_many_categories_in_words(tmp_path, browser):
+    path = write_run(tmp_path / "poems", config=TrainConfig(task="poems"))
+    task = tasks.get("poems")
+    batch = task.held_out("evaluation", 1)
+    targets, mask = batch.targets[:, 0], batch.mask[:, 0]
+    answer = np.where(np.arange(len(targets)) == np.flatnonzero(mask)[3], 5, targets)
+    kept = {"step": 10, "outputs": answer.tolist()}
+    (path / "answers.jsonl").write_text(json.dumps(kept) + "\n")
+    with started("train.serve", f"--workdir={path}", "--port=0") as (_, address):
+        page = browser.new_page()
+        page.set_default_timeout(1_000_000)
+        page.goto(address)
+        rows = page.locator("#answers tr")
+        rows.last.wait_for()
+        said = [row.locator("td").all_text_contents() for row in rows.all()]
+        assert said == [task.answer_words(each[mask]) for each in (targets, answer)]
+        assert page.locator("#answers .wrong").all_text_contents() == [said[1][3]]
+        page.close()
 
 
 @pytest.mark.slow

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import numpy as np
 import safetensors.numpy
 from flax.serialization import from_state_dict
 from flax.traverse_util import unflatten_dict
 
-from ntm_jax import saved, tensors
+from ntm_jax import saved, tasks, tensors
 
 from ..runs.config import TrainConfig
 from ..runs.folder import RunFolder
@@ -65,12 +66,20 @@ def sequence(run: RunFolder, job: Header, content: bytes) -> bytes:
     task = run.config.make_task()
     batch = jax.device_get(first_sequence(task, task.trials()[0]))
     targets = task.targets
+    best = np.asarray(targets.as_predictions(batch.targets[:, 0]))
     told = {
-        "inputs": task.inputs.as_vectors(batch.inputs[:, 0]).tolist(),
-        "targets": targets.as_predictions(batch.targets[:, 0]).tolist(),
+        "inputs": batch.inputs[:, 0].tolist(),
+        "targets": targets.kept(best).tolist(),
         "mask": batch.mask[:, 0].tolist(),
+        "words": None if targets.kept_shape else words(task),
     }
     return json.dumps(finite(told), separators=(",", ":")).encode()
+
+
+def words(task: tasks.Task) -> list[str]:
+    """What each category of an answer is called."""
+    every = np.arange(task.targets.size)
+    return task.answer_words(every) or [str(category) for category in every]
 
 
 WORK: dict[str, Callable[[RunFolder, Header, bytes], bytes]] = {

@@ -44,7 +44,11 @@ async function showAnswer(step) {
   }
   if (step !== known.answers.findLast((answer) => answer <= stepNow())) return;
   shownAnswer = step;
-  const {targets, mask} = sequence, outputs = answers.get(step);
+  (sequence.words ? showWords : showChannels)(sequence, answers.get(step), step);
+}
+
+// The outputs of every channel, as pictures.
+function showChannels({targets, mask}, outputs, step) {
   const due = targets.flatMap((row, t) => mask[t] ? row : []);
   const low = Math.min(0, ...due), high = Math.max(1, ...due);
   if (!$("answers").childElementCount) for (const name of ["target", "answer"]) {
@@ -57,6 +61,15 @@ async function showAnswer(step) {
   target.setAttribute("aria-label", `target: ${targets[0].length} channels over ${targets.length} steps`);
   answer.setAttribute("aria-label", `answer at update ${step}`);
   answer.dataset.step = step;
+}
+
+// The category of every step that has an answer, in words; wrong ones are in colour.
+function showWords({targets, mask, words}, outputs, step) {
+  const due = targets.flatMap((_, t) => mask[t] ? [t] : []);
+  const row = (name, said) => element("tr", {}, element("th", {text: name, scope: "row"}),
+    ...due.map((t) => element("td", {text: words[said[t]], class: said[t] === targets[t] ? "" : "wrong"})));
+  const table = element("table", {"data-step": step}, row("target", targets), row("answer", outputs));
+  $("answers").replaceChildren(element("div", {class: "wide", tabindex: 0, role: "region", "aria-label": "Target and answer"}, table));
 }
 
 function paint(canvas, rows, mask, low, high) {
