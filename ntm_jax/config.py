@@ -18,7 +18,7 @@ InitialMemory = Literal["constant", "random", "learned"]
 InitialWeighting = Literal["first_slot", "uniform", "learned", "none"]
 InitialRead = Literal["zeros", "learned"]
 InitialCarry = Literal["cell", "learned"]
-InitialHeads = Literal["tape", "stack", "content", "neutral"]
+InitialHeads = Literal["tape", "stack", "lookup", "content", "neutral"]
 
 # Fields that had another name before 0.2, until 0.3.
 RENAMED = {
@@ -76,13 +76,14 @@ class NTMConfig:
       initial_heads: how untrained heads move. `"tape"`: the first write head moves to
         the next slot at every step, all other heads stay at their slot, and content has
         little influence. `"stack"`: the same, but the first read head moves too and so
-        stays with the first write head. `"content"`: heads go to the slots most similar
-        to their keys. This requires slots that differ (an `initial_memory` other than
-        `"constant"`) and a larger `initial_strength`, such as 8. `"neutral"`: heads
-        have no preference.
-      initial_strength: initial bias of the key strength β. With `"tape"` and `"stack"`
-        it applies to the heads that stay and lets content influence them from the
-        start. With `"content"` it applies to all heads, with `"neutral"` to none.
+        stays with the first write head. `"lookup"`: the first write head moves as on a
+        tape, and the read heads go to the slots most similar to their keys.
+        `"content"`: all heads do. This requires slots that differ (an `initial_memory`
+        other than `"constant"`) and a larger `initial_strength`, such as 8.
+        `"neutral"`: heads have no preference.
+      initial_strength: initial bias of the key strength β of the heads that do not move
+        on a tape; it lets content influence those that stay from the start. It has no
+        effect with `"neutral"`.
       head_scale: multiplies the Glorot-uniform initialisation of the heads' kernels.
 
     Raises:

@@ -28,6 +28,9 @@ FIXED_MEMORIES = ("constant", "random")
 # The constant initialisation of Collier and Beel 2018 (arXiv:1807.08518).
 _CONSTANT = 1e-6
 
+# The heads that untrained machines move by content.
+_BY_CONTENT = {"content": ("read_heads", "write_heads"), "lookup": ("read_heads",)}
+
 
 def init(
     key: Array,
@@ -84,20 +87,15 @@ def init(
     }
     strength = config.initial_strength
     reads_moving = 1 if config.initial_heads == "stack" else 0
+    by_content = _BY_CONTENT.get(config.initial_heads, ())
     for name, num_moving in (("read_heads", reads_moving), ("write_heads", 1)):
-        match config.initial_heads:
-            case "tape" | "stack":
-                params[name] = heads.tape_biases(
-                    params[name],
-                    m,
-                    config.shift_range,
-                    num_moving=num_moving,
-                    strength=strength,
-                )
-            case "content":
-                params[name] = heads.content_biases(
-                    params[name], m, config.shift_range, strength=strength
-                )
+        sizes = m, config.shift_range
+        if name in by_content:
+            params[name] = heads.content_biases(params[name], *sizes, strength=strength)
+        elif config.initial_heads != "neutral":
+            params[name] = heads.tape_biases(
+                params[name], *sizes, num_moving=num_moving, strength=strength
+            )
     initial = init_initial(next(keys), config)
     if initial:
         params["initial"] = initial

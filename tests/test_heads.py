@@ -2,6 +2,7 @@
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -207,6 +208,20 @@ def test_content_heads_find_the_slot_most_similar_to_their_key(shift_range):
         np.testing.assert_array_equal(
             np.asarray(weights)[0].argmax(-1), np.asarray(content).argmax(-1)
         )
+
+
+def test_lookup_heads_write_as_on_a_tape_and_read_by_content():
+    tape, content, lookup = (
+        ntm_jax.init(
+            jax.random.key(0),
+            ntm_jax.NTMConfig(output_size=2, initial_heads=kind, initial_strength=2.0),
+            input_size=3,
+        )
+        for kind in ("tape", "content", "lookup")
+    )
+    chex.assert_trees_all_equal(lookup["write_heads"], tape["write_heads"])
+    chex.assert_trees_all_equal(lookup["read_heads"], content["read_heads"])
+    assert not np.array_equal(tape["read_heads"]["bias"], content["read_heads"]["bias"])
 
 
 @pytest.mark.parametrize("sharpening", ["learned", "none"])

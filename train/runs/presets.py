@@ -69,20 +69,22 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "initial_heads": "stack",
         "sort_updates": 20,
     },
-    # The write head puts what is asked for on a tape, and does not come back to it. An
-    # update has poems of one form; those of another in the same call would be padding.
+    # The write head puts what is asked for on a tape, where the read head finds it.
+    # Some seeds whose read head stays at a slot at first do not learn to look. A call
+    # has poems of one form; those of another would be padding.
     "poems": {
         "embedding_size": 128,
         "tied_embedding": True,
         "controller_units": 384,
         "num_slots": 96,
         "slot_size": 64,
-        "initial_strength": 1.0,
+        "initial_heads": "lookup",
+        "initial_strength": 2.0,
         "optimizer": "adam",
         "learning_rate": 4e-3,
         "decay": 0.999,
         "batch_size": 32,
-        "steps": 3000,
+        "steps": 5000,
         "steps_per_call": 1,
         "watch_every": 20,
         "validate_every": 200,

@@ -126,6 +126,7 @@ class MachineSettings:
     """How untrained heads move.
     - tape: the first write head moves one slot a step; the others stay.
     - stack: the same, and the first read head moves with it.
+    - lookup: the same, but the read heads go to the slots most similar to their keys.
     - content: heads go to the slots most similar to their keys; this needs slots that
     differ (--initial_memory) and an --initial_strength such as 8.
     - neutral: no preference."""
