@@ -65,7 +65,7 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
         key=(key, f"... {head}M"),
         strength=(strength, f"... {head}"),
     )
-    direction = unit_key(key)
+    direction = HEADROOM * unit_key(key)
     scale, inverse_lengths = _scale_and_inverse_length(memory)
     scale = scale * HEADROOM
     # Each factor of the cosine has a scale near 1, and so does its gradient.
@@ -79,9 +79,9 @@ def content_weights(memory: Array, key: Array, strength: Array) -> Array:
 
 
 def unit_key(key: Array) -> Array:
-    """The key `[..., M]`, scaled to the length `HEADROOM`. A zero key stays zero."""
+    """The key `[..., M]`, scaled to the length 1. A zero key stays zero."""
     scale, inverse_length = _scale_and_inverse_length(key)
-    return key / scale[..., None] * (inverse_length * HEADROOM)[..., None]
+    return key / scale[..., None] * inverse_length[..., None]
 
 
 def interpolate(content: Array, previous: Array, gate: Array) -> Array:

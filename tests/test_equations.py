@@ -66,12 +66,14 @@ def assert_near(result, expected, tolerance=1e-9):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * largest)
 
 
-def in_full(memory, products, norm_term=None):
-    """The memory's cotangent, of which an equation returned these parts."""
-    if norm_term is None:
-        norm_term = jnp.zeros_like(memory[:, 0])
+def in_full(memory, products, norms=None):
+    """The memory's cotangent, of which an equation returned these parts.
+
+    `norms` are the inverse norms and the norms' cotangent.
+    """
+    of_norms = norms or (jnp.zeros_like(memory[:, 0]),) * 2
     zeros = jnp.zeros_like(memory)
-    return eq.memory_cotangent(zeros, memory, [], (products,), norm_term)
+    return eq.memory_cotangent(zeros, memory, [], (products,), *of_norms)
 
 
 @sizes
@@ -84,15 +86,13 @@ def test_content_weights(sizes, length):
     key, d_content = draw.normal(b, r + w, m), draw.normal(b, r + w, n)
 
     def compute(memory, key, strength, d_content):
-        unit_key = eq.HEADROOM * key  # as `addressing.unit_key` scales it
-        (content, residuals), vjp = vjp_of(
-            eq.content_weights, memory, unit_key, strength
-        )
+        (content, residuals), vjp = vjp_of(eq.content_weights, memory, key, strength)
         again = eq.content_from_residuals(residuals, strength)
-        products, norm_term, d_unit_key, d_strength = eq.content_weights_vjp(
-            residuals, memory, unit_key, strength, content, d_content
+        products, d_norms, d_key, d_strength = eq.content_weights_vjp(
+            residuals, memory, key, strength, content, d_content
         )
-        result = in_full(memory, products, norm_term), d_unit_key, d_strength
+        d_memory = in_full(memory, products, (residuals.inverse_norms, d_norms))
+        result = d_memory, d_key, d_strength
         return content, again, result, vjp((d_content, zeros_like(residuals)))
 
     content, again, result, expected = compiled(compute)(
@@ -105,6 +105,32 @@ def test_content_weights(sizes, length):
     slow = powers / powers.sum(axis=-1, keepdims=True)
     assert_near((content, again), (slow, slow))
     assert_near(result, expected)
+
+
+def test_slots_of_width_1_have_the_cosine_1_exactly():
+    """Else the largest strength, 1 / eps, would tell them apart."""
+    memory = jnp.exp(Draw((9,)).normal(2, 1, 64)).astype(jnp.float32)
+    ones = jnp.ones((2, 1, 1), jnp.float32)
+    _, residuals = compiled(eq.content_weights)(memory, ones, ones[..., 0])
+    np.testing.assert_array_equal(residuals.cosine, 1)
+
+
+def test_a_huge_cotangent_of_content_weights_has_a_finite_reverse():
+    """The square of l(i) would overflow, or 2^32, by which the key is scaled."""
+    memory = jnp.asarray([[[1e-9, 1.0], [1e-9, 0.0]]])
+    arguments = memory, jnp.asarray([[[1.0, 0.0]]]), jnp.ones((1, 1))
+
+    def compute(d_content):
+        content, residuals = eq.content_weights(*arguments)
+        products, d_norms, *others = eq.content_weights_vjp(
+            residuals, *arguments, content, d_content
+        )
+        return in_full(memory, products, (residuals.inverse_norms, d_norms)), *others
+
+    usual, huge = jnp.asarray([[[1.0, -1.0]]]), 1e299
+    expected = [huge * leaf for leaf in compiled(compute)(usual)]
+    assert_near(compiled(compute)(huge * usual), expected)
+    assert all(np.isfinite(leaf).all() for leaf in expected)
 
 
 @sizes
@@ -218,7 +244,7 @@ def test_a_write_over_what_another_head_erases_has_a_finite_reverse():
 def test_memory_cotangent_adds_the_parts_of_all_equations(sizes):
     b, r, w, n, m, _ = sizes
     k, draw = r + w, Draw(sizes)
-    memory, key = draw.normal(b, m, n), eq.HEADROOM * draw.normal(b, k, m)
+    memory, key = draw.normal(b, m, n), draw.normal(b, k, m)
     strength, reading = draw.positive(b, k), draw.weighting(b, r, n)
     writing, erase = draw.weighting(b, w, n), draw.unit(b, w, m)
     add, d_written = draw.normal(b, w, m), draw.normal(b, m, n)
@@ -231,13 +257,18 @@ def test_memory_cotangent_adds_the_parts_of_all_equations(sizes):
             return content, reads, eq.write(memory, writing, erase, add), residuals
 
         (content, _, _, residuals), vjp = vjp_of(all_of_them, memory)
-        of_key, norm_term, *_ = eq.content_weights_vjp(
+        of_key, d_norms, *_ = eq.content_weights_vjp(
             residuals, memory, key, strength, content, d_content
         )
         of_read, _ = eq.read_vjp(memory, reading, d_reads)
         factors = eq.kept_by_erase(writing, erase)
         result = eq.memory_cotangent(
-            d_written, memory, factors, (of_key, of_read), norm_term
+            d_written,
+            memory,
+            factors,
+            (of_key, of_read),
+            residuals.inverse_norms,
+            d_norms,
         )
         expected = vjp((d_content, d_reads, d_written, zeros_like(residuals)))
         return (result,), expected
@@ -269,6 +300,17 @@ def test_lstm_cell(sizes):
     slow_c = sigmoid(f) * np.asarray(c) + sigmoid(i) * np.tanh(g)
     assert_near(carry, (slow_c, sigmoid(o) * np.tanh(slow_c)))
     assert_near(result, expected)
+
+
+def test_a_shut_gate_has_a_finite_reverse_where_the_cell_is_huge():
+    """The cotangent times the cell overflows, but counts for nothing."""
+    i, f, g, o = 0.5, 0.0, 0.5, 0.5
+    gates, c = jnp.asarray([[i, f, g, o]]), jnp.asarray([[1e200]])
+    d_c, d_z = compiled(controller.lstm_cell_vjp)(gates, c, (c, jnp.zeros_like(c)))
+    np.testing.assert_array_equal(d_c, 0)
+    np.testing.assert_allclose(
+        d_z, 1e200 * np.array([[g * i * (1 - i), 0, i * (1 - g**2), 0]])
+    )
 
 
 def test_dense():

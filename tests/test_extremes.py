@@ -6,11 +6,28 @@
 import pytest
 from extremes import Kind, compare
 
+# Seeds that a search found, and what overflowed.
+FOUND = [
+    pytest.param(0, [379], id="cotangent_times_cell_of_a_shut_gate"),
+    pytest.param(12, [208, 360, 492, 697], id="unit_key_and_slots_of_width_1"),
+]
+
 
 @pytest.mark.optimized
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [0, 2])
-def test_a_gradient_is_finite_where_that_of_a_scan_is(kind):
-    wrong, num_finite = compare(Kind.draw(kind), range(24), exactly=False)
-    assert not wrong
-    assert num_finite > 12
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(0, "float32"), (2, "float32"), (2, "bfloat16")]
+)
+def test_a_gradient_is_finite_where_that_of_a_scan_is(kind, dtype):
+    found = compare(Kind.draw(kind, dtype), range(24), exactly=False)
+    assert not found.wrong
+    assert found.num_finite > 12
+
+
+@pytest.mark.optimized
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "seeds"), FOUND)
+def test_a_gradient_that_was_not_finite_is(kind, seeds):
+    found = compare(Kind.draw(kind), seeds, exactly=False)
+    assert not found.wrong | found.too_large
+    assert found.num_finite

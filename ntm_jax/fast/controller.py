@@ -154,18 +154,19 @@ def lstm_cell_vjp(
     """dc, and dz through the gates' activations.
 
     dc' += dh' o (1 - tanh(c')^2);  dc = f dc'
-    dz   = (g i (1 - i) dc', c f (1 - f) dc', i (1 - g^2) dc', tanh(c') o (1 - o) dh')
+    dz   = (dc' g i (1 - i), dc' c f (1 - f), dc' i (1 - g^2), dh' tanh(c') o (1 - o))
     """
     i, f, g, o = jnp.split(gates, 4, axis=-1)
     d_c, d_h = d_carry
     squashed = jnp.tanh(f * c + i * g)
-    d_c = d_c + d_h * o * (1 - squashed**2)
+    # What may be 0 comes first: d_c * c may overflow, and zero times infinity is NaN.
+    d_c = d_c + d_h * (o * (1 - squashed**2))
     d_z = jnp.concatenate(
         [
-            d_c * g * i * (1 - i),
-            d_c * c * f * (1 - f),
-            d_c * i * (1 - g**2),
-            d_h * squashed * o * (1 - o),
+            d_c * (g * (i * (1 - i))),
+            d_c * (c * (f * (1 - f))),
+            d_c * (i * (1 - g**2)),
+            d_h * (squashed * (o * (1 - o))),
         ],
         axis=-1,
     )

@@ -10,7 +10,7 @@ Every equation but 7 and 8 touches the memory, by far the largest array of a ste
 
     dM(i) = dM'(i) Π_h (1 - w_h(i) e_h)        eqs. 3 and 4
           + Σ_k vectors_k weights_k(i)         eqs. 2 and 5, as `OuterProducts`
-          - norm_term(i) M(i)                  eq. 5, through the norm of the slot
+          + d_norm(i) M(i) l(i)                eq. 5, through the norm 1 / l(i)
 
 Equations 6 and 9 are both softmax_i(factor x(i)), with max x = 0.
 """
@@ -75,10 +75,11 @@ def content_weights(
       unit_key: `[B, K, M]`, u, the key over its norm.
       strength: `[B, K]`, β.
     """
-    inverse_norms = inverse_norm(memory)
-    product = jnp.einsum("bkm,bmn->bkn", unit_key, memory)
-    cosine = product * (inverse_norms / HEADROOM)[:, None]
-    residuals = ContentResiduals(cosine, jnp.max(cosine, axis=-1), inverse_norms)
+    norms = norm(memory)
+    product = jnp.einsum("bkm,bmn->bkn", HEADROOM * unit_key, memory)
+    # Divided, so that slots of one direction have one cosine where M = 1.
+    cosine = product / (HEADROOM * norms)[:, None]
+    residuals = ContentResiduals(cosine, jnp.max(cosine, axis=-1), 1 / norms)
     return content_from_residuals(residuals, strength), residuals
 
 
@@ -95,7 +96,7 @@ def content_weights_vjp(
     content: Array,
     d_content: Array,
 ) -> tuple[OuterProducts, Array, Array, Array]:
-    """Two parts of dM, as outer products and a norm term `[B, N]`; du; dβ.
+    """Two parts of dM, as outer products and the norms' cotangent `[B, N]`; du; dβ.
 
     z(i) = p(i) (dp(i) - Σ_j p(j) dp(j));  dβ = Σ_i z(i) c(i);  dc(i) = β z(i)
     du   = Σ_i dc(i) l(i) M(i)
@@ -105,25 +106,24 @@ def content_weights_vjp(
     d_strength, d_cosine = _softmax_vjp(
         content, strength, cosine - max_cosine[..., None], d_content
     )
-    d_product = d_cosine * (inverse_norms / HEADROOM)[:, None]
+    d_product = d_cosine * inverse_norms[:, None]
     d_unit_key = weighted_slots(d_product, memory)
-    d_norm = jnp.sum(d_cosine * cosine, axis=1) * inverse_norms
-    products = OuterProducts(unit_key, d_product)
-    return products, inverse_norms * d_norm, d_unit_key, d_strength
+    d_norms = -jnp.sum(d_cosine * cosine, axis=1) * inverse_norms
+    return OuterProducts(unit_key, d_product), d_norms, d_unit_key, d_strength
 
 
-def inverse_norm(memory: Array) -> Array:
-    """l(i) = 1 / sqrt(|M(i)|^2 + ε^2), `[B, N]`, even where the squares overflow."""
+def norm(memory: Array) -> Array:
+    """sqrt(|M(i)|^2 + ε^2), `[B, N]`, even where the squares overflow."""
     squares = sum_of_squares(memory)
 
     def usual(squares):
-        return lax.rsqrt(squares + SMALLEST_LENGTH**2)
+        return jnp.sqrt(squares + SMALLEST_LENGTH**2)
 
     def where_they_overflow(squares):
         fits = squares < OVERFLOW
         # 1 where it is not chosen: 1 / 0 would reach second derivatives.
         tiny_squares = jnp.where(fits, 1, sum_of_squares(memory, _TINY))
-        return jnp.where(fits, usual(squares), lax.rsqrt(tiny_squares) * _TINY)
+        return jnp.where(fits, usual(squares), jnp.sqrt(tiny_squares) / _TINY)
 
     # The branch spares a second pass over the memory. The total bounds each square.
     fit = jnp.all(sum_of_slots(squares) < OVERFLOW)
@@ -308,12 +308,14 @@ def memory_cotangent(
     memory: Array,
     write_factors: list[Array],
     products: tuple[OuterProducts, ...],
-    norm_term: Array,
+    inverse_norms: Array,
+    d_norms: Array,
 ) -> Array:
     """DM of the whole step, from the parts that the `f_vjp` returned."""
     for factor in write_factors:
         d_memory = d_memory * factor
-    d_memory = d_memory - memory * norm_term[:, None]
+    # The unit slot comes first: the square of an inverse norm may overflow.
+    d_memory = d_memory + memory * inverse_norms[:, None] * d_norms[:, None]
     return d_memory + jnp.einsum(
         "bkm,bkn->bmn",
         jnp.concatenate([part.vectors for part in products], axis=1),

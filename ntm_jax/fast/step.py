@@ -139,7 +139,7 @@ def step_vjp(
     d_content, d_previous, d_gate, d_shift = eq.gate_and_shift_vjp(
         rolled, content, old.weightings, c.gate, c.shift, d_shifted
     )
-    of_key, norm_term, d_unit_key, d_strength = eq.content_weights_vjp(
+    of_key, d_norms, d_unit_key, d_strength = eq.content_weights_vjp(
         of_content, memory, c.unit_key, c.strength, content, d_content
     )
     d_memory = eq.memory_cotangent(
@@ -147,7 +147,8 @@ def step_vjp(
         memory,
         eq.kept_by_erase(writing, c.erase),
         (of_key, of_read),
-        norm_term,
+        of_content.inverse_norms,
+        d_norms,
     )
 
     d_parts = controls_vjp(
