@@ -205,7 +205,7 @@ def test_sequences_are_those_of_the_tasks(scripts, name):
     )
     inputs = np.asarray([step["input"] for step in steps], np.float32)
     np.testing.assert_allclose(inputs, np.asarray(batch.inputs)[:, 0], rtol=1e-6)
-    mask = np.asarray([step["target"] is not None for step in steps])
+    mask = np.asarray([step["target"] is not None for step in steps], bool)
     np.testing.assert_array_equal(mask, batch.mask[:, 0])
     targets = [step["target"] for step in steps if step["target"]]
     np.testing.assert_array_equal(targets, np.asarray(batch.targets)[mask, 0])

@@ -675,9 +675,9 @@ def test_ctrl_c_ends_the_run_and_its_server_at_once(tmp_path, quick_compilations
 @pytest.mark.slow
 def test_the_page_shows_answers_of_many_categories_in_words(tmp_path, browser):
     path = write_run(tmp_path / "poems", config=TrainConfig(task="poems"))
-    task = tasks.get("poems")
+    task = tasks.poems.Poems()
     batch = task.held_out("evaluation", 1)
-    targets, mask = batch.targets[:, 0], batch.mask[:, 0]
+    targets, mask = np.asarray(batch.targets)[:, 0], np.asarray(batch.mask)[:, 0]
     answer = np.where(np.arange(len(targets)) == np.flatnonzero(mask)[3], 5, targets)
     kept = {"step": 10, "outputs": answer.tolist()}
     (path / "answers.jsonl").write_text(json.dumps(kept) + "\n")
