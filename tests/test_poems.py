@@ -16,8 +16,10 @@ from tiny import TINY, flags, short_of_time, undrawn  # noqa: F401
 import tasks
 from benchmarks import poems as benchmark
 from benchmarks.ngrams import NGram
+from benchmarks.rhymes import weights_on_ends
 from tasks import poems
 from train import evaluate, main, visualize, write
+from train.runs import pretrained
 from train.runs.config import TrainConfig
 from train.runs.folder import RunFolder
 from train.show import fonts, writing
@@ -397,6 +399,18 @@ def test_a_figure_shows_the_heads_beside_the_characters(machine):
 
 
 # --- the benchmark -------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_trained_machine_looks_at_the_ends_of_lines_that_rhyme():
+    params, config, _ = pretrained.load_run("poems")
+    of_form = poems.poems("evaluation", poems.Form(4, 7))[:20]
+    weights = weights_on_ends(params, config, of_form)
+    assert weights.shape == (3, 3)
+    assert weights[0, 0] > 0.1  # the second line rhymes with the first
+    assert weights[1, :2].sum() < 0.05  # the third with none
+    assert weights[2, :2].sum() > 0.3
+    assert weights[2, 2] < 0.1
 
 
 def test_an_n_gram_costs_what_witten_and_bell_say():
