@@ -17,10 +17,14 @@ KNOWN = {
 # Inside train: what the modules of a room may import. The commands at the top may
 # import everything.
 ROOMS = {
-    "training": {"train.training", "train.runs.config"},
+    "cluster": {"train.cluster"},
+    "training": {"train.cluster", "train.training", "train.runs.config"},
     "models": {"train.training", "train.models"},
-    "runs": {"train.training", "train.models", "train.runs"},
-    "show": {"train.training", "train.models", "train.runs", "train.show"},
+    "runs": {"train.cluster", "train.training", "train.models", "train.runs"},
+    "show": {
+        *("train.cluster", "train.training", "train.models", "train.runs"),
+        "train.show",
+    },
     "serving": {
         *("train.training", "train.models", "train.runs", "train.show"),
         "train.serving",

@@ -45,8 +45,8 @@ def devices(monkeypatch):
     every = jax.local_devices()
 
     def only(count):
-        monkeypatch.setattr(jax, "local_devices", lambda: every[:count])
-        monkeypatch.setattr(jax, "local_device_count", lambda: count)
+        monkeypatch.setattr(jax, "devices", lambda *_: every[:count])
+        monkeypatch.setattr(jax, "device_count", lambda: count)
 
     return only
 

@@ -24,7 +24,7 @@ import ntm_jax
 import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
-from benchmarks import peers, poems, record, solve, step
+from benchmarks import peers, poems, record, scaling, solve, step
 from ntm_jax import interop
 from train import (
     cli,
@@ -110,6 +110,7 @@ COMMANDS = {
     "benchmarks.record": (record.Flags, None),
     "benchmarks.step": (step.Flags, None),
     "benchmarks.peers": (peers.Flags, None),
+    "benchmarks.scaling": (scaling.Flags, None),
     "benchmarks.solve": (solve.Flags, None),
 }
 

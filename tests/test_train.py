@@ -161,7 +161,9 @@ def test_the_bar_fits_a_usual_terminal(seeds):
     screen = io.StringIO()
     console = Console(file=screen, width=80, force_terminal=True, color_system=None)
     with Progress(console, 20_000, 0, seeds) as progress:
-        progress.report(5300, 20_000, solved=3, loss=1234.5, wrong=103.25, rate=1234.5)
+        progress.report(
+            5300, 20_000, solved=3, losses=[1234.5], wrong=[103.25], rate=1234.5
+        )
     last = [line for line in screen.getvalue().splitlines() if "left" in line][-1]
     for shown in (
         "5300/20000",

@@ -21,6 +21,7 @@ from .runs.config import TrainConfig
 from .runs.events import Events
 from .runs.files import read_json, whole, whole_lines
 from .runs.folder import RunFolder
+from .training.devices import on_host
 from .training.state import TrainState
 
 PyTree = Any
@@ -57,7 +58,7 @@ def call_all(
     if not callbacks:
         return
     # Copies: the next call reuses the memory of the states.
-    params = jax.tree.map(np.array, jax.device_get(states.params))
+    params = jax.tree.map(np.array, on_host(states.params))
     report = Report(step=step, entries=entries, params=params, config=run.config)
     for callback in callbacks:
         callback(report)

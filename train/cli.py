@@ -13,6 +13,7 @@ import jax
 from rich.console import Console
 
 from . import flags, starting
+from .cluster.start import wait_for_verdict
 
 FlagsT = TypeVar("FlagsT")
 # A shell's status of a command that SIGPIPE has ended. Python ignores that signal and
@@ -79,6 +80,7 @@ def readable_errors() -> Iterator[None]:
     except BrokenPipeError:
         sys.exit(_PIPE_CLOSED)
     except _SHOWN as error:
+        wait_for_verdict(error)
         tell(f"error: {in_words(error)}")
         sys.exit(1 if is_full(error) else 2)
     except (AssertionError, RuntimeError):  # both come from JAX without devices
@@ -173,6 +175,7 @@ def attempt(
     except BrokenPipeError:
         raise
     except (*errors, jax.errors.JaxRuntimeError) as error:
+        wait_for_verdict(error)
         tell(f"error: {in_words(error)}")
         return 1
     return 0

@@ -28,11 +28,15 @@ from ntm_jax import tasks
 from ntm_jax.checks import check_count
 
 from . import cli
+from .cluster import start
+from .cluster.start import Processes
+from .cluster.together import agreed, is_writer
 from .runs.config import TrainConfig
 from .runs.folder import RunFolder
 from .runs.pretrained import load_run
 from .training.devices import use_all_cores
 from .training.measure import evaluate, evaluation_key, slots_of
+from .training.state import without_arrays
 
 PyTree = Any
 
@@ -87,15 +91,30 @@ class Flags(Sizes):
     """Sequences to evaluate on."""
     seed: int = 0
     """Seed of the sequences; every machine of the run gets the same sequences."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = Processes()  # noqa: RUF009
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = parse_sizes(Flags, arguments, prog="python -m train.evaluate")
     with cli.readable_errors():
+        same = {"command": "train.evaluate", **vars(flags)}
+        same = {
+            name: str(each)
+            for name, each in same.items()
+            if name not in ("processes", "workdir")
+        }
+        return start.run(flags.processes, same, lambda: work(flags))
+
+
+def work(flags: Flags) -> int:
+    """What one process of the command does; returns its exit status."""
+    with cli.readable_errors():
         cli.keep_compilations()
-        params, config, steps = open_machines(
-            flags.workdir, flags.pretrained, flags.task, flags.model
+        params, config, steps = agreed(
+            lambda: open_machines(
+                flags.workdir, flags.pretrained, flags.task, flags.model
+            )
         )
         difficulty: dict[str, Any] = {**flags.difficulty()}
         check_fits(config, flags.num_slots, **difficulty)
@@ -111,6 +130,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         seconds = round(time.perf_counter() - started, 3)
         asked = {"seed": flags.seed, "seconds": seconds}
+        if not is_writer():
+            return 0
         if len(results) == 1:
             print(json.dumps({**results[0], **asked, "step": steps[0]}))
         else:
@@ -192,7 +213,7 @@ def open_machines(
     run = RunFolder.open(workdir)
     use_all_cores(run.config.num_seeds, run.config.batch_size)
     states = run.restore()
-    return states.params, run.config, states.step.tolist()
+    return states.params, run.config, without_arrays(states).step.tolist()
 
 
 def index_of_machine(config: TrainConfig, seed: int | None) -> int:

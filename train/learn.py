@@ -1,6 +1,7 @@
 """A whole run: trains, evaluates, draws, and reports to the person who waits."""
 
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.experimental.multihost_utils import reached_preemption_sync_point
 from rich.console import Console
 
 from ntm_jax import tasks
 
 from .callbacks import Callback, call_all, closing_all
+from .cluster import together
+from .cluster.together import is_writer
+from .runs.config import TrainConfig
 from .runs.folder import RunFolder
 from .show.draw import draw_run
 from .show.progress import Progress
@@ -25,15 +30,20 @@ from .show.reports import (
     report_solved,
 )
 from .show.snapshot import show_figures, show_machines
+from .training.devices import on_host, spread
 from .training.feed import Feed
 from .training.keys import purpose_key
 from .training.loop import is_watched, train, updates_of_call
 from .training.measure import evaluate, evaluation_key
 from .training.population import member
 from .training.solved import is_learning, judge, last_step
-from .training.state import NEVER, TrainState
+from .training.state import NEVER, TrainState, mesh_of, without_arrays
 
 FINAL_SEQUENCES = 1000
+
+
+class PreemptedError(RuntimeError):
+    """One of several processes has been told to end; a checkpoint has been written."""
 
 
 class DivergedError(RuntimeError):
@@ -59,6 +69,7 @@ def run_to_the_end(
 
     Raises:
       DivergedError: if no seed stays finite.
+      PreemptedError: if one of several processes got SIGTERM.
     """
     with contextlib.closing(run.events), closing_all(callbacks):
         run.start()
@@ -79,16 +90,18 @@ def finish(
     ]
     if drawn:
         console.print(f"Drawing in {run.figures}")
+        now = without_arrays(states)
         machine = member(states.params, 0)
-        draw_run(
-            run.figures,
-            machine,
-            run.config,
-            run.metrics(),
-            difficulties,
-            step=int(states.step[0]),
-        )
-        show_figures(run, int(states.step.max()))
+        if is_writer():
+            draw_run(
+                run.figures,
+                machine,
+                run.config,
+                run.metrics(),
+                difficulties,
+                step=int(now.step[0]),
+            )
+            show_figures(run, int(now.step.max()))
     run.finish(evaluation)
     return evaluation
 
@@ -107,12 +120,15 @@ def learn(
 
     Raises:
       DivergedError: if no seed stays finite.
+      PreemptedError: if one of several processes got SIGTERM.
     """
     config, task = run.config, run.config.make_task()
-    step = int(states.step.max())
+    now = without_arrays(states)
+    step = int(now.step.max())
     title = config.title()
     console.print(
         f"Training on {title}, in {run.path}, on {jax.devices()[0].device_kind}"
+        + over_processes(config)
         + (f", from update {step} on" if step else "")
         + "; compiling first"
     )
@@ -124,7 +140,8 @@ def learn(
         contextlib.closing(feed) if feed else contextlib.nullcontext(),
         Progress(console, config.steps, step, config.num_seeds, targets) as progress,
     ):
-        learning = np.asarray(is_learning(config, states))
+        learning = np.asarray(is_learning(config, now))
+        calls = 0
         while learning.any():
             started = time.perf_counter()
             num_steps = updates_of_call(config, step)
@@ -137,50 +154,74 @@ def learn(
                 optimizer=run.optimizer,
                 watched=watched,
             )
-            metrics, health = jax.device_get((metrics, health))
+            metrics, health = on_host((metrics, health))
             seconds = time.perf_counter() - started
 
-            done_before, step = step, int(states.step.max())
-            made = np.where(learning, np.asarray(states.step) - done_before, 0)
+            now = without_arrays(states)
+            done_before, step = step, int(now.step.max())
+            made = np.where(learning, now.step - done_before, 0)
             rate = int(made.sum()) * config.batch_size / seconds
-            means = report(run, step, made, metrics, health, rate, seconds)
-            report_diverged(run, learning, states, metrics, console)
+            of_seeds = report(run, step, made, metrics, health, rate, seconds)
+            report_diverged(run, learning, now, metrics, console)
             report_overflowed(run, made, metrics, console)
-            ended = ~np.asarray(is_learning(config, states))
+            ended = ~np.asarray(is_learning(config, now))
             due = learning & (ended | (step % config.validate_every == 0))
-            due &= np.asarray(states.diverged_at) == NEVER
+            due &= now.diverged_at == NEVER
             if due.any():
                 errors = validate(states, run, step, due)
-                judged = judge(states, errors, jnp.asarray(due), task.tolerance)
-                report_solved(run, states, judged, console)
-                states = judged
+                judged = judge(now, errors, jnp.asarray(due), task.tolerance)
+                report_solved(run, now, judged, console)
+                now = judged
+                solved_at = spread(now.solved_at, mesh_of(config))
+                states = states.replace(solved_at=solved_at)
             if drawn and watched and made[0]:
                 keep_answer(states, run, step)
             # Before the checkpoint: what a kill leaves unreported is made again.
             call_all(callbacks, run, states, step)
-            learning = np.asarray(is_learning(config, states))
-            if step % config.checkpoint_every == 0 or not learning.any():
+            learning = np.asarray(is_learning(config, now))
+            calls += 1
+            preempted = learning.any() and reached_preemption_sync_point(calls)
+            if step % config.checkpoint_every == 0 or preempted or not learning.any():
                 run.save(states)
-                if drawn and due.any():
+                if drawn and due.any() and not preempted:
                     show_machines(run, states, step)
-            if means:
-                ends = np.asarray(last_step(config, states))
-                solved = int((np.asarray(states.solved_at) != NEVER).sum())
+            if preempted:
+                raise PreemptedError(
+                    f"told to end (SIGTERM): wrote a checkpoint after update {step}; "
+                    "the same command continues from it"
+                )
+            if of_seeds:
+                ends = np.asarray(last_step(config, now))
+                solved = int((np.asarray(now.solved_at) != NEVER).sum())
                 progress.report(
                     step,
                     int(ends.max()),
                     solved=solved,
                     polishing=solved == config.num_seeds,
-                    loss=means[targets.loss_name],
-                    wrong=means[targets.wrong_name],
+                    losses=[each[targets.loss_name] for each in of_seeds],
+                    wrong=[each[targets.wrong_name] for each in of_seeds],
                     rate=rate,
                 )
-    if (np.asarray(states.diverged_at) != NEVER).all():
+    if (now.diverged_at != NEVER).all():
         raise DivergedError(
             "no seed has finite numbers left; use a lower --learning_rate and a new "
             "--workdir"
         )
     return states
+
+
+def over_processes(config: TrainConfig) -> str:
+    """What each process has of a run, in words; nothing if there is one."""
+    if not together.is_one_of_many():
+        return ""
+    mesh = mesh_of(config)
+    seeds, batch = mesh.devices.shape
+    own = math.ceil(mesh.local_mesh.devices.shape[1] / batch * config.batch_size)
+    return (
+        f", in {together.num_processes()} processes on "
+        f"{', '.join(together.hosts())}: a mesh of {seeds} (seeds) × {batch} (batch) "
+        f"devices, {own} of {config.batch_size} sequences of a batch in each process"
+    )
 
 
 def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> Array:
@@ -211,6 +252,8 @@ def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
     """Keeps the first machine's answer to one fixed sequence, for a film."""
     hardest = run.config.make_task().trials()[0]
     machine = member(states.params, 0)
+    if not is_writer():
+        return
     recording = record(machine, run.config, hardest, traced=False)
     targets = run.config.make_task().targets
     run.keep_answer(step, targets.kept(recording.outputs))
@@ -220,7 +263,7 @@ def evaluate_at(
     states: TrainState, run: RunFolder, difficulty: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The entries of `evaluation.json` for one difficulty, one for each machine."""
-    config, seed = run.config, 0
+    config, seed, now = run.config, 0, without_arrays(states)
     results = evaluate(
         states.params,
         config,
@@ -233,9 +276,9 @@ def evaluate_at(
             "machine": config.seeds()[i],
             **result,
             "seed": seed,
-            "step": int(states.step[i]),
-            "solved_at": update_or_none(states.solved_at[i]),
-            "diverged_at": update_or_none(states.diverged_at[i]),
+            "step": int(now.step[i]),
+            "solved_at": update_or_none(now.solved_at[i]),
+            "diverged_at": update_or_none(now.diverged_at[i]),
         }
         for i, result in enumerate(results)
     ]

@@ -26,6 +26,7 @@ from ntm_jax.tensors import by_path
 from . import cli
 from .arguments import TaskLike, with_optimizer, with_params, with_task
 from .callbacks import Callback
+from .cluster.together import is_one_of_many, num_processes
 from .learn import FINAL_SEQUENCES, run_to_the_end
 from .runs.config import TrainConfig
 from .runs.files import expanded
@@ -113,6 +114,11 @@ def fit(
       DivergedError: if no machine has finite numbers left.
       tasks.DataError: if data end, or do not fit the task.
     """
+    if is_one_of_many():
+        raise ValueError(
+            f"fit: got {num_processes()} processes of jax.distributed, want one; the "
+            "command train.main trains in many (docs/cluster.md)"
+        )
     config = with_task(task, config)
     config, own = with_optimizer(config, optimizer)
     config = with_params(config, params)

@@ -23,8 +23,11 @@ from rich.table import Table
 from ntm_jax import tasks
 
 from . import cli
+from .cluster import start
+from .cluster.start import Processes
+from .cluster.together import agreed, is_writer
 from .flags import with_value
-from .learn import DivergedError, run_to_the_end
+from .learn import DivergedError, PreemptedError, run_to_the_end
 from .runs.commands import spelled
 from .runs.config import TrainConfig
 from .runs.folder import RunFolder
@@ -32,7 +35,11 @@ from .runs.lock import locked
 from .runs.outcome import in_words, outcome
 from .serving.beside import served
 from .serving.server import PORT
+from .show.progress import MOST_SEEDS
 from .training.devices import use_all_cores
+
+# The status of a run that is not complete, as a shell gives it after SIGTERM.
+PREEMPTED = 143
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,7 @@ class Flags:
     serve: int | None = None
     """Port of a page that shows the run live, on this computer, until it ends.
     --serve alone takes 8088; 0 takes any that is free. Needs 'ntm_jax[serve]'."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = Processes()  # noqa: RUF009
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
@@ -65,14 +73,20 @@ def main(arguments: list[str] | None = None) -> int:
         words = sys.argv[1:] if arguments is None else arguments
         words = with_value(words, "--serve", PORT)
         flags = cli.parse_from_preset(Flags, words, prog="python -m train.main")
+        same = {"command": "train.main", **flags.config.settings()}
+        return start.run(flags.processes, same, lambda: work(flags))
+
+
+def work(flags: Flags) -> int:
+    """What one process of the command does; returns its exit status."""
+    with cli.readable_errors():
         cli.keep_compilations()
         use_all_cores(flags.config.num_seeds, flags.config.batch_size)
-        run = RunFolder.plan(
-            flags.workdir or Path("runs") / flags.config.task_name(), flags.config
-        )
-        console = cli.make_console(quiet=flags.quiet)
-        if run.result() is None:
-            with served(flags.serve, run.path) as address:
+        path = flags.workdir or Path("runs") / flags.config.task_name()
+        run = agreed(lambda: RunFolder.plan(path, flags.config))
+        console = cli.make_console(quiet=flags.quiet or not is_writer())
+        if agreed(run.result) is None:
+            with served(flags.serve if is_writer() else None, run.path) as address:
                 if address is not None:
                     console.print(f"The run is shown at {address} until it ends.")
                 if status := train(run, console):
@@ -85,6 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
             if flags.serve is not None:
                 show = spelled("python -m train.serve")
                 console.print(f"To see it: {show} --workdir={run.path}")
+        if not is_writer():
+            return 0
         evaluation = run.evaluation() or []
         if flags.quiet:
             print(json.dumps(in_json(run, evaluation)))
@@ -100,14 +116,19 @@ def train(run: RunFolder, console: Console) -> int:
       ValueError: if it cannot be started. Nothing is written then.
     """
     with locked(run.path):
-        states = run.load()
-        return cli.attempt(
-            lambda: run_to_the_end(run, states, console),
-            console,
-            DivergedError,
-            OSError,
-            tasks.DataError,
-        )
+        states = agreed(run.load)
+        try:
+            return cli.attempt(
+                lambda: run_to_the_end(run, states, console),
+                console,
+                DivergedError,
+                OSError,
+                tasks.DataError,
+            )
+        except PreemptedError as error:
+            if is_writer():
+                cli.tell(f"Stopped: {error}.")
+            return PREEMPTED
 
 
 def in_json(run: RunFolder, evaluation: list[dict[str, Any]]) -> dict[str, Any]:
@@ -128,7 +149,8 @@ def summarize(
     table = Table(
         "seed", "sequences", "solved after", *names, task.error_name, "no error"
     )
-    for entry in sorted(evaluation, key=lambda entry: entry["machine"]):
+    few = run.config.num_seeds <= MOST_SEEDS
+    for entry in sorted(evaluation, key=lambda entry: entry["machine"]) * few:
         solved_at, diverged = entry["solved_at"], entry["diverged_at"] is not None
         table.add_row(
             str(entry["machine"]),
@@ -138,7 +160,8 @@ def summarize(
             f"{entry['error_per_sequence']:.3g}",
             f"{entry['perfect_fraction']:.1%}",
         )
-    console.print(table)
+    if few:
+        console.print(table)
     if run.config.num_seeds > 1:
         console.print(in_words(outcome(run.config, evaluation), task))
     console.print(

@@ -9,6 +9,7 @@ Every choice is a run of its own, which trains all seeds at once.
 
 import dataclasses
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,13 +24,16 @@ from rich.console import Console
 from ntm_jax.tasks import name_in_words
 
 from . import cli
+from .cluster import start
+from .cluster.start import Processes
+from .cluster.together import agreed, is_one_of_many, part
 from .learn import DivergedError, run_to_the_end
 from .runs.beginning import check_can_begin
 from .runs.belongs import check_free
 from .runs.config import RENAMED, TrainConfig
 from .runs.files import write_whole
 from .runs.folder import RunFolder
-from .runs.lock import locked
+from .runs.lock import HeldError, locked
 from .runs.outcome import Outcome, outcome, readable, tried_on, within
 from .show.draw import save_figure
 from .show.figures.style import STYLE
@@ -41,6 +45,8 @@ _HEADER = (
     "| choice | seeds solved | sequences until solved: median | worst | "
     "seeds perfect | sequences perfect |"
 )
+# Between two looks for a choice that another process has left, in seconds.
+_PAUSE = 5
 # The same for all choices; another model would also have another preset.
 _OF_ALL = ("task", "model", "seed", "num_seeds")
 # Each changes the preset in one way.
@@ -82,6 +88,7 @@ class Flags:
     - FIELD=VALUE: one change; several have commas between them."""
     quiet: bool = False
     """Print only the table of all choices at the end."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = Processes()  # noqa: RUF009
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
@@ -91,27 +98,46 @@ def main(arguments: list[str] | None = None) -> int:
         flags = cli.parse_from_preset(
             Flags, arguments, prog="python -m train.study", num_seeds=10
         )
+        same = {"command": "train.study", "choices": list(flags.choices)}
+        same |= flags.config.settings()
+        return start.run(flags.processes, same, lambda: work(flags))
+
+
+def work(flags: Flags) -> int:
+    """What one process of the command does; returns its exit status."""
+    with cli.readable_errors():
         cli.keep_compilations()
-        use_all_cores(flags.config.num_seeds, flags.config.batch_size)
         workdir = flags.workdir
         configs = choose_all(flags.config, flags.choices)
-        check_folder(workdir, configs)
-        console = cli.make_console(quiet=flags.quiet)
+        agreed(lambda: check_folder(workdir, configs))
         with locked(workdir):
             # All choices are checked before one is run or anything is written.
-            check_folder(workdir, configs)
+            agreed(lambda: check_folder(workdir, configs))
             runs = {
                 choice: RunFolder(workdir / choice, config)
                 for choice, config in configs.items()
             }
-            for run in runs.values():
-                check_run(run)
-            return cli.attempt(
-                lambda: try_all(workdir, runs, flags.config, console),
-                console,
-                OSError,
-                ValueError,
-            )
+            if not is_one_of_many():
+                use_all_cores(flags.config.num_seeds, flags.config.batch_size)
+                for run in runs.values():
+                    check_run(run)
+                return try_together(flags, runs, 0, 1)
+        place, count = part()
+        use_all_cores(flags.config.num_seeds, flags.config.batch_size)
+        return try_together(flags, runs, place, count)
+
+
+def try_together(
+    flags: Flags, runs: Mapping[str, RunFolder], place: int, count: int
+) -> int:
+    """Completes every run, this process its share first; returns the exit status."""
+    console = cli.make_console(quiet=flags.quiet or place > 0)
+    return cli.attempt(
+        lambda: try_all(flags.workdir, runs, flags.config, console, place, count),
+        console,
+        OSError,
+        ValueError,
+    )
 
 
 def choose_all(config: TrainConfig, choices: Sequence[str]) -> dict[str, TrainConfig]:
@@ -161,16 +187,47 @@ def check_run(run: RunFolder) -> None:
 
 
 def try_all(
-    workdir: Path, runs: Mapping[str, RunFolder], preset: TrainConfig, console: Console
+    workdir: Path,
+    runs: Mapping[str, RunFolder],
+    preset: TrainConfig,
+    console: Console,
+    place: int = 0,
+    count: int = 1,
 ) -> None:
-    """Completes every run; writes the table and the chart after each."""
+    """Completes every run; writes the table and the chart after each.
+
+    Of several processes, each begins with its share, and then takes what is left. So
+    the study is complete even if only one of them lasts.
+
+    Args:
+      workdir: of the study.
+      runs: by their choices.
+      preset: of the study.
+      console: to report to.
+      place: of this process among the others.
+      count: of the processes.
+    """
     outcomes: dict[str, Outcome] = {}
-    for choice, run in runs.items():
-        console.print(f"{choice} ({len(outcomes) + 1} of {len(runs)})")
-        outcomes[choice] = try_choice(run, console)
-        write_whole(workdir / TABLE, table(outcomes))
-        save_figure(draw(outcomes, preset), workdir / CHART)
-    print(table(outcomes))
+    own = [*runs][place::count]
+    waiting = sorted(runs, key=lambda choice: choice not in own)
+    while waiting:
+        for choice in [*waiting]:
+            try:
+                with locked(runs[choice].path):
+                    console.print(f"{choice} ({len(outcomes) + 1} of {len(runs)})")
+                    outcomes[choice] = try_choice(runs[choice], console)
+            except HeldError:
+                if count == 1:
+                    raise
+                continue
+            waiting.remove(choice)
+            outcomes = {name: outcomes[name] for name in runs if name in outcomes}
+            write_whole(workdir / TABLE, table(outcomes))
+            save_figure(draw(outcomes, preset), workdir / CHART)
+        if waiting:
+            time.sleep(_PAUSE)
+    if place == 0:
+        print(table(outcomes))
     console.print(f"{workdir / TABLE}\n{workdir / CHART}")
 
 
@@ -217,8 +274,7 @@ def try_choice(run: RunFolder, console: Console) -> Outcome:
     evaluation = run.result()
     if evaluation is None:
         try:
-            with locked(run.path):
-                evaluation = run_to_the_end(run, run.load(), console)
+            evaluation = run_to_the_end(run, run.load(), console)
         except DivergedError:
             return Outcome.of_none(run.config.num_seeds)
     return outcome(run.config, evaluation)

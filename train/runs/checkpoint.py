@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from ..cluster.together import is_writer
+from ..training.devices import on_host
 from . import schema
 from .files import check_spelling, hash_of_arrays, unreadable
 from .schema import Fields, Record
@@ -66,21 +68,23 @@ class Checkpoints:
         check_spelling("workdir", path)
         self._check_space(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         self._told.clear()
-        told = {"step": step, SHA256: hash_of_arrays(state), **(about or {})}
+        told = {"step": step, SHA256: hash_of_arrays(on_host(state)), **(about or {})}
 
         def write(checkpointer: ocp.StandardCheckpointer) -> None:
             checkpointer.save(path, state, force=True, custom_metadata=told)
             checkpointer.wait_until_finished()
 
         try:
-            _with_orbax(write)
+            _with_orbax(write, ocp.options.MultiprocessingOptions())
         except _OrbaxError as error:
             raise OSError(f"{path}: cannot be written: {error}") from None
         finally:
-            for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(unfinished, ignore_errors=True)
-        for old in sorted(self._steps())[:-_KEEP]:
-            shutil.rmtree(self.path(old))
+            if is_writer():
+                for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
+        if is_writer():
+            for old in sorted(self._steps())[:-_KEEP]:
+                shutil.rmtree(self.path(old))
 
     def _check_space(self, size: int) -> None:
         """Raises an `OSError` if there is no space for a checkpoint of that size.
@@ -151,7 +155,7 @@ class Checkpoints:
           ValueError: if the checkpoint holds something else, is damaged, or cannot be
             read.
         """
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         template = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
             template,
@@ -228,8 +232,15 @@ class _OrbaxError(Exception):
         self.refusal = refusal
 
 
-def _with_orbax(work: Callable[[ocp.StandardCheckpointer], PyTree]) -> PyTree:
+def _with_orbax(
+    work: Callable[[ocp.StandardCheckpointer], PyTree],
+    processes: ocp.options.MultiprocessingOptions | None = None,
+) -> PyTree:
     """What `work` returns.
+
+    Args:
+      work: to do.
+      processes: that do it together; None is for this one alone.
 
     Raises:
       _OrbaxError: for an error of any kind.
@@ -237,13 +248,22 @@ def _with_orbax(work: Callable[[ocp.StandardCheckpointer], PyTree]) -> PyTree:
     _ignore_late_threads()
     with _quietly():
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
+            with ocp.StandardCheckpointer(
+                multiprocessing_options=processes or _alone()
+            ) as checkpointer:
                 return work(checkpointer)
         except Exception as error:  # Orbax raises errors of every kind
             told = f"{type(error).__name__}: {error}", unreadable(error)
         # What it was doing beside must end here, where it is not heard.
         gc.collect()
     raise _OrbaxError(*told)
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"own{own}"
+    )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from tensorboardX.proto.event_pb2 import (
     SessionLog,  # type: ignore[attr-defined]
 )
 
+# The most seeds with events.
+MOST_SHOWN = 100
 _LARGEST = 1e19
 # TensorFlow's, each a tenth wider than the one before.
 _WIDTHS = 1e-12 * 1.1 ** np.arange(774)
@@ -31,9 +33,12 @@ class Events:
         self._folder = folder
         self._writers: dict[int, EventsWriter] = {}
 
-    def open(self, seeds: Iterable[int], step: int) -> None:
-        """Starts to write for these seeds; drops what was written after that step."""
-        for seed in seeds:
+    def open(self, seeds: Sequence[int], step: int) -> None:
+        """Starts to write for these seeds; drops what was written after that step.
+
+        Of very many seeds, only the first: each has a file that stays open.
+        """
+        for seed in seeds[:MOST_SHOWN]:
             folder = self._folder / f"seed_{seed}"
             folder.mkdir(parents=True, exist_ok=True)
             self._writers[seed] = EventsWriter(str(folder / "events"))

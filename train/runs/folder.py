@@ -14,6 +14,8 @@ lock              names the process that is writing; removed at its end
 Each checkpoint records the config and the hashes of both journals so far. Reading
 checks the files against these. Folders of 0.1 have no hashes and are checked as far as
 possible.
+
+Of several processes that make one run, the first writes all but the checkpoints.
 """
 
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 import optax
 
+from ..cluster.together import is_writer
 from ..training.state import TrainState
 from . import belongs, entries, steps_before
 from .beginning import begin, check_can_begin
@@ -187,6 +190,8 @@ class RunFolder:
 
         They will be recorded again. What a kill left unfinished is removed.
         """
+        if not is_writer():
+            return
         self.claim()
         for name in _FILES:
             for unfinished in unfinished_of(self.path / name):
@@ -219,10 +224,14 @@ class RunFolder:
         return states
 
     def save(self, states: TrainState) -> None:
-        """Writes a checkpoint, named by the update of the furthest seed."""
+        """Writes a checkpoint, named by the update of the furthest seed.
+
+        Of several processes, each writes its part of the arrays.
+        """
         journals = {
             journal.path.name: journal.mark()
             for journal in (self._metrics, self._answers)
+            if is_writer()
         }
         self.states.save(states, journals)
         self.events.flush()
@@ -230,7 +239,8 @@ class RunFolder:
     def record(self, step: int, kind: str, *, seed: int, **scalars: float) -> None:
         """Adds one entry to the metrics and to the TensorBoard events."""
         entry = {"step": step, "kind": kind, "seed": seed, **scalars}
-        self._metrics.add(entry)
+        if is_writer():
+            self._metrics.add(entry)
         self._recorded.append(entry)
         named = {f"{kind}/{name}": value for name, value in scalars.items()}
         self.events.scalars(step, named, seed=seed)
@@ -259,6 +269,8 @@ class RunFolder:
 
         Real numbers have three digits.
         """
+        if not is_writer():
+            return
         if outputs.dtype.kind == "f":
             outputs = np.round(outputs.astype(np.float64), 3)
         self._answers.add({"step": step, "outputs": outputs.tolist()})
@@ -290,6 +302,8 @@ class RunFolder:
 
     def finish(self, evaluation: list[Record]) -> None:
         """Writes the evaluation, which makes the run complete."""
+        if not is_writer():
+            return
         newest = self.states.newest()
         self._evaluation.write(evaluation, newest and newest.sha256)
 

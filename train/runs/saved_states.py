@@ -12,7 +12,7 @@ import optax
 
 from ..training.devices import spread
 from ..training.optimizer import unpacked
-from ..training.state import TrainState, init_states, mesh_of
+from ..training.state import TrainState, init_states, mesh_of, without_arrays
 from . import belongs, steps_before
 from .checkpoint import SHA256, Checkpoints
 from .config import TrainConfig
@@ -90,7 +90,8 @@ class SavedStates:
         about = belongs.about(self._config, steps, journals)
         if self._config.has_own_optimizer():
             states = states.replace(opt_state=jax.tree.leaves(states.opt_state))
-        self._checkpoints.save(int(states.step.max()), states, about)
+        step = int(without_arrays(states).step.max())
+        self._checkpoints.save(step, states, about)
 
     def restore(
         self, saved: Saved, optimizer: optax.GradientTransformation | None

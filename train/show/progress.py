@@ -1,7 +1,9 @@
 """The progress of training: a live bar on a terminal, lines in a log file."""
 
+from collections.abc import Sequence
 from types import TracebackType
 
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -12,6 +14,9 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 
 from ntm_jax import tasks
+
+# With more seeds than these, there is one line for all.
+MOST_SEEDS = 20
 
 
 class Progress:
@@ -62,8 +67,8 @@ class Progress:
         *,
         solved: int,
         polishing: bool = False,
-        loss: float,
-        wrong: float,
+        losses: Sequence[float],
+        wrong: Sequence[float],
         rate: float,
     ) -> None:
         """Shows the progress of the run.
@@ -73,11 +78,12 @@ class Progress:
           total: updates to make in all, as far as it is known.
           solved: seeds that have solved the task.
           polishing: whether all seeds have, so that only polishing is left.
-          loss: of the answer, per sequence.
-          wrong: wrong answers per sequence.
+          losses: of the answer, per sequence, of each seed that learns.
+          wrong: wrong answers per sequence, of each.
           rate: sequences per second, of all seeds together.
         """
-        numbers = f"loss {_short(loss)} wrong {_short(wrong)} {self._unit}"
+        loss, mean = float(np.mean(losses)), float(np.mean(wrong))
+        numbers = f"loss {_short(loss)} wrong {_short(mean)} {self._unit}"
         numbers += f" {rate:.0f} seq/s"
         if self._seeds > 1:
             numbers += f" {solved} solved"
@@ -85,12 +91,18 @@ class Progress:
         if not self._console.is_terminal:
             line = (
                 f"{'polishing, ' if polishing else ''}update {step} of {total}: "
-                f"loss {loss:.4g}{self._loss_unit}, {wrong:.4g} wrong {self._unit} "
+                f"loss {loss:.4g}{self._loss_unit}, {mean:.4g} wrong {self._unit} "
                 "per sequence; "
                 f"{rate:.0f} sequences/s"
             )
             if self._seeds > 1:
                 line += f"; {solved} of {self._seeds} solved"
+            if self._seeds > MOST_SEEDS:
+                low, middle, high = np.quantile(wrong, (0.1, 0.5, 0.9))
+                line += (
+                    f"; of {len(wrong)} that learn, a tenth has at most {low:.3g} "
+                    f"wrong {self._unit}, half {middle:.3g}, nine tenths {high:.3g}"
+                )
             self._console.print(line)
 
 

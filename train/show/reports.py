@@ -10,6 +10,7 @@ from ..training.health import Health
 from ..training.loop import Metrics
 from ..training.solved import last_step
 from ..training.state import NEVER, TrainState
+from .progress import MOST_SEEDS
 
 
 def report(
@@ -20,8 +21,8 @@ def report(
     health: Health,
     rate: float,
     seconds: float,
-) -> dict[str, float]:
-    """Records the means of a call for every seed that learned; returns their means.
+) -> list[dict[str, float]]:
+    """Records the means of a call for every seed that learned, and returns them.
 
     Args:
       run: to record in.
@@ -45,8 +46,7 @@ def report(
         if health:  # only the machine has some
             inside = {name: float(values[i]) for name, values in health.items()}
             run.record(step, "health", seed=seed, **inside)
-    names = named if means else ()
-    return {name: float(np.mean([mean[name] for mean in means])) for name in names}
+    return means
 
 
 def report_solved(
@@ -56,7 +56,17 @@ def report_solved(
     config = run.config
     ends = np.asarray(last_step(config, after))
     was, now = np.asarray(before.solved_at), np.asarray(after.solved_at)
-    for i in np.flatnonzero((was == NEVER) != (now == NEVER)):
+    changed = np.flatnonzero((was == NEVER) != (now == NEVER))
+    if len(was) > MOST_SEEDS:
+        newly, lost = (int(np.sum(of[changed] != NEVER)) for of in (now, was))
+        if newly or lost:
+            console.print(
+                f"{newly} more seeds solved"
+                + (f", {lost} not solved any more" if lost else "")
+                + f": {int(np.sum(now != NEVER))} of {len(now)}"
+            )
+        return
+    for i in changed:
         who = f"Seed {config.seeds()[i]}: " if config.num_seeds > 1 else ""
         if now[i] != NEVER:
             words = f"solved at update {now[i]}, polishing until {ends[i]}"

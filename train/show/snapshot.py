@@ -2,14 +2,16 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from ..cluster.together import is_writer
+from ..runs.events import MOST_SHOWN
 from ..runs.folder import RunFolder
+from ..training.devices import on_host
 from ..training.population import member
 from ..training.state import TrainState
 from . import figures
@@ -28,9 +30,11 @@ def show_machines(run: RunFolder, states: TrainState, step: int) -> None:
 
 
 def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
-    """A histogram of every parameter of every seed."""
-    params = jax.device_get(states.params)
-    for i, seed in enumerate(run.config.seeds()):
+    """A histogram of every parameter of every seed that TensorBoard shows."""
+    params = on_host(states.params)
+    if not is_writer():
+        return
+    for i, seed in enumerate(run.config.seeds()[:MOST_SHOWN]):
         named: dict[str, Any] = flatten_dict(member(params, i), sep="/")
         for name, values in named.items():
             run.events.histogram(step, f"parameters/{name}", values, seed=seed)
@@ -43,6 +47,8 @@ def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
     is too large for a trace is not shown, and neither are words without a font.
     """
     config, machine = run.config, member(states.params, 0)
+    if not is_writer():
+        return
     difficulty = config.make_task().trials()[0]
     if not trace_fits(machine, config, difficulty):
         return

@@ -1,8 +1,11 @@
-"""Training on all local devices: seeds are spread first, then the batch.
+"""Training on all devices of all processes: seeds are spread first, then the batch.
 
 The devices form a mesh with two axes. Along `seeds` they have different machines, which
 never communicate. Along `batch` they have the same machines and different sequences of
 every batch; they communicate once an update, for the mean of their gradients.
+
+All processes run the same program on the one mesh. An array over it is in none of them
+as a whole: `spread` makes one of what every process has, and `on_host` the reverse.
 
 >>> mesh = mesh_for(num_seeds=1, batch_size=3 * jax.local_device_count())
 >>> mesh.shape["batch"] == jax.local_device_count()
@@ -10,7 +13,11 @@ True
 """
 
 import contextlib
+import functools
+import math
 import os
+import socket
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,6 +27,8 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ..cluster import together
+
 PyTree = Any
 SEEDS, BATCH = "seeds", "batch"
 # With fewer sequences, a core is hardly faster on a part of a batch than on all of it.
@@ -27,22 +36,122 @@ _FEWEST_SEQUENCES = 4
 
 
 def mesh_for(num_seeds: int, batch_size: int) -> Mesh:
-    """The mesh: as many devices as divide the seeds, then as divide the batch."""
-    devices = jax.local_devices()
-    over_seeds = most_that_divide(num_seeds, len(devices))
-    over_batch = most_that_divide(batch_size, len(devices) // over_seeds)
-    used = np.asarray(devices[: over_seeds * over_batch])
-    return Mesh(used.reshape(over_seeds, over_batch), (SEEDS, BATCH))
+    """The mesh: as many devices as divide the seeds, then as divide the batch.
+
+    Raises:
+      ValueError: if not every process can have as many of them as the others.
+    """
+    of_each: dict[int, list[Any]] = {}
+    for device in jax.devices():
+        of_each.setdefault(device.process_index, []).append(device)
+    on_each = min(map(len, of_each.values()))
+    shape = grid(num_seeds, batch_size, len(of_each), on_each)
+    used = math.prod(shape) // len(of_each)
+    devices = [device for _, own in sorted(of_each.items()) for device in own[:used]]
+    return Mesh(np.asarray(devices).reshape(shape), (SEEDS, BATCH))
 
 
-def most_that_divide(size: int, available: int) -> int:
-    """The largest number of devices that divides the size."""
-    return max(n for n in range(1, available + 1) if size % n == 0)
+def grid(
+    num_seeds: int,
+    batch_size: int,
+    num_processes: int,
+    on_each: int,
+    fewest_sequences: int = 1,
+) -> tuple[int, int]:
+    """The shape of the mesh: devices over the seeds, and over the batch of each.
+
+    Args:
+      num_seeds: the first number divides it.
+      batch_size: the second number divides it.
+      num_processes: divides their product, so that each has a part of the work.
+      on_each: the devices of a process.
+      fewest_sequences: of a batch for a device, if the batch is spread over more of
+        them than there are processes.
+
+    Raises:
+      ValueError: if there is no such grid.
+
+    >>> grid(num_seeds=1, batch_size=16, num_processes=4, on_each=2)
+    (1, 8)
+    """
+    available = num_processes * on_each
+    of_seeds, of_batch = (
+        [n for n in range(1, available + 1) if size % n == 0]
+        for size in (num_seeds, batch_size)
+    )
+    grids = [
+        (seeds, batch)
+        for seeds in of_seeds
+        for batch in of_batch
+        if seeds * batch <= available
+        and seeds * batch % num_processes == 0
+        and (batch <= num_processes or batch_size >= fewest_sequences * batch)
+    ]
+    if not grids:
+        raise ValueError(
+            f"num_processes: got {num_processes}, want a number that divides the work "
+            f"of {num_seeds} seeds with batches of {batch_size}; change --num_seeds or "
+            "--batch_size, or start fewer processes"
+        )
+    return max(grids)
 
 
 def spread(population: PyTree, mesh: Mesh) -> PyTree:
-    """The population `[S, ...]`, moved to the devices of its seeds."""
-    return jax.device_put(population, NamedSharding(mesh, P(SEEDS)))
+    """The population `[S, ...]`, moved to the devices of its seeds.
+
+    If there are several processes, each has all of it before.
+    """
+    return placed(population, NamedSharding(mesh, P(SEEDS)))
+
+
+def placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    """The arrays with that sharding."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def place(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(
+            sharding, leaf.ndim
+        ):
+            return leaf
+        whole = on_host(leaf)
+        return jax.make_array_from_callback(
+            np.shape(whole), sharding, lambda index: whole[index]
+        )
+
+    return jax.tree.map(place, tree)
+
+
+def on_host(tree: PyTree) -> PyTree:
+    """The arrays as whole ones of NumPy, in every process.
+
+    What is spread over several processes is sent to all: each has to call this.
+    """
+
+    def is_apart(leaf: Any) -> bool:
+        return isinstance(leaf, jax.Array) and not (
+            leaf.is_fully_addressable or leaf.is_fully_replicated
+        )
+
+    apart = [leaf for leaf in jax.tree.leaves(tree) if is_apart(leaf)]
+    # In one program, which waits for the other processes once.
+    whole = iter(_gather(apart[0].sharding.mesh)(apart) if apart else ())
+    here = jax.tree.map(lambda leaf: next(whole) if is_apart(leaf) else leaf, tree)
+    return jax.device_get(
+        jax.tree.map(
+            lambda leaf: (
+                leaf.addressable_data(0)
+                if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+                else leaf
+            ),
+            here,
+        )
+    )
+
+
+@functools.cache
+def _gather(mesh: Mesh) -> Callable[[list[jax.Array]], list[jax.Array]]:
+    return jax.jit(lambda arrays: arrays, out_shardings=NamedSharding(mesh, P()))
 
 
 def own_part(tree: PyTree, axis: int) -> PyTree:
@@ -83,15 +192,18 @@ def use_all_cores(num_seeds: int, batch_size: int) -> None:
 
     If JAX or XLA flags already set the number of CPU devices, they stay as they are.
     Call this before anything runs on a device; later it has no effect.
+
+    Raises:
+      ValueError: if there is no part of the work for some process.
     """
     if (
         "JAX_NUM_CPU_DEVICES" in os.environ
         or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     ):
         return
-    cores = os.cpu_count() or 1
-    over_seeds = most_that_divide(num_seeds, cores)
-    parts = min(cores // over_seeds, max(1, batch_size // _FEWEST_SEQUENCES))
-    over_batch = most_that_divide(batch_size, parts)
+    num_processes, hosts = together.num_processes(), together.hosts()
+    # Processes on one host share its cores.
+    cores = max(1, (os.cpu_count() or 1) // hosts.count(socket.gethostname()))
+    shape = grid(num_seeds, batch_size, num_processes, cores, _FEWEST_SEQUENCES)
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", over_seeds * over_batch)
+        jax.config.update("jax_num_cpu_devices", math.prod(shape) // num_processes)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ntm_jax import tasks
-from ntm_jax.tasks import Share, outside, padded, round_up
+from ntm_jax.tasks import outside, padded, round_up
 
 from ..runs.config import TrainConfig
 from .loop import updates_of_call
@@ -23,9 +23,8 @@ class Feed:
     def __init__(self, config: TrainConfig, step: int) -> None:
         task = config.make_task()
         assert isinstance(task, tasks.DataTask)
-        share = Share(jax.process_index(), jax.process_count())
         self._streams = [
-            task.stream(seed, config.batch_size, step, share) for seed in config.seeds()
+            task.stream(seed, config.batch_size, step) for seed in config.seeds()
         ]
         self._config, self._step = config, step
         self._reader = ThreadPoolExecutor(max_workers=1)

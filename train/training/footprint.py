@@ -65,17 +65,22 @@ def _bytes_of(tree: Any) -> int:
 
 
 def bytes_there(config: TrainConfig) -> int | None:
-    """The memory of all devices of a run; None if it is not known."""
-    devices = mesh_of(config).devices.flat
+    """The memory of all devices of a run; None if it is not known.
+
+    Another process does not tell that of its devices; it counts as that of ours.
+    """
+    devices = mesh_of(config).local_devices
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in of_one for of_one in stats):
-        return sum(of_one["bytes_limit"] for of_one in stats)
+        here = sum(of_one["bytes_limit"] for of_one in stats)
+        return here * jax.process_count()
     if devices[0].platform != "cpu":
         return None
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # not on Windows
         return None
+    return here * jax.process_count()
 
 
 def _in_words(size: int) -> str:

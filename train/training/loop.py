@@ -72,7 +72,7 @@ def train(
     optimizer: optax.GradientTransformation | None = None,
     watched: bool = True,
 ) -> tuple[TrainState, Metrics, Health]:
-    """Makes `num_steps` updates of every seed that still learns, on all local devices.
+    """Makes `num_steps` updates of every seed that still learns, on all devices.
 
     Args:
       states: `[S, ...]`; their buffers are donated to the new states.

@@ -14,7 +14,7 @@ from ntm_jax import tasks
 from ntm_jax.checks import check_count
 
 from ..runs.config import TrainConfig
-from .devices import all_parts, mesh_for, own_part, spread
+from .devices import all_parts, mesh_for, on_host, own_part, spread
 from .feed import held_out
 from .keys import purpose_key
 from .population import for_each_seed
@@ -71,17 +71,17 @@ def evaluate(
         data = held_out(task, split, num_sequences)
         num_sequences = data.mask.shape[1]
     slots = slots_of(config, num_slots)
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     on_each = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
     at_once = devices * min(on_each, math.ceil(num_sequences / devices))
     mesh = mesh_for(config.num_seeds, at_once)
-    params, keys = spread((params, keys), mesh)
+    params, key_data = spread((params, jax.random.key_data(keys)), mesh)
     same_for_all = config.for_any_seed()
     parts = []
     for first in range(0, num_sequences, at_once):
         part = _evaluate_together(
             params,
-            keys,
+            key_data,
             first,
             data and part_of_data(data, first, at_once, config.num_seeds),
             config=same_for_all,
@@ -91,7 +91,7 @@ def evaluate(
             mesh=mesh,
         )
         # One at a time: CPU devices can deadlock in several such programs at once.
-        parts.append(jax.device_get(part))
+        parts.append(on_host(part))
     loss, wrong, error, count = (
         np.concatenate(of_one, axis=1)[:, :num_sequences] for of_one in zip(*parts)
     )
@@ -148,7 +148,7 @@ def evaluation_key(seed: int) -> Array:
 )
 def _evaluate_together(
     params: PyTree,
-    keys: Array,
+    key_data: Array,
     first: int,
     data: tasks.Batch | None,
     *,
@@ -163,8 +163,9 @@ def _evaluate_together(
     targets = task.targets
 
     def evaluate_one(
-        params: PyTree, key: Array, data: tasks.Batch | None = None
+        params: PyTree, key_data: Array, data: tasks.Batch | None = None
     ) -> tuple[Array, ...]:
+        key = jax.random.wrap_key_data(key_data)
         if data is not None:
             batch = own_part(data, axis=1)
         else:
@@ -182,7 +183,7 @@ def _evaluate_together(
         )
 
     own = () if data is None else (data,)
-    return for_each_seed(evaluate_one, mesh)(params, keys, *own)
+    return for_each_seed(evaluate_one, mesh)(params, key_data, *own)
 
 
 def part_of_data(

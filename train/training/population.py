@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from .devices import SEEDS
+from .devices import SEEDS, on_host
 
 PyTree = Any
 
@@ -42,8 +42,8 @@ def for_each_seed(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., 
 
 
 def member(population: PyTree, index: int) -> PyTree:
-    """One seed of a population, on one device."""
+    """One seed of a population, on one device of each process."""
     # Through the host: indexing a sharded array is a program over all devices, and CPU
     # devices can deadlock in several such programs at once.
-    here = jax.device_get(population)
+    here = on_host(population)
     return jax.device_put(jax.tree.map(lambda leaf: leaf[index], here))

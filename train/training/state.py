@@ -6,13 +6,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import Array, lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from ..runs.config import TrainConfig
-from .devices import mesh_for, spread
+from .devices import SEEDS, mesh_for, on_host, placed, spread
 from .keys import purpose_key
 from .learned import learned_of, with_given
 from .optimizer import make_optimizer
@@ -58,21 +60,26 @@ def init_states(
       optimizer: in place of the config's.
       given: parameters by their paths, which every seed has in place of initial ones.
     """
-    states = _init_states(
-        seed_array(config), given, config=config.for_any_seed(), optimizer=optimizer
+    mesh = mesh_of(config)
+    return _init_states(
+        spread(seed_array(config), mesh),
+        placed(given, NamedSharding(mesh, P())),
+        config=config.for_any_seed(),
+        optimizer=optimizer,
+        mesh=mesh,
     )
-    return spread(states, mesh_of(config))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "optimizer"))
+@functools.partial(jax.jit, static_argnames=("config", "optimizer", "mesh"))
 def _init_states(
     seeds: Array,
     given: Mapping[str, Array] | None,
     *,
     config: TrainConfig,
     optimizer: optax.GradientTransformation | None,
+    mesh: Mesh,
 ) -> TrainState:
-    def init_state(seed: Array) -> TrainState:
+    def init_state(seed: Array, given: Mapping[str, Array] | None) -> TrainState:
         key = purpose_key(seed, "params")
         params = config.make_model().init(key, config.make_task().input_size)
         if given is not None:
@@ -86,8 +93,17 @@ def _init_states(
             opt_state=make_optimizer(config, optimizer).init(learned),
         )
 
-    # One after the other: a seed's numbers must not depend on how many there are.
-    return lax.map(init_state, seeds)
+    def init_some(seeds: Array, given: Mapping[str, Array] | None) -> TrainState:
+        # One after the other: a seed's numbers must not depend on how many there are.
+        return lax.map(lambda seed: init_state(seed, given), seeds)
+
+    return jax.shard_map(
+        init_some,
+        mesh=mesh,
+        in_specs=(P(SEEDS), P()),
+        out_specs=P(SEEDS),
+        check_vma=False,
+    )(seeds, given)
 
 
 def mesh_of(config: TrainConfig) -> Mesh:
@@ -95,6 +111,11 @@ def mesh_of(config: TrainConfig) -> Mesh:
     return mesh_for(config.num_seeds, config.batch_size)
 
 
-def seed_array(config: TrainConfig) -> Array:
+def seed_array(config: TrainConfig) -> np.ndarray:
     """The seeds of all machines, `[S]`."""
-    return jnp.asarray(config.seeds(), jnp.uint32)
+    return np.asarray(config.seeds(), np.uint32)
+
+
+def without_arrays(states: TrainState) -> TrainState:
+    """How far each seed is, `[S]` of NumPy each, in every process; no parameters."""
+    return on_host(states.replace(params=None, opt_state=None))

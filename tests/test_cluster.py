@@ -1,0 +1,333 @@
+"""One run in many processes: what comes of it is that of one, or one clear error."""
+
+import json
+import re
+import shlex
+import signal
+from pathlib import Path
+from typing import Any
+
+import jax
+import many
+import numpy as np
+import pytest
+
+from train import library
+from train.cluster import translator
+from train.cluster.start import Processes
+from train.runs.folder import RunFolder
+from train.training.devices import grid
+
+SMALL = (
+    *("--model=lstm", "--controller_units=8", "--batch_size=4"),
+    *("--steps=12", "--steps_per_call=2", "--validate_every=4", "--checkpoint_every=4"),
+    "--validation_sequences=4",
+)
+# Longer than any test waits.
+LONG = (*SMALL[:3], "--steps=1000000", "--steps_per_call=2", "--validate_every=1000")
+TOLD = {
+    "process": 0,
+    "processes": 3,
+    "address": "one:1",
+    "start": 40,
+    "heartbeat": 60,
+    "hosts": ["one", "two", "three"],
+}
+FATAL = "F1129 23:05:39.495937 6932 client.h:80] Terminating. absl::Status: "
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        ((1, 16, 1, 4), (1, 4)),
+        ((1, 16, 4, 2), (1, 8)),
+        ((1, 16, 3, 4), None),
+        ((3, 16, 1, 4), (3, 1)),
+        ((3, 16, 2, 2), (1, 4)),
+        ((2, 16, 2, 2), (2, 2)),
+        ((1000, 16, 4, 1), (4, 1)),
+        ((1, 16, 1, 8, 4), (1, 4)),
+        ((1, 4, 4, 1, 4), (1, 4)),
+    ],
+)
+def test_every_process_has_as_many_devices_in_the_mesh(arguments, shape):
+    if shape is not None:
+        assert grid(*arguments) == shape
+    else:
+        with pytest.raises(ValueError, match="num_processes: got 3, want a number"):
+            grid(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (
+            "UNAVAILABLE: The following tasks are unhealthy (stopped sending "
+            "heartbeats):\n1\nThe tasks have crashed.",
+            "process 1 on two of 3: has ended, hangs or cannot be reached",
+        ),
+        (
+            "UNAVAILABLE: ... (stopped sending heartbeats):\n1, 2\nThe tasks have",
+            "process 1 on two and process 2 on three of 3: has ended",
+        ),
+        (
+            "UNAVAILABLE: Socket closed\nRPC: /xla.coordination/PollForError",
+            "process 0 on one of 3: has ended",
+        ),
+        (
+            "DEADLINE_EXCEEDED\nRPC: /xla.coordination/Heartbeat",
+            "process 0 on one of 3",
+        ),
+        (
+            "ABORTED: 1 unexpectedly tried to connect with a different incarnation.",
+            "(1)",
+        ),
+        (
+            "INVALID_ARGUMENT: Unexpected task registered with task=2",
+            "num_processes: got",
+        ),
+        (
+            "DEADLINE_EXCEEDED\nRPC: /xla.coordination/RegisterTask",
+            "not all of them met",
+        ),
+        ("INTERNAL: new words", "JAX has ended this process: INTERNAL: new words"),
+    ],
+)
+def test_the_last_words_of_jax_are_one_line(page, words):
+    line = translator.in_words(FATAL + page, TOLD)
+    assert words in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"num_processes": 2}, "coordinator_address: got none, want --coordinator"),
+        ({"coordinator_address": "a:1", "num_processes": 2}, "process_id: got none"),
+        (
+            {"coordinator_address": "a", "num_processes": 2, "process_id": 0},
+            "coordinator_address: got 'a', want HOST:PORT",
+        ),
+        (
+            {"coordinator_address": "a:1", "num_processes": 2, "process_id": 2},
+            "process_id: got 2, want a number from 0 to 1",
+        ),
+        ({"distributed": True, "start_timeout": 0}, "start_timeout: got 0, want"),
+    ],
+)
+def test_flags_that_do_not_fit_each_other_are_refused(flags, words, monkeypatch):
+    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
+    with pytest.raises(ValueError, match=words):
+        Processes(**flags).are_many()
+
+
+def test_without_flags_there_is_one_process(monkeypatch):
+    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
+    assert not Processes().are_many()
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
+    assert Processes(num_processes=2, process_id=0).are_many()
+
+
+def files(folder: Path) -> set[str]:
+    """The files of a run that do not depend on processes."""
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and not {"checkpoints", "tensorboard"} & {*path.parts}
+    }
+
+
+def params(folder: Path) -> list[np.ndarray]:
+    return jax.tree.leaves(jax.device_get(RunFolder.open(folder).restore().params))
+
+
+def assert_close(got: dict[str, Any], want: dict[str, Any]) -> None:
+    assert got.keys() == want.keys()
+    for name, value in want.items():
+        if isinstance(value, float):
+            value = pytest.approx(value, rel=1e-5)
+        assert got[name] == value, name
+
+
+def assert_same_run(got: Path, want: Path) -> None:
+    assert files(got) == files(want)
+    for one, other in zip(params(got), params(want), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for one, other in zip(
+        *(json.loads((run / "evaluation.json").read_text()) for run in (got, want)),
+        strict=True,
+    ):
+        assert_close(one, other)
+
+
+def shown(place: int, run: Path, address: str) -> list[str]:
+    """The words after `python -m train.main` of a command in the guide."""
+    page = (many.ROOT / "docs" / "cluster.md").read_text()
+    block = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[place]
+    words = shlex.split(block)
+    flags = words[words.index("train.main") + 1 :]
+    changed = {"--workdir": str(run), "--coordinator_address": address}
+    return [
+        f"{name}={changed.get(name, value)}"
+        for name, _, value in (flag.partition("=") for flag in flags)
+    ]
+
+
+@pytest.mark.slow
+def test_two_terminals_make_the_run_of_one_and_either_goes_on(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    address = f"localhost:{many.free_port()}"
+    alone = [*shown(2, one, address), *SMALL]
+    with many.Many("train.main", [alone], devices=2) as started:
+        (ended,) = started.all_end(600)
+    assert ended.status == 0, ended.errors
+    both = [[*shown(i, two, address), *SMALL] for i in range(2)]
+    with many.Many("train.main", both) as started:
+        first, second = started.all_end(600)
+    assert (first.status, second.status) == (0, 0), first.errors + second.errors
+    assert "in 2 processes" in first.output.splitlines()[0]
+    assert "a mesh of 1 (seeds) × 2 (batch) devices, 2 of 4" in first.output
+    assert (second.output, first.errors, second.errors) == ("", "", "")
+    assert_same_run(two, one)
+    for folder, count in ((one, 2), (two, 1)):
+        more = (*SMALL, "--steps=16", f"--workdir={folder}")
+        ended = many.run("train.main", *more, count=count)
+        assert {each.status for each in ended} == {0}, ended
+    assert_same_run(two, one)
+    results = []
+    for count in (1, 2):
+        first, *_ = many.run("train.evaluate", f"--workdir={two}", count=count)
+        results.append({**json.loads(first.output), "seconds": 0})
+    assert_close(*results)
+
+
+@pytest.mark.rare
+def test_four_processes_share_two_seeds(tmp_path):
+    seeds = (*SMALL, "--num_seeds=2")
+    one, four = tmp_path / "one", tmp_path / "four"
+    for folder, count in ((one, 1), (four, 4)):
+        ended = many.run("train.main", *seeds, f"--workdir={folder}", count=count)
+        assert {each.status for each in ended} == {0}, ended
+    assert_same_run(four, one)
+
+
+@pytest.mark.slow
+def test_a_study_is_completed_by_what_is_left_of_its_processes(tmp_path):
+    study = tmp_path / "study"
+    words = [*SMALL, "--num_seeds=1", f"--workdir={study}", "--choices", "preset"]
+    words += ["batch_size=2", "momentum=0.5"]
+    arguments = [[*own, *words] for own in many.flags_of(2)]
+    with many.Many("train.study", arguments) as started:
+        many.wait_for(study / "batch_size=2" / "metrics.jsonl")
+        started.processes[1].kill()
+        left = started.end(0, 600)
+    assert left.status == 0, left.errors
+    table = (study / "study.md").read_text()
+    assert [line.split(" |")[0] for line in table.splitlines()[2:]] == [
+        "| preset",
+        "| batch_size=2",
+        "| momentum=0.5",
+    ]
+
+
+WRONG_STARTS = {
+    "too few": (
+        [("3", "0"), ("3", "1")],
+        ["num_processes: got 3, but not all of them met"] * 2,
+    ),
+    "no coordinator": ([("2", "1")], ["coordinator_address: got localhost:"]),
+    "one id twice": ([("2", "0"), ("2", "1"), ("2", "1")], ["got one number in two"]),
+    "two numbers": (
+        [("2", "0"), ("3", "1")],
+        ["num_processes: got 2 in process 0 on .* but 3 in process 1"] * 2,
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", WRONG_STARTS)
+def test_a_wrong_start_is_one_clear_error_in_every_process(kind, tmp_path):
+    starts, words = WRONG_STARTS[kind]
+    address = f"--coordinator_address=localhost:{many.free_port()}"
+    common = [*LONG, f"--workdir={tmp_path}/run", address, "--start_timeout=15"]
+    arguments = [
+        [*common, f"--num_processes={count}", f"--process_id={own}"]
+        for count, own in starts
+    ]
+    with many.Many("train.main", arguments) as processes:
+        ended = processes.all_end(120)
+    for each in ended:
+        assert each.status != 0
+        lines = each.errors.splitlines()
+        assert len(lines) == 1, each.errors
+        assert lines[0].startswith("error: ")
+    for each, wanted in zip(ended, words, strict=False):
+        assert re.search(wanted, each.errors), each.errors
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("--batch_size=8", "batch_size: got 4 in process 0 on .*, but 8 in process 1"),
+        ("--workdir=elsewhere", "workdir: got .*, in which this process does not see"),
+    ],
+)
+def test_processes_that_differ_are_told_so(changed, words, tmp_path):
+    common = [*LONG, f"--workdir={tmp_path}/run"]
+    first, second = many.flags_of(2)
+    arguments = [[*common, *first], [*common, *second, changed]]
+    with many.Many("train.main", arguments, cwd=tmp_path) as processes:
+        for each in processes.all_end(120):
+            assert each.status == 2, each.errors
+            assert len(each.errors.splitlines()) == 1, each.errors
+            assert re.search(words, each.errors), each.errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "victim"),
+    [
+        (signal.SIGKILL, 0),
+        (signal.SIGSTOP, 1),
+        pytest.param(signal.SIGKILL, 1, marks=pytest.mark.rare),
+        pytest.param(signal.SIGSTOP, 0, marks=pytest.mark.rare),
+    ],
+)
+def test_if_a_process_is_missing_the_others_say_so_and_end(number, victim, tmp_path):
+    run = tmp_path / "run"
+    common = [*LONG, "--checkpoint_every=2", f"--workdir={run}"]
+    common += ["--heartbeat_timeout=10"]
+    arguments = [[*common, *own] for own in many.flags_of(2)]
+    with many.Many("train.main", arguments) as processes:
+        many.wait_for(run / "checkpoints" / "4")
+        processes.processes[victim].send_signal(number)
+        left = processes.end(1 - victim, 120)
+    assert left.status != 0
+    (line,) = left.errors.splitlines()
+    assert line.startswith(f"error: process {victim} on ")
+    assert "start the same command in all processes" in line
+    # No checkpoint is damaged.
+    assert RunFolder.open(run).restore().step[0] >= 2
+
+
+@pytest.mark.slow
+def test_after_sigterm_nothing_that_was_reported_is_lost(tmp_path):
+    run = tmp_path / "run"
+    common = [*LONG, "--checkpoint_every=1000000", f"--workdir={run}"]
+    arguments = [[*common, *own] for own in many.flags_of(2)]
+    with many.Many("train.main", arguments) as processes:
+        many.wait_for(run / "metrics.jsonl")
+        processes.processes[1].send_signal(signal.SIGTERM)
+        first, second = processes.all_end(120)
+    assert (first.status, second.status) == (143, 143), first.errors + second.errors
+    assert "wrote a checkpoint after update" in first.errors
+    folder = RunFolder.open(run)
+    assert folder.metrics()[-1]["step"] == folder.restore().step[0]
+
+
+def test_fit_is_refused_in_many_processes(monkeypatch):
+    monkeypatch.setattr(library, "is_one_of_many", lambda: True)
+    with pytest.raises(ValueError, match="fit: got 1 processes"):
+        library.fit("copy")

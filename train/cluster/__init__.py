@@ -1,0 +1,1 @@
+"""Many processes that make one run: their start, what they agree on, their end."""
