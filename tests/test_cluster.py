@@ -245,7 +245,13 @@ WRONG_STARTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", WRONG_STARTS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.rare] if kind == "one id twice" else [])
+        for kind in WRONG_STARTS
+    ],
+)
 def test_a_wrong_start_is_one_clear_error_in_every_process(kind, tmp_path):
     starts, words = WRONG_STARTS[kind]
     address = f"--coordinator_address=localhost:{many.free_port()}"
@@ -290,7 +296,7 @@ def test_processes_that_differ_are_told_so(changed, words, tmp_path):
     ("number", "victim"),
     [
         (signal.SIGKILL, 0),
-        (signal.SIGSTOP, 1),
+        pytest.param(signal.SIGSTOP, 1, marks=pytest.mark.rare),
         pytest.param(signal.SIGKILL, 1, marks=pytest.mark.rare),
         pytest.param(signal.SIGSTOP, 0, marks=pytest.mark.rare),
     ],
