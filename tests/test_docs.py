@@ -24,7 +24,7 @@ import ntm_jax
 import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
-from benchmarks import peers, poems, record, scaling, solve, step
+from benchmarks import peers, poems, record, rhymes, scaling, solve, step
 from ntm_jax import interop
 from train import (
     cli,
@@ -108,6 +108,7 @@ COMMANDS = {
     "train.write": (write.Flags, None),
     "benchmarks.poems": (poems.Flags, None),
     "benchmarks.record": (record.Flags, None),
+    "benchmarks.rhymes": (rhymes.Flags, None),
     "benchmarks.step": (step.Flags, None),
     "benchmarks.peers": (peers.Flags, None),
     "benchmarks.scaling": (scaling.Flags, None),
