@@ -73,9 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         cli.keep_compilations()
         check_count("num_acrostics", flags.num_acrostics)
         check_count("seed", flags.seed, 0)
-        params, config, steps = open_machines(flags.workdir, flags.pretrained)
-        if not isinstance(config.make_task(), poems.Poems):
-            raise ValueError(f"task: got {config.task}, want poems")
+        params, config, steps = open_poets(flags.workdir, flags.pretrained)
         index = index_of_machine(config, flags.machine)
         machine = member(params, index)
         train, test = poems.poems("train"), poems.poems("evaluation")
@@ -110,6 +108,20 @@ def main(arguments: list[str] | None = None) -> int:
         )
         print(json.dumps(record))
     return 0
+
+
+def open_poets(
+    workdir: Path | None, pretrained: str | None
+) -> tuple[PyTree, TrainConfig, list[int]]:
+    """As `open_machines`, of machines that write poems.
+
+    Raises:
+      ValueError: as there, and for machines of another task.
+    """
+    params, config, steps = open_machines(workdir, pretrained)
+    if not isinstance(config.make_task(), poems.Poems):
+        raise ValueError(f"task: got {config.task}, want poems")
+    return params, config, steps
 
 
 def ngram_of(order: int, train: Sequence[poems.Poem]) -> NGram:

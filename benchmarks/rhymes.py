@@ -25,18 +25,15 @@ import numpy as np
 from rich.table import Table
 
 import ntm_jax
-from benchmarks.poems import mean
+from benchmarks.poems import mean, open_poets
 from ntm_jax.checks import check_count
 from ntm_jax.tasks import poems
 from train import cli
-from train.evaluate import open_machines
 from train.runs.config import TrainConfig
 from train.training.model import NTM, without_embedding
 from train.training.population import member
 
 PyTree = Any
-# Steps before the first input that is a character: the form, and the sign to write.
-_BEFORE = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,9 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         cli.keep_compilations()
         check_count("num_poems", flags.num_poems)
         form = poems.Form.parse(flags.form)
-        params, config, _ = open_machines(flags.workdir, flags.pretrained)
-        if not isinstance(config.make_task(), poems.Poems):
-            raise ValueError(f"task: got {config.task}, want poems")
+        params, config, _ = open_poets(flags.workdir, flags.pretrained)
         of_form = poems.poems("evaluation", form)[: flags.num_poems]
         weights = weights_on_ends(member(params, 0), config, of_form)
         table = Table("ends line", *(f"line {i}" for i in range(1, form.lines)))
@@ -106,7 +101,8 @@ def weights_on_ends(
     read = np.asarray(trace.states.read_weights).mean(axis=2)
     written = np.asarray(trace.states.write_weights)[:, :, 0].argmax(axis=-1)
     # The steps at which the last characters of the lines are inputs.
-    ends = _BEFORE + np.arange(form.lines) * (form.width + 1) + form.width - 1
+    before = len(poems.prompt(form, {}))
+    ends = before + np.arange(form.lines) * (form.width + 1) + form.width - 1
     slots = written[:, ends[:-1]]
     # Each is the answer one step before.
     while_ending = read[:, ends[1:] - 1]

@@ -15,27 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
-
-from train.runs.folder import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import many
 
-SMALL = (
-    *("--model=lstm", "--controller_units=8", "--batch_size=4"),
-    *("--steps=12", "--steps_per_call=2", "--validate_every=4", "--checkpoint_every=4"),
-    *("--validation_sequences=4", "--heartbeat_timeout=20"),
-)
+SMALL = (*many.SMALL, "--heartbeat_timeout=20")
 # How long the others may take, in seconds.
 _MOST = 120
-
-
-def params(folder: Path) -> list[np.ndarray]:
-    """The parameters in a run's newest checkpoint."""
-    return jax.tree.leaves(jax.device_get(RunFolder.open(folder).restore().params))
 
 
 def end_one(folder: Path, number: int, victim: int, after: float) -> list[str]:
@@ -85,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
             ended = many.run("train.main", *SMALL, f"--workdir={root / name}", count=2)
             assert {each.status for each in ended} == {0}, ended
             seconds = max(each.seconds for each in ended)
-        wanted = params(root / "unbroken")
+        wanted = many.params(root / "unbroken")
         for i, number in enumerate(signals):
             run, victim = root / f"broken_{i}", chance.randrange(2)
             after = chance.uniform(0, seconds)
@@ -97,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
                 faults.append(f"goes on with {ended}")
             elif not all(
                 np.allclose(one, other, rtol=1e-5, atol=1e-6)
-                for one, other in zip(params(run), wanted, strict=True)
+                for one, other in zip(many.params(run), wanted, strict=True)
             ):
                 faults.append("other parameters")
             wrong += [f"{moment}: {fault}" for fault in faults]

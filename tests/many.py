@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import numpy as np
+
+from train.runs.folder import RunFolder
+
 ROOT = Path(__file__).parents[1]
+# A run that ends in seconds.
+SMALL = (
+    *("--model=lstm", "--controller_units=8", "--batch_size=4"),
+    *("--steps=12", "--steps_per_call=2", "--validate_every=4", "--checkpoint_every=4"),
+    "--validation_sequences=4",
+)
 # Programs that compile quickly, and run slowly.
 _QUICK = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
@@ -116,6 +127,11 @@ def run(
     own = flags_of(count) if count > 1 else [[]]
     with Many(module, [[*words, *each] for each in own], devices=devices) as many:
         return many.all_end(seconds)
+
+
+def params(folder: Path) -> list[np.ndarray]:
+    """The parameters in a run's newest checkpoint."""
+    return jax.tree.leaves(jax.device_get(RunFolder.open(folder).restore().params))
 
 
 def wait_for(path: Path, seconds: float = 600) -> None:

@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import jax
 import many
 import numpy as np
 import pytest
+from many import SMALL
 
 from train import library
 from train.cluster import translator
@@ -18,11 +18,6 @@ from train.cluster.start import Processes
 from train.runs.folder import RunFolder
 from train.training.devices import grid
 
-SMALL = (
-    *("--model=lstm", "--controller_units=8", "--batch_size=4"),
-    *("--steps=12", "--steps_per_call=2", "--validate_every=4", "--checkpoint_every=4"),
-    "--validation_sequences=4",
-)
 # Longer than any test waits.
 LONG = (*SMALL[:3], "--steps=1000000", "--steps_per_call=2", "--validate_every=1000")
 TOLD = {
@@ -137,10 +132,6 @@ def files(folder: Path) -> set[str]:
     }
 
 
-def params(folder: Path) -> list[np.ndarray]:
-    return jax.tree.leaves(jax.device_get(RunFolder.open(folder).restore().params))
-
-
 def assert_close(got: dict[str, Any], want: dict[str, Any]) -> None:
     assert got.keys() == want.keys()
     for name, value in want.items():
@@ -151,7 +142,7 @@ def assert_close(got: dict[str, Any], want: dict[str, Any]) -> None:
 
 def assert_same_run(got: Path, want: Path) -> None:
     assert files(got) == files(want)
-    for one, other in zip(params(got), params(want), strict=True):
+    for one, other in zip(many.params(got), many.params(want), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     for one, other in zip(
         *(json.loads((run / "evaluation.json").read_text()) for run in (got, want)),

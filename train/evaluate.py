@@ -98,12 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     flags = parse_sizes(Flags, arguments, prog="python -m train.evaluate")
     with cli.readable_errors():
-        same = {"command": "train.evaluate", **vars(flags)}
-        same = {
-            name: str(each)
-            for name, each in same.items()
-            if name not in ("processes", "workdir")
-        }
+        same = {name: str(value) for name, value in vars(flags).items()}
+        del same["processes"], same["workdir"]  # each process has its own
+        same["command"] = "train.evaluate"
         return start.run(flags.processes, same, lambda: work(flags))
 
 

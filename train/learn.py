@@ -90,6 +90,7 @@ def finish(
     ]
     if drawn:
         console.print(f"Drawing in {run.figures}")
+        # What is spread over several processes comes to the first with all of them.
         now = without_arrays(states)
         machine = member(states.params, 0)
         if is_writer():
@@ -251,7 +252,7 @@ def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> 
 def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
     """Keeps the first machine's answer to one fixed sequence, for a film."""
     hardest = run.config.make_task().trials()[0]
-    machine = member(states.params, 0)
+    machine = member(states.params, 0)  # which takes all processes
     if not is_writer():
         return
     recording = record(machine, run.config, hardest, traced=False)

@@ -149,8 +149,7 @@ def summarize(
     table = Table(
         "seed", "sequences", "solved after", *names, task.error_name, "no error"
     )
-    few = run.config.num_seeds <= MOST_SEEDS
-    for entry in sorted(evaluation, key=lambda entry: entry["machine"]) * few:
+    for entry in sorted(evaluation, key=lambda entry: entry["machine"]):
         solved_at, diverged = entry["solved_at"], entry["diverged_at"] is not None
         table.add_row(
             str(entry["machine"]),
@@ -160,7 +159,7 @@ def summarize(
             f"{entry['error_per_sequence']:.3g}",
             f"{entry['perfect_fraction']:.1%}",
         )
-    if few:
+    if run.config.num_seeds <= MOST_SEEDS:
         console.print(table)
     if run.config.num_seeds > 1:
         console.print(in_words(outcome(run.config, evaluation), task))

@@ -28,7 +28,7 @@ def is_one_of_many() -> bool:
 
 def is_writer() -> bool:
     """Whether this process writes the files of a run and reports: the first one."""
-    return distributed.global_state.process_id == 0
+    return process_id() == 0
 
 
 def process_id() -> int:

@@ -31,7 +31,7 @@ def show_machines(run: RunFolder, states: TrainState, step: int) -> None:
 
 def show_parameters(run: RunFolder, states: TrainState, step: int) -> None:
     """A histogram of every parameter of every seed that TensorBoard shows."""
-    params = on_host(states.params)
+    params = on_host(states.params)  # which takes all processes
     if not is_writer():
         return
     for i, seed in enumerate(run.config.seeds()[:MOST_SHOWN]):
@@ -46,7 +46,8 @@ def show_focus(run: RunFolder, states: TrainState, step: int) -> None:
     The sequence is the same at every update. An LSTM alone has no heads; a memory that
     is too large for a trace is not shown, and neither are words without a font.
     """
-    config, machine = run.config, member(states.params, 0)
+    config = run.config
+    machine = member(states.params, 0)  # which takes all processes
     if not is_writer():
         return
     difficulty = config.make_task().trials()[0]

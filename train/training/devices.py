@@ -136,17 +136,14 @@ def on_host(tree: PyTree) -> PyTree:
     apart = [leaf for leaf in jax.tree.leaves(tree) if is_apart(leaf)]
     # In one program, which waits for the other processes once.
     whole = iter(_gather(apart[0].sharding.mesh)(apart) if apart else ())
-    here = jax.tree.map(lambda leaf: next(whole) if is_apart(leaf) else leaf, tree)
-    return jax.device_get(
-        jax.tree.map(
-            lambda leaf: (
-                leaf.addressable_data(0)
-                if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
-                else leaf
-            ),
-            here,
-        )
-    )
+
+    def own_copy(leaf: Any) -> Any:
+        leaf = next(whole) if is_apart(leaf) else leaf
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return leaf.addressable_data(0)
+        return leaf
+
+    return jax.device_get(jax.tree.map(own_copy, tree))
 
 
 @functools.cache
