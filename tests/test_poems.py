@@ -462,7 +462,7 @@ def test_a_machine_is_trained_stopped_evaluated_shown_and_writes(
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     given = flags(dataclasses.replace(SMALL, steps=TrainConfig().steps))
     # Optax adds integers to floats in its Adam, which the tests do not allow.
-    settings = [*given, "--optimizer=rmsprop"]
+    settings = [*given, "--optimizer=rmsprop", "--watch_every=1"]
     assert main.main([f"--workdir={whole}", *settings, "--steps=8"]) == 0
     for steps in (4, 8):
         assert main.main([f"--workdir={workdir}", *settings, f"--steps={steps}"]) == 0
