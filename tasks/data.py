@@ -27,10 +27,19 @@ class DataError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The part of every batch that one of several processes has: each `count`-th."""
+    """What one of several processes has of a batch: one of `count` equal parts."""
 
     index: int = 0
     count: int = 1
+
+    def of(self, batch_size: int) -> slice:
+        """The places of its sequences in a batch.
+
+        >>> Share(1, 4).of(12)
+        slice(3, 6, None)
+        """
+        size = batch_size // self.count
+        return slice(self.index * size, (self.index + 1) * size)
 
 
 class DataTask(Task):
@@ -136,7 +145,7 @@ class DatasetTask(DataTask):
         data = dataset(self, "train")
         for update in itertools.count(start):
             places = range(update * batch_size, (update + 1) * batch_size)
-            mine = places[share.index :: share.count]
+            mine = places[share.of(batch_size)]
             yield self.collated(
                 [data[shuffled(place, len(data), seed)] for place in mine]
             )
@@ -182,7 +191,7 @@ class StreamTask(DataTask):
                 batch = self.fitted(batch, batch_size)
             except (TypeError, ValueError) as error:
                 raise DataError(f"{name}.batches: batch {update}: {error}") from None
-            yield _select(batch, slice(share.index, None, share.count))
+            yield _select(batch, share.of(batch_size))
 
     def held_out(self, split: Split, count: int) -> Batch:
         """The first sequences of the batches of the split."""
@@ -255,11 +264,12 @@ def _order(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
-def padded(batch: Batch, num_steps: int) -> Batch:
-    """The batch with steps added at its end, where nothing is due."""
+def padded(batch: Batch, num_steps: int, axis: int = 0) -> Batch:
+    """The batch with steps added at the end of an axis, where nothing is due."""
 
     def longer(leaf: Any) -> np.ndarray:
-        widths = [(0, num_steps - len(leaf)), *[(0, 0)] * (leaf.ndim - 1)]
+        widths = [(0, 0)] * leaf.ndim
+        widths[axis] = (0, num_steps - leaf.shape[axis])
         return np.pad(leaf, widths)
 
     return _batch(longer(batch.inputs), longer(batch.targets), longer(batch.mask))

@@ -159,7 +159,7 @@ class Poems(DataTask):
                 if rng.random() < _REPLACED:
                     poem = _replaced(rng, poem, asked)
                 examples.append(example(poem, asked))
-            yield self.collated(examples[share.index :: share.count])
+            yield self.collated(examples[share.of(batch_size)])
             update += 1
 
     def held_out(self, split: Split, count: int) -> Batch:

@@ -66,6 +66,7 @@ class Many:
         *,
         devices: int = 1,
         cwd: Path = ROOT,
+        paths: Sequence[Path] = (),
     ) -> None:
         """Starts one process for each list of arguments.
 
@@ -74,24 +75,25 @@ class Many:
           arguments: of each process.
           devices: of each process.
           cwd: the folder that each works in.
+          paths: of modules, one for each process, if it has some of its own.
         """
         environment = {
             **os.environ,
             **_QUICK,
             "JAX_NUM_CPU_DEVICES": str(devices),
-            "PYTHONPATH": str(ROOT),
         }
+        own_paths = [f"{path}{os.pathsep}{ROOT}" for path in paths]
         self.started = time.monotonic()
         self.processes = [
             subprocess.Popen(
                 [sys.executable, "-m", module, *own],
                 cwd=cwd,
-                env=environment,
+                env={**environment, "PYTHONPATH": path},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for own in arguments
+            for own, path in zip(arguments, own_paths or len(arguments) * [str(ROOT)])
         ]
 
     def __enter__(self) -> "Many":

@@ -7,13 +7,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import jax
 import many
 import numpy as np
 import pytest
 from many import SMALL
 
 from train import library
-from train.cluster import translator
+from train.cluster import together, translator
 from train.cluster.start import Processes
 from train.runs.folder import RunFolder
 from train.training.devices import grid
@@ -43,6 +44,7 @@ FATAL = "F1129 23:05:39.495937 6932 client.h:80] Terminating. absl::Status: "
         ((1000, 16, 4, 1), (4, 1)),
         ((1, 16, 1, 8, 4), (1, 4)),
         ((1, 4, 4, 1, 4), (1, 4)),
+        ((3, 4, 2, 6), (1, 4)),
     ],
 )
 def test_every_process_has_as_many_devices_in_the_mesh(arguments, shape):
@@ -192,6 +194,63 @@ def test_two_terminals_make_the_run_of_one_and_either_goes_on(tmp_path):
     assert_close(*results)
 
 
+TASK = """
+import os
+
+import numpy as np
+
+from ntm_jax import tasks
+
+
+class Rows(tasks.DatasetTask):
+    inputs = tasks.Tokens(4)
+    targets = tasks.Categories(4)
+
+    def data(self, split):
+        return Told(split)
+
+
+class Told:
+    def __init__(self, split):
+        self.split = split
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, i):
+        if self.split == "train":
+            with open(f"read_by_{os.getpid()}", "a") as file:
+                print(i, file=file)
+        row = np.arange(i, i + i % 7 + 2) % 4
+        return row, row
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_seeds", [1, pytest.param(2, marks=pytest.mark.rare)])
+def test_each_process_reads_its_part_of_the_data(num_seeds, tmp_path):
+    (tmp_path / "rows.py").write_text(TASK)
+    one, two = tmp_path / "one", tmp_path / "two"
+    words = [*SMALL, "--task=rows.py:Rows", f"--num_seeds={num_seeds}"]
+    with many.Many(
+        "train.main", [[*words, f"--workdir={one}"]], cwd=tmp_path
+    ) as started:
+        (ended,) = started.all_end(600)
+    assert ended.status == 0, ended.errors
+    (alone,) = tmp_path.glob("read_by_*")
+    whole = alone.read_text().split()
+    alone.unlink()
+    both = [[*words, f"--workdir={two}", *own] for own in many.flags_of(2)]
+    with many.Many("train.main", both, cwd=tmp_path) as started:
+        for ended in started.all_end(600):
+            assert ended.status == 0, ended.errors
+    assert_same_run(two, one)
+    parts = [path.read_text().split() for path in tmp_path.glob("read_by_*")]
+    # Each has looked at a batch or two to check the task.
+    assert all(len(part) < 0.7 * len(whole) for part in parts)
+    assert {*parts[0], *parts[1]} == {*whole}
+
+
 @pytest.mark.rare
 def test_four_processes_share_two_seeds(tmp_path):
     seeds = (*SMALL, "--num_seeds=2")
@@ -280,6 +339,33 @@ def test_processes_that_differ_are_told_so(changed, words, tmp_path):
             assert each.status == 2, each.errors
             assert len(each.errors.splitlines()) == 1, each.errors
             assert re.search(words, each.errors), each.errors
+
+
+@pytest.mark.slow
+def test_processes_with_different_versions_are_told_so(tmp_path):
+    other = tmp_path / "optax-0.0.1.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Name: optax\nVersion: 0.0.1\n")
+    words = [[*LONG, f"--workdir={tmp_path}/run", *own] for own in many.flags_of(2)]
+    with many.Many("train.main", words, paths=[many.ROOT, tmp_path]) as processes:
+        for each in processes.all_end(120):
+            assert each.status == 2, each.errors
+            (line,) = each.errors.splitlines()
+            assert re.search("optax: got '.*' in process 0 on .* but '0.0.1' in", line)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_does_not_answer_is_named(monkeypatch):
+    class Silent:
+        def key_value_set(self, *_):
+            pass
+
+        def blocking_key_value_get(self, place, milliseconds):
+            raise jax.errors.JaxRuntimeError(f"DEADLINE_EXCEEDED: {place}")
+
+    monkeypatch.setattr(together, "client", Silent)
+    with pytest.raises(TimeoutError, match=r"process 0 on .* not answered for 3 s"):
+        together.exchange("here", seconds=3)
 
 
 @pytest.mark.slow

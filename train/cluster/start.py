@@ -191,9 +191,8 @@ def _join(
         together.check_same(mine, left)
     except ValueError as error:
         raise SystemExit(_refuse(str(error))) from None
-    except jax.errors.JaxRuntimeError as error:
-        wait_for_verdict(error)
-        raise SystemExit(_refuse(f"num_processes: not all answer: {error}")) from None
+    except TimeoutError as error:
+        raise SystemExit(_refuse(f"num_processes: {error}")) from None
     tell(hosts=together.hosts())
 
 

@@ -73,7 +73,7 @@ def exchange(text: str, seconds: float = _PATIENCE) -> list[str]:
     """The texts of all processes, in their order; each has to call this.
 
     Raises:
-      JaxRuntimeError: if one is not there in time.
+      TimeoutError: if one does not in time.
     """
     return [*each_text(text, seconds)]
 
@@ -83,9 +83,24 @@ def each_text(text: str, seconds: float = _PATIENCE) -> Iterator[str]:
     number = next(_numbers)
     client().key_value_set(f"ntm_jax/{number}/{process_id()}", text)
     for i in range(num_processes()):
-        yield client().blocking_key_value_get(
-            f"ntm_jax/{number}/{i}", int(1000 * seconds)
-        )
+        place, most = f"ntm_jax/{number}/{i}", int(1000 * seconds)
+        try:
+            yield client().blocking_key_value_get(place, most)
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+            who = f"process {i}" + (f" on {_hosts[i]}" if i < len(_hosts) else "")
+            raise TimeoutError(
+                f"{who} of {num_processes()}: has not answered for {seconds:.0f} s; "
+                "see its output, then start the same command in all processes"
+            ) from None
+
+
+def largest(number: int) -> int:
+    """The largest of the numbers of all processes."""
+    if not is_one_of_many():
+        return number
+    return max(map(int, exchange(str(number))))
 
 
 def agreed(work: Callable[[], ResultT]) -> ResultT:

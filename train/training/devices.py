@@ -18,7 +18,7 @@ import math
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -63,7 +63,8 @@ def grid(
     Args:
       num_seeds: the first number divides it.
       batch_size: the second number divides it.
-      num_processes: divides their product, so that each has a part of the work.
+      num_processes: divides their product, so that each has as much of the work, all of
+        it of the same seeds, or of whole batches.
       on_each: the devices of a process.
       fewest_sequences: of a batch for a device, if the batch is spread over more of
         them than there are processes.
@@ -85,6 +86,7 @@ def grid(
         for batch in of_batch
         if seeds * batch <= available
         and seeds * batch % num_processes == 0
+        and _fits(seeds * batch // num_processes, batch)
         and (batch <= num_processes or batch_size >= fewest_sequences * batch)
     ]
     if not grids:
@@ -94,6 +96,37 @@ def grid(
             "--batch_size, or start fewer processes"
         )
     return max(grids)
+
+
+def _fits(of_each: int, batch: int) -> bool:
+    """Whether the devices of each process form a rectangle of the mesh."""
+    return of_each % batch == 0 or batch % of_each == 0
+
+
+class Own(NamedTuple):
+    """What this process has of the seeds and of every batch: parts of equal size.
+
+    Attributes:
+      seeds: of the population.
+      part: the number of its part of every batch.
+      parts: how many there are.
+    """
+
+    seeds: slice
+    part: int
+    parts: int
+
+
+def own_of(mesh: Mesh, num_seeds: int) -> Own:
+    """What this process has of a run of so many seeds on the mesh."""
+    is_own = np.vectorize(lambda device: device.process_index)(mesh.devices)
+    rows, columns = np.nonzero(is_own == jax.process_index())
+    of_row, width = num_seeds // mesh.shape[SEEDS], len({*columns})
+    return Own(
+        seeds=slice(int(rows.min()) * of_row, (int(rows.max()) + 1) * of_row),
+        part=int(columns.min()) // width,
+        parts=mesh.shape[BATCH] // width,
+    )
 
 
 def spread(population: PyTree, mesh: Mesh) -> PyTree:
@@ -120,6 +153,23 @@ def placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
         )
 
     return jax.tree.map(place, tree)
+
+
+def spread_batches(batches: PyTree, mesh: Mesh) -> PyTree:
+    """Batches `[S, n, T, B, ...]`, moved to the devices that need them."""
+    return placed(batches, _of_batches(mesh))
+
+
+def joined(batches: PyTree, mesh: Mesh) -> PyTree:
+    """As `spread_batches`, of what each process has, see `own_of`."""
+    sharding = _of_batches(mesh)
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), batches
+    )
+
+
+def _of_batches(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P(SEEDS, None, None, BATCH))
 
 
 def on_host(tree: PyTree) -> PyTree:

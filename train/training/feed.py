@@ -10,21 +10,29 @@ import numpy as np
 from ntm_jax import tasks
 from ntm_jax.tasks import outside, padded, round_up
 
+from ..cluster.together import agreed, largest
 from ..runs.config import TrainConfig
+from .devices import joined, own_of
 from .loop import updates_of_call
+from .state import mesh_of
 
 
 class Feed:
     """Batches for the calls of `train`; one call ahead, a thread reads them.
 
-    They depend on the seeds and on the number of the update alone.
+    They depend on the seeds and on the number of the update alone. Of several
+    processes, each reads what its devices need.
     """
 
     def __init__(self, config: TrainConfig, step: int) -> None:
         task = config.make_task()
         assert isinstance(task, tasks.DataTask)
+        self._mesh = mesh_of(config)
+        own = own_of(self._mesh, config.num_seeds)
+        share = tasks.Share(own.part, own.parts)
         self._streams = [
-            task.stream(seed, config.batch_size, step) for seed in config.seeds()
+            task.stream(seed, config.batch_size, step, share)
+            for seed in config.seeds()[own.seeds]
         ]
         self._config, self._step = config, step
         self._reader = ThreadPoolExecutor(max_workers=1)
@@ -35,13 +43,14 @@ class Feed:
 
         Raises:
           DataError: if there are none, they do not fit the task, or its code raises.
+          ValueError: if that is so in another process.
         """
-        with _in_words(self._config.make_task()):
-            batches = self._read.result()
+        batches = agreed(self._result)
         self._step += batches.mask.shape[1]
         if self._step < self._config.steps:
             self._read = self._start()
-        return batches
+        longest = largest(batches.mask.shape[2])
+        return joined(padded(batches, longest, axis=2), self._mesh)
 
     def close(self) -> None:
         """Ends the reading."""
@@ -50,6 +59,10 @@ class Feed:
     def _start(self) -> "Future[tasks.Batch]":
         num_steps = updates_of_call(self._config, self._step)
         return self._reader.submit(self._stack, num_steps)
+
+    def _result(self) -> tasks.Batch:
+        with _in_words(self._config.make_task()):
+            return self._read.result()
 
     def _stack(self, num_steps: int) -> tasks.Batch:
         of_all = [[next(one) for _ in range(num_steps)] for one in self._streams]

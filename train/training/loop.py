@@ -14,7 +14,7 @@ from ntm_jax import tasks
 
 from ..runs.config import TrainConfig
 from .batches import batch_of, draw_sequences, part_of
-from .devices import mean_of_parts, own_part, spread
+from .devices import mean_of_parts, own_part, spread, spread_batches
 from .health import Health
 from .keys import purpose_key
 from .learned import learned_of, together
@@ -89,11 +89,11 @@ def train(
     """
     mesh = mesh_of(config)
     # Nothing moves if they are on these devices already.
-    states, seeds, data = spread((states, seed_array(config), data), mesh)
+    states, seeds = spread((states, seed_array(config)), mesh)
     return _train(
         states,
         seeds,
-        data,
+        None if data is None else spread_batches(data, mesh),
         config=config.for_any_seed(),
         num_steps=num_steps,
         mesh=mesh,
