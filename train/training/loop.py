@@ -175,8 +175,13 @@ def _train(
             return made + number, *lax.fori_loop(0, number, make_one, (state, metrics))
 
         metrics = Metrics.zeros(num_steps)
+
+        def is_left(so_far):
+            made, state, _ = so_far
+            return (made < num_steps) & is_learning(config, state)
+
         _, state, metrics = lax.while_loop(
-            lambda so_far: so_far[0] < num_steps,
+            is_left,
             make_some,
             (jnp.int32(0), state, metrics),
         )
