@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from many import SMALL
 
 from train import library
 from train.cluster import together, translator
+from train.cluster.address import check_free, check_there, parts_of
 from train.cluster.start import Processes
 from train.runs.folder import RunFolder
 from train.training.devices import grid
@@ -109,6 +111,13 @@ def test_the_last_words_of_jax_are_one_line(page, words):
             {"coordinator_address": "a:1", "num_processes": 2, "process_id": 2},
             "process_id: got 2, want a number from 0 to 1",
         ),
+        *(
+            (
+                {"coordinator_address": address, "num_processes": 2, "process_id": 0},
+                re.escape(f"coordinator_address: got {address!r}, want HOST:PORT"),
+            )
+            for address in (":1", "a:0", "a:65536", "a:-1", "::1:1234", "[::1]", "a:²")
+        ),
         ({"distributed": True, "start_timeout": 0}, "start_timeout: got 0, want"),
     ],
 )
@@ -123,6 +132,40 @@ def test_without_flags_there_is_one_process(monkeypatch):
     assert not Processes().are_many()
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
     assert Processes(num_processes=2, process_id=0).are_many()
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]", "a.b-c"])
+def test_hosts_are_names_or_numbers(host):
+    address = f"{host}:1234"
+    assert Processes(
+        coordinator_address=address, num_processes=2, process_id=1
+    ).are_many()
+    assert parts_of(address) == (host.strip("[]"), 1234)
+
+
+@pytest.mark.parametrize("here", ["", "127.0.0.1"])
+def test_a_port_in_use_is_refused_before_it_ends_the_run_that_uses_it(here):
+    with socket.socket() as other:
+        for shared in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # as JAX does
+            other.setsockopt(socket.SOL_SOCKET, shared, 1)
+        other.bind((here, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=f"got localhost:{port}, want a port that"):
+            check_free(f"localhost:{port}")
+        with socket.create_connection(("127.0.0.1", port)) as one:
+            # The side that closes first keeps the port for a while.
+            other.accept()[0].close()
+            assert one.recv(1) == b""
+    check_free(f"localhost:{port}")
+
+
+def test_a_process_that_is_not_there_is_waited_for():
+    port = many.free_port()
+    with pytest.raises(ValueError, match=rf"localhost:{port}, where no .* within 0.1"):
+        check_there(f"localhost:{port}", 0.1)
+    with socket.create_server(("localhost", port)):
+        check_there(f"localhost:{port}", 10)
 
 
 def files(folder: Path) -> set[str]:
@@ -366,6 +409,30 @@ def test_a_process_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(together, "client", Silent)
     with pytest.raises(TimeoutError, match=r"process 0 on .* not answered for 3 s"):
         together.exchange("here", seconds=3)
+
+
+def test_what_processes_read_differently_is_named(monkeypatch):
+    class Other:
+        """A second process, which has read an older checkpoint."""
+
+        def key_value_set(self, place, text):
+            self.texts = [text, json.dumps({"host": "there", "checkpoint": 8})]
+
+        def blocking_key_value_get(self, place, milliseconds):
+            return self.texts[int(place.rpartition("/")[2])]
+
+        def key_value_delete(self, place):
+            pass
+
+    other = Other()
+    monkeypatch.setattr(together, "client", lambda: other)
+    monkeypatch.setattr(together, "is_one_of_many", lambda: True)
+    monkeypatch.setattr(together, "num_processes", lambda: 2)
+    monkeypatch.setattr(together, "_hosts", [])
+    words = "checkpoint: got 12 in process 0 on .*, but 8 in process 1 on there, want"
+    with pytest.raises(ValueError, match=words):
+        together.check_read(checkpoint=12)
+    together.check_read(checkpoint=8)
 
 
 @pytest.mark.slow

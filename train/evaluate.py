@@ -30,8 +30,9 @@ from ntm_jax.checks import check_count
 from . import cli
 from .cluster import start
 from .cluster.start import Processes
-from .cluster.together import agreed, is_writer
+from .cluster.together import agreed, check_read, is_one_of_many, is_writer
 from .runs.config import TrainConfig
+from .runs.files import hash_of_arrays
 from .runs.folder import RunFolder
 from .runs.pretrained import load_run
 from .training.devices import use_all_cores
@@ -113,6 +114,9 @@ def work(flags: Flags) -> int:
                 flags.workdir, flags.pretrained, flags.task, flags.model
             )
         )
+        if is_one_of_many():
+            read = {"checkpoint": steps, "params": hash_of_arrays(params)}
+            check_read(**config.settings(), **read)
         difficulty: dict[str, Any] = {**flags.difficulty()}
         check_fits(config, flags.num_slots, **difficulty)
         key = evaluation_key(flags.seed)

@@ -10,6 +10,7 @@
 The same command continues a run that was stopped.
 """
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -25,7 +26,7 @@ from ntm_jax import tasks
 from . import cli
 from .cluster import start
 from .cluster.start import Processes
-from .cluster.together import agreed, is_writer
+from .cluster.together import agreed, check_read, is_writer
 from .flags import with_value
 from .learn import DivergedError, PreemptedError, run_to_the_end
 from .runs.commands import spelled
@@ -86,7 +87,9 @@ def work(flags: Flags) -> int:
         run = agreed(lambda: RunFolder.plan(path, flags.config))
         console = cli.make_console(quiet=flags.quiet or not is_writer())
         if agreed(run.result) is None:
-            with served(flags.serve if is_writer() else None, run.path) as address:
+            with contextlib.ExitStack() as ends:
+                page = served(flags.serve if is_writer() else None, run.path)
+                address = agreed(lambda: ends.enter_context(page))
                 if address is not None:
                     console.print(f"The run is shown at {address} until it ends.")
                 if status := train(run, console):
@@ -117,6 +120,8 @@ def train(run: RunFolder, console: Console) -> int:
     """
     with locked(run.path):
         states = agreed(run.load)
+        newest = run.states.newest()
+        check_read(checkpoint=newest and newest.step)
         try:
             return cli.attempt(
                 lambda: run_to_the_end(run, states, console),

@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,9 @@ from typing import Any
 
 import jax
 
+from ..starting import STOPPED
 from . import together
+from .address import check_free, check_there, parts_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,20 +55,18 @@ class Processes:
             for name, value in by_hand.items():
                 if value is None:
                     raise ValueError(
-                        f"{name}: got none, want --coordinator_address, "
-                        "--num_processes and --process_id together; or --distributed "
-                        "where JAX finds them by itself"
+                        f"{name}: got none, want --coordinator_address (or "
+                        "JAX_COORDINATOR_ADDRESS in the environment), --num_processes "
+                        "and --process_id together; or --distributed where JAX finds "
+                        "them by itself"
                     )
         for name in ("num_processes", "start_timeout", "heartbeat_timeout"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: got {value}, want at least 1")
         address, count, own = by_hand.values()
-        if address is not None and not address.rpartition(":")[2].isdigit():
-            raise ValueError(
-                f"coordinator_address: got {address!r}, want HOST:PORT, such as "
-                "localhost:1234"
-            )
+        if address is not None:
+            parts_of(address)
         if count is not None and own is not None and not 0 <= own < count:
             raise ValueError(
                 f"process_id: got {own}, want a number from 0 to {count - 1}, one "
@@ -111,6 +110,9 @@ def run(processes: Processes, same: dict[str, Any], work: Callable[[], int]) -> 
                 jax.distributed.shutdown()  # waits for all
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 1
+        except KeyboardInterrupt:  # while it waits for the others
+            print("Stopped.", file=sys.stderr)
+            status = STOPPED
         except BaseException as error:
             wait_for_verdict(error)
             traceback.print_exc()
@@ -160,8 +162,14 @@ def _join(
         heartbeat=processes.heartbeat_timeout,
     )
     started = time.monotonic()
-    if address is not None and processes.process_id:
-        _check_there(address, wait)
+    try:
+        if address is not None and processes.process_id is not None:
+            if processes.process_id:
+                check_there(address, wait)
+            else:
+                check_free(address)
+    except ValueError as error:
+        raise SystemExit(_refuse(str(error))) from None
     try:
         jax.distributed.initialize(
             address,
@@ -169,15 +177,17 @@ def _join(
             processes.process_id,
             initialization_timeout=wait,
             heartbeat_timeout_seconds=processes.heartbeat_timeout,
+            # Or JAX looks for a cluster for which devices are this process's, too.
+            cluster_detection_method=None if processes.distributed else "deactivate",
             # Process 0 may draw for long while the others have nothing left to do.
             shutdown_timeout_seconds=3600,
         )
     except (RuntimeError, ValueError) as error:
-        if "coordinator_address should be defined" in str(error):
+        if " be defined" in str(error):  # an address, a number or the place
             raise SystemExit(
                 _refuse(
                     "distributed: JAX finds no other processes here, want SLURM, Open "
-                    "MPI, Kubernetes or Cloud TPU; by hand, pass "
+                    "MPI, Kubernetes (with jax[k8s]) or Cloud TPU; by hand, pass "
                     "--coordinator_address, --num_processes and --process_id"
                 )
             ) from None
@@ -199,27 +209,6 @@ def _join(
 def _refuse(words: str) -> int:
     print(f"error: {words}", file=sys.stderr)
     return 2
-
-
-def _check_there(address: str, seconds: float) -> None:
-    """Ends this process unless something answers at the address in time."""
-    host, _, port = address.rpartition(":")
-    until, why = time.monotonic() + seconds, ""
-    while time.monotonic() < until:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), 5).close()
-        except OSError as error:
-            why = error.strerror or str(error)
-            time.sleep(0.5)
-        else:
-            return
-    raise SystemExit(
-        _refuse(
-            f"coordinator_address: got {address}, where no process 0 answers within "
-            f"{seconds:g} s ({why}), want the host of process 0 and a port that is "
-            "free there; --start_timeout waits longer"
-        )
-    )
 
 
 def _versions() -> dict[str, str]:

@@ -81,9 +81,9 @@ def exchange(text: str, seconds: float = _PATIENCE) -> list[str]:
 def each_text(text: str, seconds: float = _PATIENCE) -> Iterator[str]:
     """As `exchange`, one after the other."""
     number = next(_numbers)
-    client().key_value_set(f"ntm_jax/{number}/{process_id()}", text)
+    client().key_value_set(_place(number, process_id()), text)
     for i in range(num_processes()):
-        place, most = f"ntm_jax/{number}/{i}", int(1000 * seconds)
+        place, most = _place(number, i), int(1000 * seconds)
         try:
             yield client().blocking_key_value_get(place, most)
         except jax.errors.JaxRuntimeError as error:
@@ -94,6 +94,12 @@ def each_text(text: str, seconds: float = _PATIENCE) -> Iterator[str]:
                 f"{who} of {num_processes()}: has not answered for {seconds:.0f} s; "
                 "see its output, then start the same command in all processes"
             ) from None
+    if number:  # all have written this one, so all have read the one before
+        client().key_value_delete(_place(number - 1, process_id()))
+
+
+def _place(number: int, process: int) -> str:
+    return f"ntm_jax/{number}/{process}"
 
 
 def largest(number: int) -> int:
@@ -128,13 +134,26 @@ def agreed(work: Callable[[], ResultT]) -> ResultT:
     return results[0]
 
 
+def check_read(**mine: Any) -> None:
+    """Checks that all processes have read the same; each calls this.
+
+    A file system can show an older file to another host.
+
+    Raises:
+      ValueError: in all processes, if something differs.
+      TimeoutError: if a process does not answer.
+    """
+    if is_one_of_many():
+        check_same(mine, _PATIENCE)
+
+
 def name() -> str:
     """This process, for a message."""
     return f"process {process_id()} on {socket.gethostname()}"
 
 
 def check_same(mine: dict[str, Any], seconds: float) -> None:
-    """Checks that all processes have the same; each calls this first of all.
+    """Checks that all processes have the same; each calls this, and first of all.
 
     Args:
       mine: has to be the same in all.
