@@ -25,6 +25,7 @@ import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
 from benchmarks import peers, poems, record, rhymes, scaling, solve, step
+from benchmarks.chomsky import __main__ as chomsky
 from ntm_jax import interop
 from train import (
     cli,
@@ -106,6 +107,7 @@ COMMANDS = {
     "train.import_torch": (import_torch.Flags, None),
     "train.visualize": (visualize.Flags, None),
     "train.write": (write.Flags, None),
+    "benchmarks.chomsky": (chomsky.Flags, None),
     "benchmarks.poems": (poems.Flags, None),
     "benchmarks.record": (record.Flags, None),
     "benchmarks.rhymes": (rhymes.Flags, None),
