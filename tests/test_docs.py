@@ -25,6 +25,8 @@ import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
 from benchmarks import peers, poems, record, rhymes, scaling, solve, step
+from benchmarks.certify import __main__ as certify
+from benchmarks.certify import check, steady
 from benchmarks.chomsky import __main__ as chomsky
 from ntm_jax import interop
 from train import (
@@ -107,6 +109,9 @@ COMMANDS = {
     "train.import_torch": (import_torch.Flags, None),
     "train.visualize": (visualize.Flags, None),
     "train.write": (write.Flags, None),
+    "benchmarks.certify": (certify.Flags, None),
+    "benchmarks.certify.check": (check.Flags, None),
+    "benchmarks.certify.steady": (steady.Flags, None),
     "benchmarks.chomsky": (chomsky.Flags, None),
     "benchmarks.poems": (poems.Flags, None),
     "benchmarks.record": (record.Flags, None),
@@ -127,7 +132,7 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
     told = "\n".join(lines)
     for installed, (module, _) in INSTALLED.items():
         told = re.sub(rf"ntm-jax {installed}\b", f"python -m train.{module}", told)
-    found = re.findall(r"python -m ((?:train|benchmarks)\.\w+)([^;&\n]*)", told)
+    found = re.findall(r"python -m ((?:train|benchmarks)(?:\.\w+)+)([^;&\n]*)", told)
     return [
         (module, shlex.split(words.replace("$seed", "1"))) for module, words in found
     ]

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ from typing import Any
 
 import jax
 
-from ..starting import STOPPED
 from . import together
 from .address import check_free, check_there, parts_of
 
@@ -112,7 +112,7 @@ def run(processes: Processes, same: dict[str, Any], work: Callable[[], int]) -> 
             status = ended.code if isinstance(ended.code, int) else 1
         except KeyboardInterrupt:  # while it waits for the others
             print("Stopped.", file=sys.stderr)
-            status = STOPPED
+            status = 128 + signal.SIGINT
         except BaseException as error:
             wait_for_verdict(error)
             traceback.print_exc()
