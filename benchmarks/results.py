@@ -8,11 +8,11 @@ is written from the records; all other text stays as it is.
 """
 
 import dataclasses
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks import blocks
 from benchmarks.figures import drawn
 from benchmarks.records import Record, load, of_task
 from benchmarks.tables import overview, section, summary
@@ -23,7 +23,6 @@ from train.show.draw import save_figure
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "RESULTS.md")
-_BLOCK = re.compile(r"(<!-- (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Blocks that are of all tasks; any other is named by its task.
 _OF_ALL_TASKS = {"tasks": overview, "summary": summary}
 
@@ -51,15 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
 def rendered(page: str, records: Sequence[Record]) -> str:
     """The page with its blocks written from the records."""
 
-    def block(match: re.Match[str]) -> str:
-        name = match["name"]
+    def lines(name: str) -> Iterable[str]:
         if name in _OF_ALL_TASKS:
-            lines = _OF_ALL_TASKS[name](records)
-        else:
-            lines = section(name, of_task(records, name))
-        return match[1] + "\n".join(lines) + match[3]
+            return _OF_ALL_TASKS[name](records)
+        return section(name, of_task(records, name))
 
-    return _BLOCK.sub(block, page)
+    return blocks.written(page, lines)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,37 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .task import Batch, Difficulty, Range, Task, as_channel, wrong_bits
+from .task import Batch, Difficulty, Range, Task, as_channel
 from .vectors import taken
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StringTask(Task):
+class LanguageTask(Task):
+    """A string, then its answer: the lengths and the error of the benchmark."""
+
+    @property
+    def error_name(self) -> str:
+        """A fraction, as in the benchmark."""
+        return "fraction of symbols wrong"
+
+    @property
+    def difficulty(self) -> dict[str, Difficulty]:
+        """The number of symbols in a string, as the benchmark trains."""
+        return {"length": (1, 40)}
+
+    @property
+    def beyond(self) -> tuple[dict[str, int], ...]:
+        """Half as long again; the benchmark's 500 symbols need a larger memory."""
+        return ({"length": 60},)
+
+    def errors(self, logits: Array, batch: Batch) -> Array:
+        """The fraction of each answer's symbols that is wrong, `[B]`: 1 - accuracy."""
+        wrong = self.targets.wrong(logits, batch.targets, batch.mask)
+        return wrong / jnp.sum(batch.mask, axis=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StringTask(LanguageTask):
     """A string of two symbols, then an empty token for every symbol of the answer.
 
     The two symbols and the token have an input channel each. The one output is the
@@ -41,21 +66,6 @@ class StringTask(Task):
     def output_size(self) -> int:
         """The logit of the second symbol."""
         return 1
-
-    @property
-    def error_name(self) -> str:
-        """A fraction, as in the benchmark."""
-        return "fraction of symbols wrong"
-
-    @property
-    def difficulty(self) -> dict[str, Difficulty]:
-        """The number of symbols in a string, as the benchmark trains."""
-        return {"length": (1, 40)}
-
-    @property
-    def beyond(self) -> tuple[dict[str, int], ...]:
-        """Half as long again; the benchmark's 500 symbols need a larger memory."""
-        return ({"length": 60},)
 
     def min_slots(self, ranges: dict[str, Range]) -> int:
         """One for each symbol."""
@@ -95,7 +105,3 @@ class StringTask(Task):
             targets=taken(symbols, self.places(answered, lengths), mask),
             mask=mask,
         )
-
-    def errors(self, logits: Array, batch: Batch) -> Array:
-        """The fraction of each answer's symbols that is wrong, `[B]`: 1 - accuracy."""
-        return wrong_bits(logits, batch) / jnp.sum(batch.mask, axis=0)

@@ -121,7 +121,8 @@ def _rising(function: Callable[[Array], Array]) -> Callable[[Interval], Interval
             up(high + _LIBM * np.abs(high) + _TINY),
         )
 
-    bounds.__doc__ = function.__doc__
+    # Not NumPy's own, whose examples are about NumPy.
+    bounds.__doc__ = f"Bounds of `np.{function.__name__}` on an interval."
     return bounds
 
 

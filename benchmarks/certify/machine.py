@@ -1,6 +1,5 @@
 """The weights of a machine, as a certificate is about them."""
 
-import hashlib
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -88,9 +87,3 @@ def of(params: Any, config: NTMConfig) -> Machine:
         outer_bias=np.concatenate(biases),
         read_to_logits=output["kernel"][hidden:],
     )
-
-
-def digest(machine: Machine) -> str:
-    """The SHA-256 of the weights."""
-    parts = (np.ascontiguousarray(part).tobytes() for part in machine)
-    return hashlib.sha256(b"".join(parts)).hexdigest()

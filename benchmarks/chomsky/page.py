@@ -1,17 +1,16 @@
 """The tables of the benchmark in docs/chomsky.md, written from the records."""
 
-import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import blocks
 from benchmarks.chomsky import published
 from benchmarks.chomsky.cells import LEVELS, MODELS, PLACES
 from benchmarks.chomsky.runs import LEARNED, Record, read
 from train.runs.files import write_whole
 
 PAGE = Path(__file__).parents[2] / "docs" / "chomsky.md"
-_BLOCK = re.compile(r"(<!-- scores -->\n).*?(<!-- end -->)", re.DOTALL)
 _TITLES = {
     "ntm_feed_forward": "NTM, feed-forward",
     "ntm_lstm": "NTM, LSTM",
@@ -24,8 +23,8 @@ _TITLES = {
 def write(records: Path, page: Path = PAGE) -> None:
     """Writes the page's block of tables."""
     text = page.read_text(encoding="utf-8")
-    block = "\n".join([*best(records), "", *every_cell(records), ""])
-    write_whole(page, _BLOCK.sub(lambda match: match[1] + block + match[2], text))
+    tables = {"scores": [*best(records), "", *every_cell(records), ""]}
+    write_whole(page, blocks.written(text, tables.__getitem__))
 
 
 def best(records: Path) -> Iterator[str]:
@@ -60,7 +59,7 @@ def every_cell(records: Path) -> Iterator[str]:
         "| level | task | learner | runs | learned | best | median | worst | "
         "sequences of the best | CPU minutes of the best |"
     )
-    yield "| --- |" * 1 + " --- |" * 9
+    yield "| --- |" + " --- |" * 9
     for level, tasks in LEVELS.items():
         for task in tasks:
             for model in MODELS:

@@ -54,8 +54,13 @@ def read(folder: Path, name: str) -> list[Record]:
 
 def is_done(runs: list[Record], settings: Settings, seed: int) -> bool:
     """Whether one of the runs has these settings and that seed."""
-    plain = json.loads(json.dumps(settings))
+    plain = in_json(settings)
     return any(run["settings"] == plain and run["seed"] == seed for run in runs)
+
+
+def in_json(settings: Settings) -> Settings:
+    """The settings as a file gives them back."""
+    return json.loads(json.dumps(settings))
 
 
 def add(
@@ -104,7 +109,7 @@ def of_run(
         cpu, found = time.process_time() - cpu, [0.0]
     last = max((entry["step"] for entry in run.metrics()), default=0)
     return {
-        "settings": json.loads(json.dumps(settings)),
+        "settings": in_json(settings),
         "seed": config.seed,
         "sequences": last * config.batch_size,
         "seconds": run.seconds(config.seed),

@@ -11,14 +11,15 @@ import numpy as np
 from jax import Array
 
 from ..inputs import Vectors
+from ..strings import LanguageTask
 from ..targets import Categories
-from ..task import Batch, Difficulty, Range, Task
+from ..task import Batch, Range
 
 _EMPTY = "_"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ChomskyTask(Task):
+class ChomskyTask(LanguageTask):
     """A string of symbols, then an empty token for every symbol of the answer.
 
     Each symbol has an input channel, and so has the empty token. An answer ends with
@@ -82,21 +83,6 @@ class ChomskyTask(Task):
         """The symbols of an answer."""
         return Categories(len(self.answers))
 
-    @property
-    def error_name(self) -> str:
-        """A fraction, as in the benchmark."""
-        return "fraction of symbols wrong"
-
-    @property
-    def difficulty(self) -> dict[str, Difficulty]:
-        """The number of symbols in a string, as the benchmark trains."""
-        return {"length": (1, 40)}
-
-    @property
-    def beyond(self) -> tuple[dict[str, int], ...]:
-        """Half as long again; `benchmarks.chomsky` evaluates all lengths up to 500."""
-        return ({"length": 60},)
-
     def make(self, key: Array, batch_size: int, ranges: dict[str, Range]) -> Batch:
         """A batch as long as the longest string and the longest answer."""
         length = ranges["length"]
@@ -118,11 +104,6 @@ class ChomskyTask(Task):
             targets=jnp.where(mask, _at(answers, answered), 0),
             mask=mask,
         )
-
-    def errors(self, logits: Array, batch: Batch) -> Array:
-        """The fraction of each answer's symbols that is wrong, `[B]`: 1 - accuracy."""
-        wrong = self.targets.wrong(logits, batch.targets, batch.mask)
-        return wrong / jnp.sum(batch.mask, axis=0)
 
     def in_words(self, batch: Batch) -> list[str]:
         """Each sequence of a batch in characters: its inputs and its answer."""

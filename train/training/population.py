@@ -28,7 +28,7 @@ def for_each_seed(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., 
 
     def batched(*arguments: PyTree) -> PyTree:
         if mesh.devices[0, 0].platform == "cpu":
-            # XLA's CPU code is twice as fast without an axis for the seeds.
+            # XLA's CPU code is faster without an axis for the seeds.
             return lax.map(lambda own: function(*own), arguments)
         return jax.vmap(function)(*arguments)
 
