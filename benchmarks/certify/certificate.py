@@ -105,7 +105,7 @@ def load(path: Path) -> Certificate:
       ValueError: if the file is not a certificate.
     """
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(path.read_text(encoding="utf-8"))
         invariants = tuple(map(_invariant, fields.pop("invariants")))
         return Certificate(**fields, invariants=invariants)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
