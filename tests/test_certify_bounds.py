@@ -108,7 +108,7 @@ def test_an_interval_has_its_ends_in_order():
         with pytest.raises(ValueError, match="want lo <= hi"):
             Interval(np.array(low), np.array(high))
     with pytest.raises(ValueError, match="divisor"):
-        Interval.of(1.0) / Interval(np.array(0.0), np.array(1.0))
+        _ = Interval.of(1.0) / Interval(np.array(0.0), np.array(1.0))
 
 
 FLOAT32 = {

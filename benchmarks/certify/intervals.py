@@ -108,7 +108,7 @@ def _interval(value: "Interval | float | Array") -> Interval:
 def hull(*parts: Interval) -> Interval:
     """What lies in any of the parts, or between them."""
     lows, highs = zip(*((part.lo, part.hi) for part in parts))
-    return Interval(np.min(lows, 0), np.max(highs, 0))
+    return Interval(np.min(np.stack(lows), 0), np.max(np.stack(highs), 0))
 
 
 def _rising(function: Callable[[Array], Array]) -> Callable[[Interval], Interval]:
