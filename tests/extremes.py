@@ -3,8 +3,9 @@
 Machines of every kind, sequences of up to eight steps, numbers of either sign from
 1e-30 to 1e18 in the parameters, the state and the inputs. Wherever the gradient that
 JAX derives of a scan of `step` is finite, that of `unroll` must be finite too, and as
-near to the gradient in float64 as float32 allows. It is no fault where the gradient in
-float64 is larger than float32 holds: the scan's is finite there through its rounding.
+near to the gradient in float64 as float32 allows. It is no fault, but counted, where
+the scan's is finite through its rounding alone: in float64 it has numbers larger than
+float32 holds, or the scan's is further from it than its largest number.
 
 `tests/test_extremes.py` makes a quick search. `python -m tests.extremes --help` says
 how to make a longer one.
@@ -231,7 +232,7 @@ class Findings(NamedTuple):
     """Of many seeds."""
 
     wrong: dict[int, str]  # what is wrong with the gradient from `unroll`
-    too_large: dict[int, str]  # that it is not finite, nor could be in this dtype
+    chance: dict[int, str]  # that it is not finite, where JAX's is so by its rounding
     num_finite: int  # for how many JAX's gradient of a scan is finite
 
 
@@ -264,22 +265,20 @@ def compare(kind: Kind, seeds, exactly: bool = True) -> Findings:
                 )
             ]
     right = _are_finite(theirs)
-    wrong, too_large = {}, {}
+    wrong, chance = {}, {}
     in_float64 = gradients_of(kind, scan_of_step, jnp.float64)
     for i in np.flatnonzero(right & ~_are_finite(ours)):
         with jax.enable_x64(True):
             exact = in_float64(jax.tree.map(lambda leaf: leaf[None], cases[i]))
-        size = max(np.max(np.abs(leaf), initial=0) for _, leaf in _nth(exact, 0))
-        held = size <= float(jnp.finfo(kind.dtype).max)
-        name = _not_finite(_nth(ours, i))
-        (wrong if held else too_large)[seeds[i]] = (
-            f"{name} is not finite; in float64 no number is above {size:.1e}"
-        )
+        largest = float(jnp.finfo(kind.dtype).max)
+        kept = _not_by_chance(_nth(ours, i), _nth(theirs, i), _nth(exact, 0), largest)
+        reason = f"{kept or 'what JAX computes by chance alone'} is not finite"
+        (wrong if kept else chance)[seeds[i]] = reason
     for i in np.flatnonzero(right & _are_finite(ours)) if exactly else ():
         reason = _fault(*(_nth(tree, i) for tree in (ours, theirs, *yardsticks)))
         if reason:
             wrong[seeds[i]] = reason
-    return Findings(wrong, too_large, int(right.sum()))
+    return Findings(wrong, chance, int(right.sum()))
 
 
 def _nth(tree, i):
@@ -300,9 +299,14 @@ def _are_finite(gradients):
     )
 
 
-def _not_finite(gradient) -> str:
-    """The first leaf that is not."""
-    return next(name for name, leaf in gradient if not np.isfinite(leaf).all())
+def _not_by_chance(ours, theirs, exact, largest) -> str | None:
+    """A leaf that is not finite, where JAX's is, and by more than its rounding."""
+    for (name, own), (_, jaxs), (_, true) in zip(ours, theirs, exact):
+        size = np.max(np.abs(true), initial=0)
+        right = size <= largest and np.max(np.abs(jaxs - true), initial=0) <= size
+        if right and not np.isfinite(own).all():
+            return name
+    return None
 
 
 def _fault(ours, theirs, exact, nearby) -> str | None:
@@ -341,10 +345,10 @@ def main(arguments: list[str] | None = None) -> int:
             flags.count,
             found.num_finite,
             len(found.wrong),
-            len(found.too_large),
+            len(found.chance),
         )
         print(f"{seed}: {_in_words(counts)}", flush=True)
-        for case, reason in (found.wrong | found.too_large).items():
+        for case, reason in (found.wrong | found.chance).items():
             print(f"  {case}: {reason}", flush=True)
         if found.wrong:
             print(f"  {kind}", flush=True)
@@ -355,8 +359,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _in_words(counts) -> str:
-    calls, finite, wrong, too_large = counts
-    return f"{finite} of {calls} finite, {wrong} wrong, {too_large} beyond the dtype"
+    calls, finite, wrong, chance = counts
+    return f"{finite} of {calls} finite, {wrong} wrong, {chance} finite by chance"
 
 
 if __name__ == "__main__":
