@@ -69,7 +69,7 @@ def test_the_page_shows_the_example():
     assert f"```python\n{(EXAMPLES / 'parity.py').read_text()}```" in page
 
 
-MARKS = {"nearest": pytest.mark.slow, "addition": pytest.mark.slow}
+MARKS = {"nearest": pytest.mark.slow, "addition": pytest.mark.rare}
 
 
 @pytest.mark.parametrize(

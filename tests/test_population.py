@@ -45,7 +45,7 @@ def test_seeds_are_spread_over_the_devices_that_divide_them():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sort_updates", [1, 2])
+@pytest.mark.parametrize("sort_updates", [pytest.param(1, marks=pytest.mark.rare), 2])
 def test_each_seed_learns_what_it_learns_alone(sort_updates):
     changed = {"sort_updates": sort_updates, "curriculum": "uniform"}
     all_six = dataclasses.replace(SIX, **changed)
