@@ -52,7 +52,7 @@ _COLUMNS = {
     "MiB": "ntm_peak_mib",
     "compiled in s": "ntm_compile_s",
 }
-_INPUTS, _UNITS, _OUTPUTS = 9, 100, 8
+INPUTS, _UNITS, _OUTPUTS = 9, 100, 8
 # A turn repeats the call for about that many seconds.
 _TURN = 0.2
 
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure(batch_size: int, length: int, num_slots: int, turns: int) -> dict[str, Any]:
     """One size: times, their ratio, memory and compilation time."""
-    xs = jax.random.bernoulli(jax.random.key(0), shape=(length, batch_size, _INPUTS))
+    xs = jax.random.bernoulli(jax.random.key(0), shape=(length, batch_size, INPUTS))
     xs = xs.astype(jnp.float32)
     compiled, told = {}, {}
     for name, (loss, params) in {
@@ -130,30 +130,35 @@ def measure(batch_size: int, length: int, num_slots: int, turns: int) -> dict[st
     }
 
 
-def machine(num_slots: int) -> tuple[Step, PyTree]:
-    """The loss of a default machine, and its parameters."""
-    config = ntm_jax.NTMConfig(
+def config(num_slots: int) -> ntm_jax.NTMConfig:
+    """That of the default machine."""
+    return ntm_jax.NTMConfig(
         output_size=_OUTPUTS, num_slots=num_slots, controller=ntm_jax.lstm(_UNITS)
     )
 
+
+def machine(num_slots: int) -> tuple[Step, PyTree]:
+    """The loss of a default machine, and its parameters."""
+    config_ = config(num_slots)
+
     def loss(params: PyTree, xs: Array) -> Array:
-        _, ys = ntm_jax.unroll(params, xs, config=config)
+        _, ys = ntm_jax.unroll(params, xs, config=config_)
         return jnp.mean(ys**2)
 
-    return loss, ntm_jax.init(jax.random.key(0), config, _INPUTS)
+    return loss, ntm_jax.init(jax.random.key(0), config_, INPUTS)
 
 
 def lstm(batch_size: int) -> tuple[Step, PyTree]:
     """The same for a scan over Flax's LSTM."""
     cell = nn.OptimizedLSTMCell(_UNITS)
-    start = cell.initialize_carry(jax.random.key(0), (batch_size, _INPUTS))
+    start = cell.initialize_carry(jax.random.key(0), (batch_size, INPUTS))
 
     def loss(params: PyTree, xs: Array) -> Array:
         step = functools.partial(cell.apply, params)
         hidden: Any = jax.lax.scan(step, start, xs)[1]
         return jnp.mean(hidden**2)
 
-    x = jnp.zeros((batch_size, _INPUTS))
+    x = jnp.zeros((batch_size, INPUTS))
     return loss, cell.init(jax.random.key(0), start, x)
 
 

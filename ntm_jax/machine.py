@@ -12,7 +12,7 @@ float32: where two slots have the same largest weight, each step can multiply it
 """
 
 from flax import errors
-from jax import Array
+from jax import Array, lax
 from jax import numpy as jnp
 
 from ntm_jax import access, controllers, fit, heads
@@ -109,7 +109,8 @@ def named_step(
         reads=reads,
         controller=carry,
     )
-    output = jnp.concatenate([hidden, flat(reads)], axis=-1)
+    # The barrier keeps XLA from one kernel for both, which it cannot compile for GPUs.
+    output = jnp.concatenate([hidden, flat(lax.optimization_barrier(reads))], axis=-1)
     output = output @ params["output"]["kernel"]
     bias = params["output"]["bias"]
     output = output + bias.reshape((1,) * (output.ndim - 1) + bias.shape)

@@ -70,10 +70,11 @@ def unroll(
         square root of G T.) With `"autodiff"` the default is 1.
       implementation: how gradients are computed.
         `"fast"` has a backward pass derived by hand (`ntm_jax.fast`), about twice as
-        fast; trailing steps that the mask leaves out in all sequences cost nothing. It
-        supports reverse mode (`jax.grad`) and forward over reverse (`jax.hessian`), but
-        not forward mode alone (`jax.jvp`). It needs `order="read_first"`,
-        `previous_weighting="own"`, float32 or float64, and no symbolic sizes.
+        fast; on a CPU, trailing steps that the mask leaves out in all sequences cost
+        nothing. It supports reverse mode (`jax.grad`) and forward over reverse
+        (`jax.hessian`), but not forward mode alone (`jax.jvp`). It needs
+        `order="read_first"`, `previous_weighting="own"`, float32 or float64, and no
+        symbolic sizes.
         `"autodiff"` is a scan that JAX differentiates, slower, in any mode and any
         number of times: `jax.jvp`, gradients of gradients, gradient penalties, MAML.
         `"auto"`, the default, is `"fast"` if these allow it, else `"autodiff"`. It

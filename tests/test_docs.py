@@ -24,6 +24,7 @@ import ntm_jax
 import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
+from benchmarks import compile as compiling
 from benchmarks import peers, poems, record, rhymes, scaling, solve, step
 from benchmarks.certify import __main__ as certify
 from benchmarks.certify import check, steady
@@ -113,6 +114,7 @@ COMMANDS = {
     "benchmarks.certify.check": (check.Flags, None),
     "benchmarks.certify.steady": (steady.Flags, None),
     "benchmarks.chomsky": (chomsky.Flags, None),
+    "benchmarks.compile": (compiling.Flags, None),
     "benchmarks.poems": (poems.Flags, None),
     "benchmarks.record": (record.Flags, None),
     "benchmarks.rhymes": (rhymes.Flags, None),

@@ -92,6 +92,18 @@ def scan_of_step(params, xs, *, config, state, mask, reset=None, save_every=None
     return jax.lax.scan(body, state, (xs, mask, reset))
 
 
+def as_elsewhere(run):
+    """`run` in the form for other platforms, which a CPU can compute with too."""
+
+    @functools.wraps(run)
+    def in_plain_form(*args, **arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(xla, "by_platform", lambda form, *args: form(False)(*args))
+            return run(*args, **arguments)
+
+    return in_plain_form
+
+
 def values_and_gradients(run, params, xs, state, **arguments):
     """All that comes of a run, and the gradients of a sum that weighs all of it."""
 
@@ -129,13 +141,12 @@ def test_values_and_gradients_are_those_of_a_scan_of_step(name):
     assert fast.obstacle(config, state) is None
 
     tolerance = 1e-5 if "dtype" in name else 1e-8
-    assert_close(
-        tolerance,
-        *(
-            values_and_gradients(run, params, xs, state, config=config, mask=MASK)
-            for run in (ntm_jax.unroll, scan_of_step)
-        ),
+    expected, *results = (
+        values_and_gradients(run, params, xs, state, config=config, mask=MASK)
+        for run in (scan_of_step, ntm_jax.unroll, as_elsewhere(ntm_jax.unroll))
     )
+    for result in results:
+        assert_close(tolerance, result, expected)
 
 
 def with_bias(params, entry, value):
@@ -249,15 +260,15 @@ def draw_of(draw, choices):
 
 @pytest.mark.usefixtures("x64", "quick_compilations")
 @settings(max_examples=8)
-@given(sequences(), st.booleans())
+@given(sequences(), st.sampled_from(["for a CPU", "in groups", "elsewhere"]))
 @pytest.mark.slow
-def test_any_machine_on_any_sequences(sequences, in_groups):
+def test_any_machine_on_any_sequences(sequences, form):
     config, mask, reset, save_every = sequences
     params = random_params(config, dtype=jnp.float64)
     xs = random_inputs(*mask.shape, dtype=jnp.float64)
     state = random_state(params, config, batch_shape=mask.shape[1:])
     with pytest.MonkeyPatch.context() as patch:
-        if in_groups:
+        if form == "in groups":
             patch.setattr(jax, "local_device_count", lambda: 2)
             patch.setattr(layout, "LEAST_TILE", 2)
             patch.setattr(xla, "CACHED_NUMBERS", 1)
@@ -272,7 +283,10 @@ def test_any_machine_on_any_sequences(sequences, in_groups):
                 reset=reset,
                 save_every=save_every,
             )
-            for run in (ntm_jax.unroll, scan_of_step)
+            for run in (
+                as_elsewhere(ntm_jax.unroll) if form == "elsewhere" else ntm_jax.unroll,
+                scan_of_step,
+            )
         )
     assert_close(1e-9, result, expected)
 

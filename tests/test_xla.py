@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ntm_jax.fast import xla
+from ntm_jax.fast.rows import Rows
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
 
@@ -118,12 +119,59 @@ def test_pad_columns_adds_zeros_only(columns):
     assert not np.any(padded[:, columns:])
 
 
-def test_num_cotangent_buffers():
-    small, large = (16, 20, 128), (16, 20, 8192)
-    assert xla.num_cotangent_buffers(small) == 1
-    with xla.forms(True):
-        assert xla.num_cotangent_buffers(small) == 2
-        assert xla.num_cotangent_buffers(large) == 1
+@pytest.mark.parametrize("shape", [(3, 5), (5, xla.CACHED_NUMBERS)])
+def test_alternating_holds_what_the_last_step_has_put(shape):
+    first, second = random(*shape), random(*shape, seed=1)
+
+    def run(first, second):
+        one = xla.Alternating.of(first)
+        two = one.put(6, second)
+        return one.at(7), two.at(6), two.put(5, first).at(5)
+
+    assert_same(both(run, first, second), (first, second, first))
+
+
+@pytest.mark.parametrize("rows", [1, 32, 33, 100])
+def test_product_with_a_matrix_of_padded_rows(rows):
+    inputs, matrix = random(2, 3, rows), random(rows, 4, seed=1)
+    reference = np.einsum("abi,io->abo", inputs, matrix)
+    for padded in both(xla.pad_rows, matrix):
+        np.testing.assert_allclose(
+            xla.product(inputs, padded), reference, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_sum_of_outer():
+    vectors, weights = random(3, 2, 4), random(3, 2, 7, seed=1)
+    reference = np.einsum("bkm,bkn->bmn", vectors, weights)
+    for result in both(xla.sum_of_outer, vectors, weights):
+        np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("of_one_dtype", [True, False])
+def test_rows_of_a_loop_are_the_trees_that_were_put(of_one_dtype):
+    def tree(seed, *sizes):
+        leaves = random(*sizes, 3, 4, 5, seed=seed), random(*sizes, 3, seed=seed)
+        return {"a": leaves[0], "b": (leaves[1].astype(jnp.float32), None)} | (
+            {} if of_one_dtype else {"count": jnp.zeros((*sizes, 3), jnp.int32)}
+        )
+
+    def run(first, new):
+        rows = Rows.repeated(4, first).put(1, 2, new)
+        zeros = Rows.zeros((2, 4), new)
+        return (
+            rows.tree(),
+            rows.at(1, 2),
+            rows.at(0, 3, lambda tree: tree["b"]),
+            zeros.tree(),
+        )
+
+    first, new = tree(0, 2), tree(1)
+    expected = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4, axis=1), first)
+    expected = jax.tree.map(lambda leaf, new: leaf.at[1, 2].set(new), expected, new)
+    zeros = jax.tree.map(jnp.zeros_like, expected)
+    before = jax.tree.map(lambda leaf: leaf[0], first)["b"]
+    assert_same(both(run, first, new), (expected, new, before, zeros))
 
 
 @pytest.mark.parametrize("index", [0, 1, (1, 2), (0, 0)])

@@ -10,7 +10,9 @@ over the memory. Here instead:
 * Memory. Its slots are the last axis, along which SIMD vectors run. The reverse of each
   equation is derived by hand, and all of them together make few passes over the memory.
 * Time. The memory is saved only after every K-th step. The others are recomputed.
-* Padding. Steps at the end that the mask leaves out in all sequences are not computed.
+* Padding. Steps at the end that the mask leaves out in all sequences are not computed
+  on a CPU. Elsewhere they are: XLA has to know how often a loop runs, or a GPU asks the
+  host after each step.
 * CPU. `xla` holds workarounds for what XLA compiles badly for a CPU.
 
 Read the files in this order: `equations` (each equation and its reverse), `step` (one
@@ -123,6 +125,7 @@ def _unroll(config, save_every, for_cpu, params, xs, state, initial, mask, reset
     if mask is not None:
         # The input of a masked step must not reach the gradient.
         inputs = jnp.where(mask[..., None], inputs, 0)
+    if mask is not None and for_cpu:
         needed = mask if reset is None else mask | reset
         num_steps = _max_over_vmap(jax.vmap(_num_steps)(needed))
     weights = {

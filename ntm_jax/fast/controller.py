@@ -11,6 +11,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ntm_jax import controllers
@@ -94,7 +95,7 @@ class LSTM:
 
     def transpose(self, weights, input_size):
         """The kernel, transposed, without the rows of x: `gradient` serves these."""
-        return xla.pad_columns(weights["kernel"][input_size:].T)
+        return xla.pad_rows(xla.pad_columns(weights["kernel"][input_size:].T))
 
     def step(self, weights, carry, x, reads):
         """The new carry, the output, and the gates as residuals."""
@@ -120,7 +121,7 @@ class LSTM:
         d_c, d_z = lstm_cell_vjp(gates, c, (d_c, d_h + d_hidden))
         size = math.prod(self.reads)
         d_reads, d_h, _ = jnp.split(
-            d_z @ transposed, [size, size + c.shape[-1]], axis=-1
+            xla.product(d_z, transposed), [size, size + c.shape[-1]], axis=-1
         )
         return (d_c, d_h), d_reads.reshape(-1, *self.reads), d_z
 
@@ -136,8 +137,9 @@ def lstm_gates(z: Array) -> Array:
 
     One tanh makes all four, as σ(z) = (tanh(z / 2) + 1) / 2 within the dtype's eps.
     """
-    is_g = jnp.arange(z.shape[-1]) // (z.shape[-1] // 4) == "ifgo".index("g")
-    scale = jnp.where(is_g, 1, 0.5).astype(z.dtype)[None]
+    # A constant of the program, not an operation of every step.
+    is_g = np.arange(z.shape[-1]) // (z.shape[-1] // 4) == "ifgo".index("g")
+    scale = jnp.asarray(np.where(is_g, 1, 0.5)[None], z.dtype)
     return scale * jnp.tanh(scale * z) + (1 - scale)
 
 

@@ -3,11 +3,13 @@
 import jax.numpy as jnp
 from jax import Array
 
+from ntm_jax.fast import xla
+
 
 def dense(params: dict[str, Array], inputs: Array) -> Array:
-    """`inputs @ kernel + bias`."""
+    """`inputs @ kernel + bias`; the kernel may have more rows, see `xla.pad_rows`."""
     bias = params["bias"].reshape((1,) * (inputs.ndim - 1) + params["bias"].shape)
-    return inputs @ params["kernel"] + bias
+    return xla.product(inputs, params["kernel"]) + bias
 
 
 def dense_gradient(inputs: tuple[Array, ...], d_outputs: Array) -> dict[str, Array]:

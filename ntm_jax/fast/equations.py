@@ -34,7 +34,9 @@ from ntm_jax.addressing import (
     wrap,
 )
 from ntm_jax.fast.xla import (
+    for_cpu,
     noinline,
+    sum_of_outer,
     sum_of_slots,
     sum_of_squares,
     twice_half,
@@ -114,20 +116,29 @@ def content_weights_vjp(
 
 def norm(memory: Array) -> Array:
     """sqrt(|M(i)|^2 + ε^2), `[B, N]`, even where the squares overflow."""
-    squares = sum_of_squares(memory)
 
     def usual(squares):
         return jnp.sqrt(squares + SMALLEST_LENGTH**2)
 
-    def where_they_overflow(squares):
+    def where_they_overflow(squares, tiny_squares):
         fits = squares < OVERFLOW
         # 1 where it is not chosen: 1 / 0 would reach second derivatives.
-        tiny_squares = jnp.where(fits, 1, sum_of_squares(memory, _TINY))
+        tiny_squares = jnp.where(fits, 1, tiny_squares)
         return jnp.where(fits, usual(squares), jnp.sqrt(tiny_squares) / _TINY)
 
+    if not for_cpu():
+        # Both sums in one pass.
+        scales = jnp.array([1, _TINY], memory.dtype)[:, None, None, None]
+        return where_they_overflow(*jnp.sum((scales * memory[None]) ** 2, axis=2))
+    squares = sum_of_squares(memory)
     # The branch spares a second pass over the memory. The total bounds each square.
     fit = jnp.all(sum_of_slots(squares) < OVERFLOW)
-    return lax.cond(fit, usual, where_they_overflow, squares)
+    return lax.cond(
+        fit,
+        usual,
+        lambda squares: where_they_overflow(squares, sum_of_squares(memory, _TINY)),
+        squares,
+    )
 
 
 # Eqs. 7 and 8: interpolation and circular shift.
@@ -316,11 +327,10 @@ def memory_cotangent(
         d_memory = d_memory * factor
     # The unit slot comes first: the square of an inverse norm may overflow.
     d_memory = d_memory + memory * inverse_norms[:, None] * d_norms[:, None]
-    return d_memory + jnp.einsum(
-        "bkm,bkn->bmn",
-        jnp.concatenate([part.vectors for part in products], axis=1),
-        jnp.concatenate([part.weights for part in products], axis=1),
+    vectors, weights = (
+        jnp.concatenate(parts, axis=1) for parts in zip(*products, strict=True)
     )
+    return d_memory + sum_of_outer(vectors, weights)
 
 
 # Eqs. 6 and 9 have this in common.

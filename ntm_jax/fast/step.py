@@ -48,13 +48,12 @@ class StepResiduals(NamedTuple):
     inverse_norms: Array  # [B, N]
     cosine: Array  # [B, K, N]
     scalars: Array  # [B, K, 3]: largest cosine, deficit, largest shifted weight
-    outputs: LayerOutputs
 
 
 def step(
     config: NTMConfig, weights: PyTree, state: State, x: Array, mask: Array | None
-) -> tuple[State, Array, StepResiduals]:
-    """The new state, the controller's output `[B, H]`, and the residuals."""
+) -> tuple[State, Array, StepResiduals, LayerOutputs]:
+    """The new state, the controller's output `[B, H]`, and what `step_vjp` needs."""
     memory, old = state
     carry, hidden, controller_residuals = controller_of(config).step(
         weights["controller"], old.carry, x, old.reads
@@ -83,9 +82,9 @@ def step(
         of_content.inverse_norms,
         of_content.cosine,
         jnp.stack((of_content.max_cosine, *of_sharpen), axis=-1),
-        LayerOutputs(emitted, controller_residuals),
     )
-    return State(memory, small), hidden, residuals
+    outputs = LayerOutputs(emitted, controller_residuals)
+    return State(memory, small), hidden, residuals, outputs
 
 
 def step_vjp(
@@ -96,18 +95,20 @@ def step_vjp(
     before: State,
     weightings: Array,
     residuals: StepResiduals,
+    outputs: LayerOutputs,
     mask: Array | None,
 ) -> tuple[State, LayerOutputs]:
     """Cotangents of the state before, and of the layers' outputs.
 
     Args:
       config: of the machine.
-      transposed: the weights, as `_run_bwd` transposes them.
+      transposed: the weights, as `_reverse_steps` transposes them.
       d_new: cotangents of the state after the step.
       d_hidden: `[B, H]`, cotangents of the controller's output.
       before: the state before the step.
       weightings: `[B, K, N]`, after the step.
       residuals: of the step.
+      outputs: of the step's layers.
       mask: bool `[B]`, or None.
     """
     memory, old = before
@@ -117,7 +118,7 @@ def step_vjp(
     )
     c, controls_vjp = xla.noinline_vjp(
         functools.partial(controls, config),
-        *split_emitted(config, residuals.outputs.emitted),
+        *split_emitted(config, outputs.emitted),
     )
     reading, writing = by_kind(config, weightings)
 
@@ -157,14 +158,14 @@ def step_vjp(
     d_emitted = jnp.concatenate(d_parts, axis=-1)
 
     def controller_vjp(transposed, residuals, old, d_carry, d_hidden, d_emitted):
-        d_hidden = d_hidden + d_emitted @ transposed["heads"]
+        d_hidden = d_hidden + xla.product(d_emitted, transposed["heads"])
         return controller_of(config).step_vjp(
             transposed["controller"], residuals, old, d_carry, d_hidden
         )
 
     d_carry, d_reads, d_controller = xla.noinline(controller_vjp)(
         transposed,
-        residuals.outputs.controller,
+        outputs.controller,
         old,
         d_new.small.carry,
         d_hidden,

@@ -9,6 +9,7 @@ Buffers have a row for each tile and step, `[G, T, ...]`. `g` is a tile, `c` a c
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,10 +21,10 @@ from ntm_jax.config import NTMConfig
 from ntm_jax.fast import xla
 from ntm_jax.fast.controller import controller_of
 from ntm_jax.fast.dense import dense_gradient, merge_first
-from ntm_jax.fast.layout import PyTree, Sequence, Small, State
+from ntm_jax.fast.layout import PyTree, Sequence, State
 from ntm_jax.fast.once import once_in_reverse
+from ntm_jax.fast.rows import Rows
 from ntm_jax.fast.step import (
-    StepResiduals,
     recompute_write,
     step,
     step_vjp,
@@ -49,25 +50,57 @@ class Residuals(NamedTuple):
     """What the forward pass saves for the backward pass."""
 
     memories: Array  # [G, C, B, M, N], before each chunk
-    smalls: Small  # [G, T + 1, ...], before the first step and after each
-    steps: StepResiduals  # [G, T, ...]
+    smalls: Rows  # of `Small`, T + 1: before the first step and after each
+    steps: Rows  # of `StepResiduals`
+    outputs: Rows  # of `LayerOutputs`; the reverse replaces them by cotangents
 
 
 class Chunks(NamedTuple):
-    """Steps in groups of `size`; the last group may be smaller."""
+    """Steps in groups of `size`; the last group may be smaller.
+
+    On a CPU one program serves every group. Elsewhere the last has one of its own if it
+    is smaller, so that XLA knows how often every loop runs. A GPU would have to ask the
+    host after each step otherwise.
+    """
 
     size: int
     num_steps: int | Array
+    for_cpu: bool
 
-    @property
-    def number(self) -> Any:
-        """How many chunks there are."""
-        return -(-self.num_steps // self.size)
+    def run(self, chunk: Callable[..., Any], carry: Any, *, reverse: bool = False):
+        """`carry = chunk(c, first, number, carry)` for all, in order or in reverse.
 
-    def bounds(self, c):
-        """The first step of a chunk, and the first step after it."""
-        first = c * self.size
-        return first, jnp.minimum(first + self.size, self.num_steps)
+        `first` is the first step of chunk c, and `number` how many steps it has.
+        """
+        size, number = self.size, -(-self.num_steps // self.size)
+        if self.for_cpu:
+
+            def some(c, carry):
+                left = self.num_steps - c * size
+                return chunk(c, c * size, jnp.minimum(size, left), carry)
+
+            return _fori(number, some, carry, reverse)
+
+        whole, rest = divmod(self.num_steps, size)
+
+        def of_size(carry):
+            return _fori(
+                whole, lambda c, carry: chunk(c, c * size, size, carry), carry, reverse
+            )
+
+        def last(carry):
+            return chunk(whole, whole * size, rest, carry) if rest else carry
+
+        return of_size(last(carry)) if reverse else last(of_size(carry))
+
+
+def _fori(number, body, carry, reverse=False):
+    """`carry = body(i, carry)` for i from 0 to `number` - 1, or from there to 0."""
+
+    def backwards(i, carry):
+        return body(number - 1 - i, carry)
+
+    return lax.fori_loop(0, number, backwards if reverse else body, carry)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -87,7 +120,8 @@ def run(
       initial: what a reset puts in place of a state, batch axis of size 1, or None.
       sequence: the inputs.
     """
-    one_step = functools.partial(step, settings.config, weights)
+    with xla.forms(settings.for_cpu):
+        one_step = functools.partial(step, settings.config, _padded(weights))
 
     def run_tile(g, carry):
         ends, results = carry
@@ -95,8 +129,8 @@ def run(
         def body(t, carry):
             state, results = carry
             x, mask, reset = xla.row_noinline((g, t), sequence.inputs())
-            state, hidden, _ = one_step(reset_where(reset, initial, state), x, mask)
-            return state, xla.set_row((g, t), results, (hidden, state.small.reads))
+            state, hidden, *_ = one_step(reset_where(reset, initial, state), x, mask)
+            return state, results.put(g, t, (hidden, state.small.reads))
 
         end, results = lax.fori_loop(
             0, sequence.end(g), body, (xla.row(g, starts), results)
@@ -104,12 +138,12 @@ def run(
         return xla.set_row(g, ends, end), results
 
     with xla.forms(settings.for_cpu):
-        hidden, _ = _shapes(one_step, starts, sequence)
-        results = xla.buffers_like(
+        hidden, *_ = _shapes(one_step, starts, sequence)
+        results = Rows.zeros(
             sequence.xs.shape[:2], (hidden, xla.row(0, starts.small.reads))
         )
         ends, results = lax.fori_loop(0, len(sequence.xs), run_tile, (starts, results))
-    return ends, *results
+        return ends, *results.tree()
 
 
 def _run_fwd(settings, *arguments):
@@ -118,65 +152,67 @@ def _run_fwd(settings, *arguments):
 
 def _forward(settings, weights, starts, initial, sequence):
     """What `run` returns, and what `_backward` takes beside the cotangents."""
-    one_step = functools.partial(step, settings.config, weights)
+    with xla.forms(settings.for_cpu):
+        one_step = functools.partial(step, settings.config, _padded(weights))
     number, length = sequence.xs.shape[:2]
 
     def run_tile(g, carry):
         ends, *carry = carry
-        chunks = Chunks(settings.save_every, sequence.end(g))
+        chunks = Chunks(settings.save_every, sequence.end(g), settings.for_cpu)
 
-        def run_chunk(c, carry):
-            state, memories, smalls, steps = carry
+        def run_chunk(c, first, number, carry):
+            state, memories, *carry = carry
             memories = xla.set_row((g, c), memories, state.memory)
 
-            def body(t, carry):
-                state, smalls, steps = carry
+            def body(i, carry):
+                t, (state, smalls, steps, outputs) = first + i, carry
                 x, mask, reset = xla.row_noinline((g, t), sequence.inputs())
                 state = reset_where(reset, initial, state)
-                state, _, residuals = one_step(state, x, mask)
-                smalls = xla.set_row((g, t + 1), smalls, state.small)
-                return state, smalls, xla.set_row((g, t), steps, residuals)
+                state, _, residuals, of_layers = one_step(state, x, mask)
+                smalls = smalls.put(g, t + 1, state.small)
+                steps = steps.put(g, t, residuals)
+                return state, smalls, steps, outputs.put(g, t, of_layers)
 
-            state, smalls, steps = lax.fori_loop(
-                *chunks.bounds(c), body, (state, smalls, steps)
-            )
-            return state, memories, smalls, steps
+            state, *carry = _fori(number, body, (state, *carry))
+            return state, memories, *carry
 
-        end, *carry = lax.fori_loop(
-            0, chunks.number, run_chunk, (xla.row(g, starts), *carry)
-        )
+        end, *carry = chunks.run(run_chunk, (xla.row(g, starts), *carry))
         return xla.set_row(g, ends, end), *carry
 
     with xla.forms(settings.for_cpu):
         memories = xla.buffers_like(
-            (number, Chunks(settings.save_every, length).number),
+            (number, -(-length // settings.save_every)),
             xla.row(0, starts.memory),
         )
         # Rows of steps that are not computed keep the first state: a cell may fail on
         # zeros, and what a masked step gets may be anything.
         reset = jax.tree.map(lambda flags: flags[:, 0], sequence.reset)
-        smalls = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(
-                leaf[:, None], (number, length + 1, *leaf.shape[1:])
-            ),
-            reset_where(reset, initial and initial.small, starts.small),
+        first = reset_where(reset, initial and initial.small, starts.small)
+        _, *of_step = _shapes(one_step, starts, sequence)
+        rows = [Rows.zeros((number, length), each) for each in of_step]
+        ends, *saved = lax.fori_loop(
+            0,
+            number,
+            run_tile,
+            (starts, memories, Rows.repeated(length + 1, first), *rows),
         )
-        _, residuals = _shapes(one_step, starts, sequence)
-        steps = xla.buffers_like((number, length), residuals)
-        ends, memories, smalls, steps = lax.fori_loop(
-            0, number, run_tile, (starts, memories, smalls, steps)
-        )
-        controller = controller_of(settings.config)
-        hiddens = controller.outputs(smalls, steps.outputs.controller)
-    saved = Residuals(memories, smalls, steps)
+        saved = Residuals(*saved)
+        smalls, outputs = saved.smalls.tree(), saved.outputs.tree()
+        hiddens = controller_of(settings.config).outputs(smalls, outputs.controller)
     return (ends, hiddens, smalls.reads[:, 1:]), (weights, initial, sequence, saved)
 
 
+def _padded(weights: PyTree) -> PyTree:
+    """With a kernel of the heads that a GPU can use as it is at every step."""
+    heads = weights["heads"]
+    return {**weights, "heads": {**heads, "kernel": xla.pad_rows(heads["kernel"])}}
+
+
 def _shapes(one_step, starts, sequence):
-    """Shapes of the controller's output and of a step's residuals."""
+    """Shapes of what a step returns beside its state."""
     x, mask, _ = xla.row((0, 0), sequence.inputs())
-    _, hidden, residuals = jax.eval_shape(one_step, xla.row(0, starts), x, mask)
-    return hidden, residuals
+    _, *others = jax.eval_shape(one_step, xla.row(0, starts), x, mask)
+    return others
 
 
 def _run_bwd(settings, residuals, cotangents):
@@ -206,37 +242,39 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
         "controller": controller.transpose(
             weights["controller"], sequence.xs.shape[-1]
         ),
-        "heads": weights["heads"]["kernel"].T,
+        "heads": xla.pad_rows(weights["heads"]["kernel"].T),
     }
     initial_needed = initial and State(initial.memory, controller.needed(initial.small))
     number = len(sequence.xs)
-    num_buffers = xla.num_cotangent_buffers(saved.memories.shape[2:])
 
     def masks(g, t):
         return xla.row_noinline((g, t), (sequence.mask, sequence.reset))
 
-    def recompute_memories(g, c, bounds, steps, memories):
-        """The memory before each step of a chunk."""
-        first, end = bounds
+    def weightings_after(g, t):
+        return saved.smalls.at(g, t + 1, lambda small: small.weightings)
 
-        def body(t, memories):
+    def recompute_memories(g, c, first, number, outputs, memories):
+        """The memory before each step of a chunk."""
+
+        def body(i, memories):
+            t = first + i
             mask, reset = masks(g, t)
-            memory = xla.row_noinline(t - first, memories)
+            memory = xla.row_noinline(i, memories)
             memory = recompute_write(
                 config,
                 reset_where(reset, initial and initial.memory, memory),
-                xla.row_noinline((g, t + 1), saved.smalls.weightings),
-                xla.row_noinline((g, t), steps.outputs.emitted),
+                weightings_after(g, t),
+                outputs.at(g, t, lambda of_layers: of_layers.emitted),
                 mask,
             )
-            return xla.set_row(t + 1 - first, memories, memory)
+            return xla.set_row(i + 1, memories, memory)
 
         memories = xla.set_row(0, memories, xla.row_noinline((g, c), saved.memories))
-        return lax.fori_loop(first, end - 1, body, memories)
+        return _fori(number - 1, body, memories)
 
-    def reverse_step(g, t, memory, steps, d_state, d_initial):
+    def reverse_step(g, t, memory, outputs, d_state, d_initial):
         mask, reset = masks(g, t)
-        small = xla.row_noinline((g, t), controller.needed(saved.smalls))
+        small = saved.smalls.at(g, t, controller.needed)
         d_small = d_state.small._replace(
             reads=d_state.small.reads + xla.row_noinline((g, t), d_reads)
         )
@@ -246,8 +284,9 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
             State(d_state.memory, d_small),
             xla.row_noinline((g, t), d_hiddens),
             reset_where(reset, initial_needed, State(memory, small)),
-            xla.row_noinline((g, t + 1), saved.smalls.weightings),
-            xla.row_noinline((g, t), steps),
+            weightings_after(g, t),
+            saved.steps.at(g, t),
+            outputs.at(g, t),
             mask,
         )
         if initial is not None:
@@ -258,63 +297,59 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
                 zeros_unless(reset, d_state),
             )
             d_state = zeros_unless(~reset, d_state)
-        steps = steps._replace(outputs=xla.set_row((g, t), steps.outputs, d_outputs))
-        return steps, d_state, d_initial
+        return outputs.put(g, t, d_outputs), d_state, d_initial
 
-    def reverse_chunk(g, chunks, i, carry):
-        d_memories, d_small, d_initial, memories, steps = carry
-        c = chunks.number - 1 - i
-        first, end = chunks.bounds(c)
-        memories = recompute_memories(g, c, (first, end), steps, memories)
+    def reverse_chunk(g, c, first, number, carry):
+        d_memories, d_small, d_initial, memories, outputs = carry
+        memories = recompute_memories(g, c, first, number, outputs, memories)
 
         def body(i, carry):
-            d_memories, d_small, d_initial, steps = carry
-            t = end - 1 - (i - first)
-            d_memory = xla.row_noinline((t + 1) % num_buffers, d_memories)
-            steps, d_state, d_initial = reverse_step(
+            d_memories, d_small, d_initial, outputs = carry
+            t = first + i
+            outputs, d_state, d_initial = reverse_step(
                 g,
                 t,
-                xla.row_noinline(t - first, memories),
-                steps,
-                State(d_memory, d_small),
+                xla.row_noinline(i, memories),
+                outputs,
+                State(d_memories.at(t + 1), d_small),
                 d_initial,
             )
-            d_memories = xla.set_row(t % num_buffers, d_memories, d_state.memory)
-            return d_memories, d_state.small, d_initial, steps
+            d_memories = d_memories.put(t, d_state.memory)
+            return d_memories, d_state.small, d_initial, outputs
 
-        d_memories, d_small, d_initial, steps = lax.fori_loop(
-            first, end, body, (d_memories, d_small, d_initial, steps)
+        d_memories, d_small, d_initial, outputs = _fori(
+            number, body, (d_memories, d_small, d_initial, outputs), reverse=True
         )
-        return d_memories, d_small, d_initial, memories, steps
+        return d_memories, d_small, d_initial, memories, outputs
 
     def reverse_tile(i, carry):
         d_starts, *carry = carry
         g = number - 1 - i  # the cache still holds data of the last tile
-        chunks = Chunks(settings.save_every, sequence.end(g))
+        chunks = Chunks(settings.save_every, sequence.end(g), settings.for_cpu)
         d_end = xla.row(g, d_ends)
-        d_memories = jnp.broadcast_to(d_end.memory, (num_buffers, *d_end.memory.shape))
-        d_memories, d_small, *carry = lax.fori_loop(
-            0,
-            chunks.number,
-            functools.partial(reverse_chunk, g, chunks),
+        d_memories = xla.Alternating.of(d_end.memory)
+        d_memories, d_small, *carry = chunks.run(
+            functools.partial(reverse_chunk, g),
             (d_memories, d_end.small, *carry),
+            reverse=True,
         )
-        d_start = State(xla.row_noinline(0, d_memories), d_small)
+        d_start = State(d_memories.at(0), d_small)
         return xla.set_row(g, d_starts, d_start), *carry
 
     d_initial = jax.tree.map(jnp.zeros_like, initial)
     memories = xla.buffers_like((settings.save_every,), xla.row((0, 0), saved.memories))
-    d_starts, d_initial, _, steps = lax.fori_loop(
-        0, number, reverse_tile, (d_ends, d_initial, memories, saved.steps)
+    d_starts, d_initial, _, outputs = lax.fori_loop(
+        0, number, reverse_tile, (d_ends, d_initial, memories, saved.outputs)
     )
-    return d_starts, d_initial, steps.outputs
+    return d_starts, d_initial, outputs.tree()
 
 
 def _gradients(config, weights, initial, sequence, saved, d_outputs):
     """Gradients of the weights and of `xs`: products over all steps and sequences."""
     controller = controller_of(config)
-    hiddens = controller.outputs(saved.smalls, saved.steps.outputs.controller)
-    smalls = jax.tree.map(lambda leaf: leaf[:, :-1], saved.smalls)
+    smalls = saved.smalls.tree()
+    hiddens = controller.outputs(smalls, saved.outputs.tree().controller)
+    smalls = jax.tree.map(lambda leaf: leaf[:, :-1], smalls)
     smalls = reset_where(sequence.reset, initial and initial.small, smalls)
     if sequence.mask is not None:
         hiddens = zeros_unless(sequence.mask, hiddens)

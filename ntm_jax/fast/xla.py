@@ -7,9 +7,8 @@ which of the two is compiled. docs/PERFORMANCE.md says what each workaround is w
 
 import contextlib
 import contextvars
-import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +28,8 @@ _for_cpu = contextvars.ContextVar("for_cpu", default=False)
 CACHED_NUMBERS = 2**16
 # Floats in the widest SIMD vector.
 VECTOR = 16
+# Rows that eight parts of whole vectors (of four floats) have at least.
+_ROWS = 32
 # A sum over wider slots than this is not unrolled: the program would become too long.
 WIDEST_UNROLLED = 64
 
@@ -110,6 +111,20 @@ def weighted_slots(weights: Array, slots: Array) -> Array:
     return jnp.stack(per_head, axis=1)
 
 
+def sum_of_outer(vectors: Array, weights: Array) -> Array:
+    """`jnp.einsum("bkm,bkn->bmn", vectors, weights)`; except for a CPU written out.
+
+    A GPU starts a kernel of its own for a matrix product. What is written out becomes
+    a part of another pass over the memory.
+    """
+    if for_cpu():
+        return jnp.einsum("bkm,bkn->bmn", vectors, weights)
+    outer = [
+        vectors[:, k, :, None] * weights[:, k, None, :] for k in range(vectors.shape[1])
+    ]
+    return sum(outer[1:], start=outer[0])
+
+
 def twice_half(linear: Callable[[Array], PyTree], a: Array, b: Array) -> PyTree:
     """`linear(a * b)`, for a linear function.
 
@@ -121,6 +136,27 @@ def twice_half(linear: Callable[[Array], PyTree], a: Array, b: Array) -> PyTree:
     return jax.tree.map(lambda leaf: 2 * leaf, linear(0.5 * a * b))
 
 
+def pad_rows(matrix: Array) -> Array:
+    """`matrix`; except for a CPU with rows of zeros up to a multiple of 32.
+
+    For a GPU, XLA splits a sum over the rows into up to eight parts of whole vectors,
+    and pads for that at every step. `product` multiplies by such a matrix.
+    """
+    if for_cpu():
+        return matrix
+    return jnp.pad(matrix, ((0, -matrix.shape[0] % _ROWS), (0, 0)))
+
+
+def product(inputs: Array, padded: Array) -> Array:
+    """`inputs @ matrix`, for the matrix that `pad_rows` has padded."""
+    missing = padded.shape[0] - inputs.shape[-1]
+    return (
+        jnp.pad(inputs, ((0, 0),) * (inputs.ndim - 1) + ((0, missing),))
+        if missing
+        else inputs
+    ) @ padded
+
+
 def pad_columns(matrix: Array) -> Array:
     """`matrix`; for a CPU with columns of zeros up to a multiple of the SIMD width."""
     if not for_cpu():
@@ -128,13 +164,35 @@ def pad_columns(matrix: Array) -> Array:
     return jnp.pad(matrix, ((0, 0), (0, -matrix.shape[1] % VECTOR)))
 
 
-def num_cotangent_buffers(memory_shape: tuple[int, ...]) -> int:
-    """1; for a CPU 2, a double buffer for the cotangent of the memory.
+class Alternating(NamedTuple):
+    """An array that every step replaces; for a CPU a buffer that it is written to.
 
     XLA splits an update of 512 KB or more between threads if it is in place, but not
-    from one buffer to another. For memories beyond the cache the split pays.
+    from one buffer to another. So there are two buffers, written in turn, for an array
+    that fits into the cache. Beyond it the split pays.
     """
-    return 2 if for_cpu() and math.prod(memory_shape) <= CACHED_NUMBERS else 1
+
+    array: Array
+
+    @classmethod
+    def of(cls, array: Array) -> "Alternating":
+        """With that array at any step."""
+        if not for_cpu():
+            return cls(array)
+        number = 2 if array.size <= CACHED_NUMBERS else 1
+        return cls(jnp.broadcast_to(array, (number, *array.shape)))
+
+    def at(self, t: Any) -> Array:
+        """The array that step t has put."""
+        return (
+            row_noinline(t % len(self.array), self.array) if for_cpu() else self.array
+        )
+
+    def put(self, t: Any, array: Array) -> "Alternating":
+        """With the array of step t."""
+        if not for_cpu():
+            return Alternating(array)
+        return Alternating(set_row(t % len(self.array), self.array, array))
 
 
 # Rows of buffers that a loop carries.
