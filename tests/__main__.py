@@ -16,8 +16,10 @@ CHECKS = {
     "ruff check": ("ruff", "check", "."),
     "pyright": ("pyright", "--pythonpath", sys.executable),
 }
-# Files go to the workers whole, in the order of conftest.py.
-PYTEST = ("pytest", "--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
+PYTEST = ("pytest", "--numprocesses=auto", "--no-loadscope-reorder")
+# Files go to the workers whole, in the order of conftest.py. The tests in the group
+# `optimized` go one by one: two notebooks take most of its time.
+TO_WORKERS = {"pytest": "--dist=loadfile", "optimized": "--dist=loadgroup"}
 # The markers of the tests that a flag asks for, in one group or in two.
 WHICH = {
     "fast": {"pytest": "not slow"},
@@ -90,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs every check; returns 1 if any of them failed."""
     which, for_pytest = parse(arguments)
     groups = {
-        name: (*PYTEST, "-m", markers, *for_pytest)
+        name: (*PYTEST, TO_WORKERS[name], "-m", markers, *for_pytest)
         for name, markers in WHICH[which].items()
     }
     quick = quick_environment()
