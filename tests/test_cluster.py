@@ -15,7 +15,7 @@ import pytest
 from many import SMALL
 
 from train import library
-from train.cluster import together, translator
+from train.cluster import start, together, translator
 from train.cluster.address import check_free, check_there, parts_of
 from train.cluster.start import Processes
 from train.runs.folder import RunFolder
@@ -396,6 +396,38 @@ def test_processes_with_different_versions_are_told_so(tmp_path):
             (line,) = each.errors.splitlines()
             assert re.search("optax: got '.*' in process 0 on .* but '0.0.1' in", line)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_jax_is_told_how_long_to_wait_once_the_port_is_as_it_should_be(
+    place, monkeypatch, capsys
+):
+    told = {}
+
+    def initialize(*_, **waits):
+        told.update(waits)
+        raise RuntimeError("no other process")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with socket.create_server(("localhost", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+        asked = Processes(
+            coordinator_address=address,
+            num_processes=2,
+            process_id=place,
+            start_timeout=7,
+            heartbeat_timeout=8,
+        )
+        with pytest.raises(SystemExit):
+            start._join(asked, {}, lambda **_: None)
+    (line,) = capsys.readouterr().err.splitlines()
+    if place == 0:  # it would listen there itself
+        assert "want a port that is free" in line
+        assert not told
+    else:
+        assert "no other process" in line
+        assert told["initialization_timeout"] == 7
+        assert told["heartbeat_timeout_seconds"] == 8
 
 
 def test_a_process_that_does_not_answer_is_named(monkeypatch):
