@@ -242,6 +242,7 @@ def machines(
             "seed": seed,
             "sequences": entry["step"] * batch,
             "solved_after": None if solved_at is None else solved_at * batch,
+            **{name: entry[name] for name in ("restarts",) if name in entry},
             "validated_after": [entry["step"] * batch for entry in validations],
             "errors": [float(f"{entry['error']:.4g}") for entry in validations],
         }

@@ -116,9 +116,11 @@ def training(record: Record) -> str:
 
 
 def solved(record: Record) -> str:
-    """How many seeds were solved."""
+    """How many seeds were solved, and how often each has restarted, if any has."""
     after = [machine["solved_after"] for machine in record["machines"]]
-    return f"{sum(n is not None for n in after)} of {len(after)}"
+    restarts = [machine.get("restarts", 0) for machine in record["machines"]]
+    words = f"{sum(n is not None for n in after)} of {len(after)}"
+    return words + f" (restarts: {', '.join(map(str, restarts))})" * any(restarts)
 
 
 def until_solved(record: Record) -> str:

@@ -35,7 +35,11 @@ SMALL = (
 )
 KINDS = {
     "one seed": ("train.main", *SMALL),
-    "two seeds": ("train.main", *SMALL, "--num_seeds=2"),
+    # Both restart.
+    "two seeds": (
+        *("train.main", *SMALL, "--num_seeds=2"),
+        *("--restart_after=4", "--learning_rate=1e-9"),
+    ),
     "study": (
         *("train.study", *SMALL, "--num_seeds=2"),
         *("--choices", "preset", "order=write_first"),

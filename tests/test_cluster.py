@@ -296,7 +296,9 @@ def test_each_process_reads_its_part_of_the_data(num_seeds, tmp_path):
 
 @pytest.mark.rare
 def test_four_processes_share_two_seeds(tmp_path):
-    seeds = (*SMALL, "--num_seeds=2")
+    # Both restart, as nothing becomes better.
+    stuck = ("--restart_after=4", "--learning_rate=1e-9")
+    seeds = (*SMALL, "--num_seeds=2", *stuck)
     one, four = tmp_path / "one", tmp_path / "four"
     for folder, count in ((one, 1), (four, 4)):
         ended = many.run("train.main", *seeds, f"--workdir={folder}", count=count)

@@ -20,7 +20,8 @@ from train import learn, library
 from train.training import feed as feeding
 from train.training import measure
 from train.training.population import member
-from train.training.state import init_states
+from train.training.state import init_states, without_arrays
+from train.validation import validate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -254,7 +255,7 @@ def test_validation_and_evaluation_ask_for_data_of_their_own(monkeypatch):
 
     monkeypatch.setattr(measure, "held_out", asked)
     with pytest.raises(LookupError, match=r"^validation$"):
-        learn.validate(states, run, 0, np.array([True]))
+        validate(states, without_arrays(states), run, np.array([True]))
     with pytest.raises(LookupError, match=r"^evaluation$"):
         learn.evaluate_at(states, run, {})
     with pytest.raises(LookupError, match=r"^evaluation$"):

@@ -25,7 +25,7 @@ import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
 from benchmarks import compile as compiling
-from benchmarks import peers, poems, record, rhymes, scaling, solve, step
+from benchmarks import peers, poems, record, rhymes, scaling, solve, step, waits
 from benchmarks.certify import __main__ as certify
 from benchmarks.certify import check, steady
 from benchmarks.chomsky import __main__ as chomsky
@@ -122,6 +122,7 @@ COMMANDS = {
     "benchmarks.peers": (peers.Flags, None),
     "benchmarks.scaling": (scaling.Flags, None),
     "benchmarks.solve": (solve.Flags, None),
+    "benchmarks.waits": (waits.Flags, None),
 }
 
 

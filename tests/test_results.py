@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny import TINY, flags, listing, short_of_time, undrawn  # noqa: F401 (fixtures)
 
-from benchmarks import figures, record, records, results
+from benchmarks import figures, record, records, results, tables, waits
 from benchmarks.tables import DESCRIPTIONS
 from benchmarks.trials import trials
 from train import evaluate, main
@@ -87,6 +87,27 @@ def test_the_table_of_tasks_is_of_the_presets_machines():
     (row,) = [line for line in lines if line.startswith("| `copy` |")]
     assert row.endswith("| 1 of 2 | 1,200 to 1,600 | 0.8 | 0.5 (0 to 0.5) wrong bits |")
     assert results.rendered(page, [changed]).count("| | | | |") == len(DESCRIPTIONS)
+
+
+def test_the_tables_say_how_often_a_seed_has_restarted():
+    machines = [
+        machine | {"restarts": count}
+        for machine, count in zip(RECORD["machines"], (2, 0))
+    ]
+    assert tables.solved(RECORD) == "1 of 2"
+    assert tables.solved(RECORD | {"machines": machines}) == "1 of 2 (restarts: 2, 0)"
+
+
+def test_a_seed_waits_for_a_better_validation_until_it_has_learned():
+    own = RECORD | {"config": dataclasses.asdict(preset("default", "copy"))}
+    machine = {
+        "validated_after": [16 * step for step in (100, 200, 300, 400, 500, 900)],
+        "errors": [10.0, 9.6, 9.4, 9.5, 0.9, 0.9],
+    }
+    assert waits.longest_wait(own, machine) == (100, True)
+    cut = {name: values[:4] for name, values in machine.items()}
+    assert waits.longest_wait(own, cut) == (100, False)
+    assert list(waits.table([own]))[2:] == ["| copy | NTM, LSTM | 6,000 | 0, 0 |  |"]
 
 
 @pytest.mark.parametrize("name", pretrained.names())

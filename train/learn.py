@@ -27,17 +27,16 @@ from .show.reports import (
     report,
     report_diverged,
     report_overflowed,
-    report_solved,
 )
 from .show.snapshot import show_figures, show_machines
-from .training.devices import on_host, spread
+from .training.devices import on_host
 from .training.feed import Feed
-from .training.keys import purpose_key
 from .training.loop import is_watched, train, updates_of_call
 from .training.measure import evaluate, evaluation_key
 from .training.population import member
-from .training.solved import is_learning, judge, last_step
-from .training.state import NEVER, TrainState, mesh_of, without_arrays
+from .training.solved import is_learning, last_step
+from .training.state import NEVER, TrainState, mesh_of, restarts_of, without_arrays
+from .validation import validated
 
 FINAL_SEQUENCES = 1000
 
@@ -162,19 +161,15 @@ def learn(
             done_before, step = step, int(now.step.max())
             made = np.where(learning, now.step - done_before, 0)
             rate = int(made.sum()) * config.batch_size / seconds
-            of_seeds = report(run, step, made, metrics, health, rate, seconds)
+            of_seeds = report(run, now, made, metrics, health, rate, seconds)
             report_diverged(run, learning, now, metrics, console)
             report_overflowed(run, made, metrics, console)
             ended = ~np.asarray(is_learning(config, now))
             due = learning & (ended | (step % config.validate_every == 0))
             due &= now.diverged_at == NEVER
             if due.any():
-                errors = validate(states, run, step, due)
-                judged = judge(now, errors, jnp.asarray(due), task.tolerance)
-                report_solved(run, now, judged, console)
-                now = judged
-                solved_at = spread(now.solved_at, mesh_of(config))
-                states = states.replace(solved_at=solved_at)
+                states = validated(run, states, due, console)
+                now = without_arrays(states)
             if drawn and watched and made[0]:
                 keep_answer(states, run, step)
             # Before the checkpoint: what a kill leaves unreported is made again.
@@ -225,30 +220,6 @@ def over_processes(config: TrainConfig) -> str:
     )
 
 
-def validate(states: TrainState, run: RunFolder, step: int, due: np.ndarray) -> Array:
-    """The task's errors on the validation sets, `[S]`; recorded where `due`."""
-    config = run.config
-    targets = config.make_task().targets
-    results = evaluate(
-        states.params,
-        config,
-        keys=jnp.stack([purpose_key(seed, "validation") for seed in config.seeds()]),
-        num_sequences=config.validation_sequences,
-        split="validation",
-    )
-    for i in np.flatnonzero(due):
-        run.record(
-            step,
-            "validation",
-            seed=config.seeds()[i],
-            **{
-                name: results[i][f"{name}_per_sequence"]
-                for name in (targets.loss_name, targets.wrong_name, "error")
-            },
-        )
-    return jnp.asarray([result["error_per_sequence"] for result in results])
-
-
 def keep_answer(states: TrainState, run: RunFolder, step: int) -> None:
     """Keeps the first machine's answer to one fixed sequence, for a film."""
     hardest = run.config.make_task().trials()[0]
@@ -280,6 +251,7 @@ def evaluate_at(
             "step": int(now.step[i]),
             "solved_at": update_or_none(now.solved_at[i]),
             "diverged_at": update_or_none(now.diverged_at[i]),
+            **restarts_of(now, i),
         }
         for i, result in enumerate(results)
     ]

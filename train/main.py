@@ -151,14 +151,15 @@ def summarize(
     """Prints the evaluation of every machine and where the figures are."""
     batch, task = run.config.batch_size, run.config.make_task()
     names = list(task.difficulty)
-    table = Table(
-        "seed", "sequences", "solved after", *names, task.error_name, "no error"
-    )
+    restarts = ["restarts"] * run.config.can_restart()
+    counts = ("seed", "sequences", *restarts, "solved after")
+    table = Table(*counts, *names, task.error_name, "no error")
     for entry in sorted(evaluation, key=lambda entry: entry["machine"]):
         solved_at, diverged = entry["solved_at"], entry["diverged_at"] is not None
         table.add_row(
             str(entry["machine"]),
             f"{entry['step'] * batch:,}" + (", diverged" if diverged else ""),
+            *(str(entry[name]) for name in restarts),
             "not solved" if solved_at is None else f"{solved_at * batch:,}",
             *(str(entry[name]) for name in names),
             f"{entry['error_per_sequence']:.3g}",

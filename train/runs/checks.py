@@ -44,6 +44,8 @@ def check_config(config: "TrainConfig") -> None:
         raise ValueError(
             f"controller_layers: got {layers}, want at most {_MOST_LAYERS}"
         )
+    if config.restart_after is not None:
+        check_count("restart_after", config.restart_after)
     check_call_multiples(config)
     check_pattern("learn", config.learn)
     check_carry_noise(config)

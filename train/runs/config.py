@@ -87,6 +87,10 @@ class TrainConfig(
         """The same config for any choice of seeds, so that they share a compilation."""
         return dataclasses.replace(self, seed=0, num_seeds=1, init_from=None)
 
+    def can_restart(self) -> bool:
+        """Whether a seed that is stuck restarts, see `train.training.restarts`."""
+        return self.restart_after is not None and self.init_from is None
+
     def make_task(self) -> tasks.Task:
         """The task, which makes batches: the same object for the same config."""
         return named.make_task(self.task, Fields(self.task_fields))

@@ -29,7 +29,8 @@ EVALUATED = {
 def evaluated(config: TrainConfig) -> schema.Fields:
     """The fields of a machine's evaluation at one difficulty."""
     wrong = config.make_task().targets.wrong_name
-    return {**EVALUATED, f"{wrong}_per_sequence": schema.number}
+    restarts = {"restarts": schema.count} if config.can_restart() else {}
+    return {**EVALUATED, f"{wrong}_per_sequence": schema.number, **restarts}
 
 
 def any_metric_check(name: str, value: Any) -> None:

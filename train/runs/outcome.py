@@ -24,6 +24,7 @@ class Outcome:
         size, or at the training size if the task has none beyond.
       perfect_fraction: fraction of the sequences of those evaluations without an
         error, over all machines.
+      restarts: of all machines together.
     """
 
     seeds: int
@@ -32,6 +33,7 @@ class Outcome:
     worst_sequences: float
     perfect: int
     perfect_fraction: float
+    restarts: int = 0
 
     @classmethod
     def of_none(cls, seeds: int) -> "Outcome":
@@ -72,6 +74,7 @@ def outcome(config: TrainConfig, evaluation: list[dict[str, Any]]) -> Outcome:
         perfect_fraction=statistics.mean(
             entry["perfect_fraction"] for trial in harder for entry in trial
         ),
+        restarts=sum(entry.get("restarts", 0) for entry in trained),
     )
 
 
@@ -82,6 +85,8 @@ def in_words(of: Outcome, task: Task) -> str:
         words += f", after a median of {of.median_sequences:,.0f} sequences"
     if math.isfinite(of.worst_sequences):
         words += f" (worst {of.worst_sequences:,.0f})"
+    if of.restarts:
+        words += f", with {of.restarts} restart{'s' * (of.restarts > 1)}"
     return f"{words}; {of.perfect} of {of.seeds} {within(task)} {tried_on(task)}."
 
 

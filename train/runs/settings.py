@@ -192,6 +192,12 @@ class ScheduleSettings:
     """Updates after the task is solved, while the learning rate decays to 0.
     If --lr_decay_fraction gives a lower learning rate, that lower one is used.
     A multiple of steps_per_call."""
+    restart_after: int | None = None
+    """Updates without a better validation, after which a seed restarts; None is never.
+    It restarts with other initial parameters and its whole schedule, if as many updates
+    are left; --steps bounds all of them together. Better is an error 5 % lower or more.
+    A seed does not restart once its error was below a tenth of its highest.
+    This flag has no effect with --init_from, whose parameters would be the same."""
     batch_size: int = 16
     """Sequences in one update."""
     sort_updates: int = 1

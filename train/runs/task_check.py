@@ -17,7 +17,8 @@ from .config import TrainConfig
 # Names in the entries of an evaluation, and of flags beside the difficulties.
 _TAKEN = (
     *("accuracy", "diverged_at", "machine", "num_sequences", "num_slots"),
-    *("perfect_fraction", "pretrained", "seconds", "seed", "solved_at", "step"),
+    *("perfect_fraction", "pretrained", "restarts", "seconds", "seed", "solved_at"),
+    "step",
     *("batch_size", "config", "key", "keys", "params", "split"),
     *("beside", "html", "model", "out", "records", "task", "workdir", "sizes"),
 )

@@ -8,14 +8,15 @@ from rich.console import Console
 from ..runs.folder import RunFolder
 from ..training.health import Health
 from ..training.loop import Metrics
+from ..training.restarts import BETTER
 from ..training.solved import last_step
-from ..training.state import NEVER, TrainState
+from ..training.state import NEVER, RestartingState, TrainState, restarts_of
 from .progress import MOST_SEEDS
 
 
 def report(
     run: RunFolder,
-    step: int,
+    now: TrainState,
     made: np.ndarray,
     metrics: Metrics,
     health: Health,
@@ -26,7 +27,7 @@ def report(
 
     Args:
       run: to record in.
-      step: after the call.
+      now: after the call, `[S]` each.
       made: int `[S]`, updates made in it.
       metrics: `[S, num_steps]` each.
       health: `[S]` each.
@@ -34,15 +35,16 @@ def report(
       seconds: duration of the call.
     """
     means, named = [], metrics.named(run.config.make_task().targets)
+    step = int(now.step.max())
     for i in np.flatnonzero(made):
         seed = run.config.seeds()[i]
         mean = {
             name: float(np.mean(values[i, : made[i]])) for name, values in named.items()
         }
         means.append(mean)
-        run.record(
-            step, "train", seed=seed, **mean, sequences_per_second=rate, seconds=seconds
-        )
+        speed = {"sequences_per_second": rate, "seconds": seconds}
+        own = mean | restarts_of(now, int(i))
+        run.record(step, "train", seed=seed, **own, **speed)
         if health:  # only the machine has some
             inside = {name: float(values[i]) for name, values in health.items()}
             run.record(step, "health", seed=seed, **inside)
@@ -69,10 +71,30 @@ def report_solved(
     for i in changed:
         who = f"Seed {config.seeds()[i]}: " if config.num_seeds > 1 else ""
         if now[i] != NEVER:
-            words = f"solved at update {now[i]}, polishing until {ends[i]}"
+            words = f"solved at update {now[i]}"
+            if number := restarts_of(after, int(i)).get("restarts"):
+                words += f" after {number} restart{'s' * (number > 1)}"
+            words += f", polishing until {ends[i]}"
         else:
             words = f"not solved any more, training until {ends[i]} at most"
         console.print(who + words if who else words.capitalize())
+
+
+def report_restarted(
+    run: RunFolder, before: RestartingState, stuck: np.ndarray, console: Console
+) -> None:
+    """Reports each seed that restarts, with its state before that."""
+    seeds, numbers = run.config.seeds(), np.asarray(before.restarts) + 1
+    if len(stuck) > MOST_SEEDS:
+        if number := int(stuck.sum()):
+            console.print(f"{number} seed{'s' * (number > 1)} restarted")
+        return
+    for i in np.flatnonzero(stuck):
+        console.print(
+            f"Seed {seeds[i]}: no validation since update {before.best_at[i]} was "
+            f"{BETTER:.0%} better than {before.best_error[i]:.3g}; restart "
+            f"{numbers[i]} from other parameters"
+        )
 
 
 def report_diverged(

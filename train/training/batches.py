@@ -11,19 +11,26 @@ from .curriculum import curriculum
 from .keys import purpose_key
 
 
-def batch_of(config: TrainConfig, seed: Array | int, step: Array | int) -> tasks.Batch:
+def batch_of(
+    config: TrainConfig,
+    seed: Array | int,
+    step: Array | int,
+    began_at: Array | int = 0,
+) -> tasks.Batch:
     """The sequences of an update.
 
-    They depend on the seed and the number of the update alone, so that a run that was
-    stopped and continued sees the same sequences.
+    They depend on the seed, the number of the update and that of the last restart
+    alone, so that a run that was stopped and continued sees the same sequences.
     """
-    return part_of(
-        config, draw_sequences(config, seed, step), step % config.sort_updates
-    )
+    drawn = draw_sequences(config, seed, step, began_at)
+    return part_of(config, drawn, step % config.sort_updates)
 
 
 def draw_sequences(
-    config: TrainConfig, seed: Array | int, step: Array | int
+    config: TrainConfig,
+    seed: Array | int,
+    step: Array | int,
+    began_at: Array | int = 0,
 ) -> tuple[tasks.Batch, Array]:
     """The sequences of `sort_updates` updates, and which of them each update has.
 
@@ -33,7 +40,8 @@ def draw_sequences(
     size, together = config.batch_size, config.sort_updates
     first = step - step % together
     key = jax.random.fold_in(purpose_key(seed, "data"), first)
-    difficulty = curriculum(config, first)
+    # A seed can restart amid updates whose sequences are drawn together.
+    difficulty = curriculum(config, jnp.maximum(first - began_at, 0))
     batch = config.make_task().sample(key, size * together, **difficulty)
     order_key = jax.random.fold_in(purpose_key(seed, "order"), first)
     order = jax.random.permutation(order_key, together)

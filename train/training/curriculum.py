@@ -12,7 +12,7 @@ _HARDEST = 0.9
 
 
 def curriculum(config: TrainConfig, step: Array | int) -> dict[str, tasks.Range]:
-    """The difficulties of the update `step`, for the task's `sample`.
+    """The difficulties for the task's `sample`, `step` updates after the beginning.
 
     * `none`: always the task's hardest.
     * `uniform`: always the task's whole range.

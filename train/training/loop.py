@@ -27,7 +27,7 @@ from .optimizer import (
 )
 from .population import for_each_seed
 from .solved import is_learning
-from .state import TrainState, mesh_of, seed_array
+from .state import TrainState, began_at, mesh_of, seed_array
 
 PyTree = Any
 
@@ -156,7 +156,9 @@ def _train(
             """Makes the updates whose sequences are drawn together."""
             made, state, metrics = so_far
             drawn = (
-                None if data is not None else draw_sequences(config, seed, start + made)
+                None
+                if data is not None
+                else draw_sequences(config, seed, start + made, began_at(state))
             )
             place = (start + made) % config.sort_updates
             number = jnp.minimum(config.sort_updates - place, num_steps - made)
@@ -188,7 +190,7 @@ def _train(
         if not watched:
             return state, metrics, {}
         batch = (
-            batch_of(config, seed, state.step)
+            batch_of(config, seed, state.step, began_at(state))
             if data is None
             else batch_at(num_steps - 1, None, 0)
         )
