@@ -5,6 +5,8 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,34 @@ def test_the_last_words_of_jax_are_one_line(page, words):
     line = translator.in_words(FATAL + page, TOLD)
     assert words in line
     assert "\n" not in line
+
+
+# What JAX 0.12 says before it ends a process.
+PAGE = """\
+W1130 15:24:26.508307 17609 preemption_sync_manager.cc:147] Failed to retrieve notice
+Additional GRPC error information from remote target coordination_service while calling:
+:UNAVAILABLE:Stream removed (Socket closed)
+=== Source Location Trace: ===
+external/xla+/xla/tsl/distributed_runtime/rpc/grpc_util.h:89
+. This is only expected if one of the tasks is unhealthy. Check the logs for the cause.
+E1130 15:24:26.508340 17609 preemption_sync_manager.cc:159] Failed to cancel barrier: B
+=== Source Location Trace: ===
+external/xla+/xla/util.h:302
+
+F1130 15:24:26.508385 17609 client.h:86] Terminating process: Socket closed
+*** Check failure stack trace: ***
+    @     0x7f4b196f8174  absl::lts_20260526::log_internal::LogMessage::SendToLog()
+"""
+
+
+def test_of_the_page_that_jax_prints_one_line_is_left():
+    told = "\0" + json.dumps(TOLD) + "\n"
+    command = [sys.executable, "-S", translator.__file__]
+    words = told + "update 3\n" + PAGE
+    ended = subprocess.run(command, input=words, capture_output=True, text=True)
+    ours, line = ended.stderr.splitlines()
+    assert ours == "update 3"
+    assert line.startswith("error: process 0 on one of 3: has ended")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ _LOG = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ ")
 _FATAL = re.compile(r"^F\d{4} |^terminate called")
 # Lines of C++ that nobody asked for.
 _NOISE = re.compile(
-    r"^\[Gloo\]|^Additional GRPC|^:UNKNOWN:|^RPC: /xla\.|^The tasks have crashed"
+    r"^\[Gloo\]|^Additional GRPC|^:[A-Z_]+:|^RPC: /xla\.|^The tasks have crashed"
+    r"|^\. This is only expected|^=== Source Location|^\S+\.(h|cc):\d+$"
     r"|^\d+(,\d+)*$|^\s*$"
 )
 _GO_ON = (
