@@ -27,13 +27,16 @@ from ntm_jax.machine import step
 from ntm_jax.memory import read, write
 from ntm_jax.saved import load, pretrained, save
 from ntm_jax.sequence import trace, unroll
-from ntm_jax.types import NTMState, Trace
+from ntm_jax.sparse.kinds import Access
+from ntm_jax.types import NTMState, SparseState, Trace
 
 __version__ = "0.2.0"
 
 __all__ = (
+    "Access",
     "NTMConfig",
     "NTMState",
+    "SparseState",
     "Trace",
     "address",
     "circular_shift",

@@ -54,7 +54,7 @@ def apply(
         previous["write"] = state.read_weights
     weights: dict[str, list[Array]] = {"read": [], "write": []}
     reads, memory = [], state.memory
-    for kind, turn in _schedule(config):
+    for kind, turn in schedule(config):
         emitted = getattr(interface, kind)[..., turn, :]
         addressing = heads.addressing(
             emitted,
@@ -78,7 +78,7 @@ def apply(
     return jnp.concatenate(reads, axis=-2), new_state
 
 
-def _schedule(config: NTMConfig) -> list[tuple[str, slice]]:
+def schedule(config: NTMConfig) -> list[tuple[str, slice]]:
     """Which heads act in turn. Heads of one turn see the same memory."""
     r, w = config.num_read_heads, config.num_write_heads
     if config.order == "read_first":

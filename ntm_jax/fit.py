@@ -10,7 +10,7 @@ from jax import Array
 from ntm_jax import controllers, heads
 from ntm_jax.checks import check_array, check_arrays, check_float_array, check_shape
 from ntm_jax.config import NTMConfig
-from ntm_jax.types import NTMState, Params
+from ntm_jax.types import NTMState, Params, SparseState
 
 # The parameters that every machine has.
 ALWAYS = ("controller", "read_heads", "write_heads", "output")
@@ -65,7 +65,7 @@ def check_params(params: Params, config: NTMConfig) -> None:
 def check_fit(
     x_name: str,
     params: Params,
-    state: NTMState,
+    state: NTMState | SparseState,
     x: Array | jax.ShapeDtypeStruct,
     config: NTMConfig,
     state_name: str = "state",
@@ -76,16 +76,19 @@ def check_fit(
     check_float_array(x_name, x)
     if x.ndim < 1:
         raise ValueError(f"{x_name}: got shape [], want [..., input_size]")
-    if not isinstance(state, NTMState):
+    if not isinstance(state, NTMState | SparseState):
         raise TypeError(f"{state_name}: got {type(state).__name__}, want an NTMState")
     r, w, m = config.num_read_heads, config.num_write_heads, config.slot_size
     batch = x.shape[:-1]
     check_arrays(**{f"{state_name}.memory": (state.memory, "... N M")})
-    n = state.memory.shape[-2]
+    kept = n = state.memory.shape[-2]
+    if isinstance(state, SparseState):
+        kept = state.access.num_kept(n)
+        _check_slots(state, {"read_slots": r, "write_slots": w}, kept, state_name)
     for field, shape, axes in (
         ("memory", (n, m), "N M"),
-        ("read_weights", (r, n), "R N"),
-        ("write_weights", (w, n), "W N"),
+        ("read_weights", (r, kept), "R N" if kept is n else "R K"),
+        ("write_weights", (w, kept), "W N" if kept is n else "W K"),
         ("reads", (r, m), "R M"),
     ):
         leaf = getattr(state, field)
@@ -111,6 +114,18 @@ def check_fit(
             raise TypeError(f"{carry_name}: got dtype {leaf.dtype}, want {want.dtype}")
 
 
+def _check_slots(
+    state: SparseState, num_heads: dict[str, int], kept: int, state_name: str
+) -> None:
+    for field, heads_of_kind in num_heads.items():
+        name, leaf = f"{state_name}.{field}", getattr(state, field)
+        check_array(name, leaf)
+        if leaf.dtype != jnp.int32:
+            raise TypeError(f"{name}: got dtype {leaf.dtype}, want int32")
+        batch = state.memory.shape[:-2]
+        check_shape(name, leaf, (*batch, heads_of_kind, kept), "... heads K")
+
+
 def _check_same_dtype(name: str, leaf: Any, params: Params) -> None:
     dtype = params["output"]["bias"].dtype
     if leaf.dtype != dtype:
@@ -121,7 +136,7 @@ def _check_same_dtype(name: str, leaf: Any, params: Params) -> None:
 
 def misfit(
     params: Params,
-    state: NTMState,
+    state: NTMState | SparseState,
     x: Array,
     inputs: Array,
     config: NTMConfig,

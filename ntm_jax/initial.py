@@ -1,6 +1,7 @@
 """How a machine begins: its parameters, and its state before the first step."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ from ntm_jax.checks import (
 )
 from ntm_jax.config import NTMConfig, check_shift_range
 from ntm_jax.fit import check_config, check_params
+from ntm_jax.sparse.kinds import Access
+from ntm_jax.sparse.start import from_dense
 from ntm_jax.types import NTMState, Params, PyTree
 
 FIXED_MEMORIES = ("constant", "random")
@@ -186,7 +189,8 @@ def initial_state(
     *,
     num_slots: int | None = None,
     batch_shape: tuple[int, ...] = (),
-) -> NTMState:
+    access: str | Access | None = None,
+) -> Any:
     """The state before the first step.
 
     >>> config = NTMConfig(output_size=8)
@@ -201,9 +205,13 @@ def initial_state(
         unless it learned its initial memory or weightings, which have one entry a slot.
         It may be a symbolic size of `jax.export`.
       batch_shape: the batch axes `...` of the state. Sizes may be symbolic.
+      access: the slots that a weighting keeps. `"dense"`, the default: all.
+        `"window:W"`: W neighbouring slots, with the largest weight in the middle.
+        `"sparse:K"`: the K slots of the largest weights. See the guide to long
+        sequences.
 
     Returns:
-      An `NTMState` of the dtype of `params`.
+      An `NTMState` of the dtype of `params`, or a `SparseState` if slots are left out.
 
     Raises:
       TypeError, ValueError: if the machine cannot have `num_slots` slots, or the
@@ -221,19 +229,27 @@ def initial_state(
     for size in batch_shape:
         check_size("batch_shape", size, 0)
     check_shift_range(config.shift_range, n)
+    kept = Access.parse(access)
+    for size in (n, *batch_shape):
+        if kept is not None and export.is_symbolic_dim(size):
+            raise ValueError(
+                f"num_slots, batch_shape: got the symbolic size {size}, want a number "
+                f"with access={str(kept)!r}"
+            )
     for field in ("initial_memory", "initial_weighting"):
         if getattr(config, field) == "learned" and n != config.num_slots:
             raise ValueError(
                 f"num_slots: got {n}, want {config.num_slots}: with {field}='learned' "
                 "the parameters have one entry per slot"
             )
-    return start(
+    state = start(
         params.get("initial", {}),
         config,
         num_slots=n,
         batch_shape=batch_shape,
         dtype=params["output"]["bias"].dtype,
     )
+    return state if kept is None else from_dense(state, kept)
 
 
 def start(

@@ -11,6 +11,9 @@ The gradient of many steps is the product of the gradients of the steps and may 
 float32: where two slots have the same largest weight, each step can multiply it by γ.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from flax import errors
 from jax import Array, lax
 from jax import numpy as jnp
@@ -21,17 +24,18 @@ from ntm_jax.arrays import canonical, flat
 from ntm_jax.checks import check_rngs, check_shape
 from ntm_jax.config import NTMConfig
 from ntm_jax.controllers import Rngs
-from ntm_jax.types import NTMState, Params
+from ntm_jax.sparse import access as sparse
+from ntm_jax.types import NTMState, Params, SparseState, StateT
 
 
 def step(
     params: Params,
-    state: NTMState,
+    state: StateT,
     x: Array,
     *,
     config: NTMConfig,
     rngs: Rngs | None = None,
-) -> tuple[NTMState, Array]:
+) -> tuple[StateT, Array]:
     """One time step. `lax.scan` takes `functools.partial(step, params, config=config)`.
 
     >>> import jax
@@ -45,14 +49,15 @@ def step(
 
     Args:
       params: of `init`.
-      state: the state before the step. Its arrays begin with the batch axes of `x`.
+      state: the state before the step, of either kind of `initial_state`. Its arrays
+        begin with the batch axes of `x`.
       x: `[..., input_size]`.
       config: of the machine.
       rngs: keys for a controller that draws random numbers, under Flax's names, such as
         `{"dropout": key}`.
 
     Returns:
-      The new state, and the output `[..., output_size]`, logits.
+      The new state, of the same kind, and the output `[..., output_size]`, logits.
 
     Raises:
       TypeError, ValueError: for a state or an input that does not fit the machine.
@@ -64,16 +69,18 @@ def step(
 
 def named_step(
     params: Params,
-    state: NTMState,
+    state: StateT,
     x: Array,
     config: NTMConfig,
     x_name: str,
     state_name: str = "state",
     rngs: Rngs | None = None,
-) -> tuple[NTMState, Array, Interface]:
+    use_memory: Callable[..., tuple[Array, Any]] | None = None,
+) -> tuple[StateT, Array, Interface]:
     """`step`, whose errors name its arguments as the caller's are called.
 
-    Also returns what the heads emitted.
+    Also returns what the heads emitted. `use_memory` is how they use the memory, if not
+    as the kind of the state says.
     """
     fit.check_fit(x_name, params, state, x, config, state_name)
     inputs = jnp.concatenate([x, flat(state.reads)], axis=-1)
@@ -97,21 +104,26 @@ def named_step(
         read=heads.emit(params["read_heads"], hidden, config.head_clip),
         write=heads.emit(params["write_heads"], hidden, config.head_clip),
     )
-    reads, accessed = access.apply(
-        interface,
-        AccessState(state.memory, state.read_weights, state.write_weights),
-        config,
-    )
-    new_state = NTMState(
-        memory=accessed.memory,
-        read_weights=accessed.read_weights,
-        write_weights=accessed.write_weights,
-        reads=reads,
-        controller=carry,
-    )
+    if use_memory is None:
+        is_sparse = isinstance(state, SparseState)
+        use_memory = sparse.apply if is_sparse else _use_all_slots
+    reads, accessed = use_memory(interface, state, config)
+    new_state = accessed.replace(reads=reads, controller=carry)
     # The barrier keeps XLA from one kernel for both, which it cannot compile for GPUs.
     output = jnp.concatenate([hidden, flat(lax.optimization_barrier(reads))], axis=-1)
     output = output @ params["output"]["kernel"]
     bias = params["output"]["bias"]
     output = output + bias.reshape((1,) * (output.ndim - 1) + bias.shape)
     return new_state, output, interface
+
+
+def _use_all_slots(
+    interface: Interface, state: NTMState, config: NTMConfig
+) -> tuple[Array, NTMState]:
+    """What the read heads read, and the state with what the heads changed of it."""
+    reads, accessed = access.apply(
+        interface,
+        AccessState(state.memory, state.read_weights, state.write_weights),
+        config,
+    )
+    return reads, state.replace(**accessed._asdict())

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,9 @@ from ntm_jax.initial import initial_state
 from ntm_jax.machine import named_step
 from ntm_jax.masking import harmless_state
 from ntm_jax.sharding import compiler_shards
-from ntm_jax.types import NTMState, Params, PyTree, Trace
+from ntm_jax.sparse import through_time
+from ntm_jax.sparse.kinds import Access
+from ntm_jax.types import NTMState, Params, PyTree, SparseState, Trace
 
 Implementation = Literal["auto", "fast", "autodiff"]
 # x, mask, reset and the controller's keys, of one step.
@@ -31,13 +33,14 @@ def unroll(
     xs: Array,
     *,
     config: NTMConfig,
-    state: NTMState | None = None,
+    state: NTMState | SparseState | None = None,
     mask: Array | None = None,
     reset: Array | None = None,
     save_every: int | None = None,
     implementation: Implementation = "auto",
     rngs: Rngs | None = None,
-) -> tuple[NTMState, Array]:
+    access: str | Access | None = None,
+) -> tuple[Any, Array]:
     """A whole sequence: `lax.scan` of `step` over time, the first axis.
 
     >>> from ntm_jax import init
@@ -83,6 +86,10 @@ def unroll(
       rngs: keys for a controller that draws random numbers, under Flax's names, such as
         `{"dropout": key}`. Step t gets `jax.random.fold_in(key, t)`. `"fast"` does not
         support them.
+      access: the slots that a weighting keeps, as `initial_state` takes it, if no state
+        is given. With a `SparseState`, gradients flow through the slots that are kept;
+        only reverse mode and only once. `save_every` and `implementation` have no
+        effect, and there is no `reset`.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
@@ -94,9 +101,18 @@ def unroll(
       NotImplementedError: when the fast path is differentiated twice in reverse.
     """
     check_choice("implementation", implementation, ("auto", "fast", "autodiff"))
-    params, xs, state = _checked(params, xs, config, state)
+    params, xs, first = _checked(params, xs, config, state, access)
     check_flags(xs, mask=mask, reset=reset)
     check_rngs(rngs)
+    if isinstance(first, SparseState):
+        if reset is not None:
+            raise ValueError(
+                f"reset: got flags with access={str(first.access)!r}, want None: "
+                "unroll each episode by itself"
+            )
+        run = functools.partial(through_time.unroll, config=config)
+        keys = _keys(rngs, xs.shape[0])
+        return compiler_shards(run, xs, first, params, mask, keys)
     if save_every is not None:
         check_count("save_every", save_every)
         if save_every > 1 and export.is_symbolic_dim(xs.shape[0]):
@@ -104,9 +120,9 @@ def unroll(
                 f"save_every: got {save_every} with the symbolic number of steps "
                 f"{xs.shape[0]}, want None or 1; or export for a number of steps"
             )
-    initial = _after_reset(params, state, config, reset)
+    initial = _after_reset(params, first, config, reset)
 
-    obstacle = fast.obstacle(config, state) or _symbolic_size(xs, state)
+    obstacle = fast.obstacle(config, first) or _symbolic_size(xs, first)
     if rngs:
         obstacle = obstacle or "rngs, and it needs a controller without random numbers"
     if implementation == "fast" and obstacle:
@@ -120,7 +136,7 @@ def unroll(
         save_every=save_every,
         is_fast=implementation != "autodiff" and not obstacle and xs.shape[0] > 0,
     )
-    return compiler_shards(run, xs, state, params, initial, mask, reset, rngs)
+    return compiler_shards(run, xs, first, params, initial, mask, reset, rngs)
 
 
 def trace(
@@ -158,14 +174,18 @@ def trace(
     Raises:
       TypeError, ValueError: for arguments that do not fit the machine or each other.
     """
-    params, xs, state = _checked(params, xs, config, state)
+    if isinstance(state, SparseState):
+        raise TypeError(
+            "state: got SparseState, want an NTMState: a trace has all slots"
+        )
+    params, xs, first = _checked(params, xs, config, state)
     check_flags(xs, mask=mask, reset=reset)
     check_rngs(rngs)
-    initial = _after_reset(params, state, config, reset)
+    initial = _after_reset(params, first, config, reset)
 
     run = functools.partial(_trace, config=config)
     return compiler_shards(
-        run, xs, state, params, initial, mask, reset, rngs, ends=False
+        run, xs, first, params, initial, mask, reset, rngs, ends=False
     )
 
 
@@ -311,10 +331,15 @@ def _symbolic_size(xs: Array, state: NTMState) -> str | None:
 
 
 def _checked(
-    params: Params, xs: Array, config: NTMConfig, state: NTMState | None
-) -> tuple[Params, Array, NTMState]:
+    params: Params,
+    xs: Array,
+    config: NTMConfig,
+    given: NTMState | SparseState | None,
+    access: str | Access | None = None,
+) -> tuple[Params, Array, Any]:
     """Params, inputs and the state before the first step, which fit each other."""
-    params, xs, state = canonical((params, xs, state))
+    state: Any
+    params, xs, state = canonical((params, xs, given))
     check_float_array("xs", xs)
     if xs.ndim < 2:
         raise ValueError(
@@ -322,7 +347,12 @@ def _checked(
         )
     check_config(config)
     if state is None:
-        state = initial_state(params, config, batch_shape=xs.shape[1:-1])
+        state = initial_state(params, config, batch_shape=xs.shape[1:-1], access=access)
+    elif access is not None:
+        raise ValueError(
+            f"access, state: got {str(access)!r} and a state, want one of them: pass "
+            "access to initial_state"
+        )
     x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
     check_fit("xs", params, state, x, config)
     return params, xs, state

@@ -11,13 +11,13 @@ import jax
 from jax import Array
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
-from ntm_jax.types import NTMState, PyTree
+from ntm_jax.types import PyTree
 
 
 def compiler_shards(
     run: Callable[..., Any],
     xs: Array,
-    state: NTMState,
+    state: PyTree,
     *args: Any,
     ends: bool = True,
 ) -> Any:

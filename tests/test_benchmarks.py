@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import peers, pytorch_ntm, solve, step
+from benchmarks import peers, pytorch_ntm, solve, step, windows
 from train.runs.config import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
@@ -211,6 +211,31 @@ def wrong(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         peers.main(arguments)
     return capsys.readouterr().err
+
+
+def test_what_was_measured_is_in_the_page_and_not_measured_again(tmp_path, monkeypatch):
+    record, page = tmp_path / "record.jsonl", tmp_path / "page.md"
+    page.write_text("a\n<!-- long -->\n<!-- end -->\n<!-- recall -->\n<!-- end -->\n")
+    asked = [{"length": 1000, "access": "window:3"}]
+    monkeypatch.setattr(windows, "_RUNS", {"long": asked})
+    made = []
+
+    def measured(**asked):
+        made.append(asked)
+        return {"cpu_seconds": 0.12345, "solved": True}
+
+    monkeypatch.setattr(windows, "MEASURES", {"long": measured})
+    for _ in range(2):
+        flags = ["--only", "long", f"--record={record}", f"--page={page}"]
+        assert windows.main(flags) == 0
+    assert made == asked
+    assert page.read_text() == (
+        "a\n<!-- long -->\n\n| length | access | cpu seconds | solved |\n"
+        "| --- | --- | --- | --- |\n| 1,000 | window:3 | 0.123 | True |\n\n"
+        "<!-- end -->\n<!-- recall -->\n\nNot measured.\n\n<!-- end -->\n"
+    )
+    with pytest.raises(SystemExit, match="2"):
+        windows.main(["--only", "short"])
 
 
 def test_what_is_no_peer_is_named(checkout, tmp_path, capsys, monkeypatch):

@@ -25,7 +25,17 @@ import ntm_jax.linen
 import ntm_jax.nnx
 import tasks
 from benchmarks import compile as compiling
-from benchmarks import peers, poems, record, rhymes, scaling, solve, step, waits
+from benchmarks import (
+    peers,
+    poems,
+    record,
+    rhymes,
+    scaling,
+    solve,
+    step,
+    waits,
+    windows,
+)
 from benchmarks.certify import __main__ as certify
 from benchmarks.certify import check, steady
 from benchmarks.chomsky import __main__ as chomsky
@@ -84,7 +94,7 @@ QUICK_PAGES = [
 # These pages have programs that take long to compile.
 LONG_PAGES = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("chomsky", "devices", "hosts", "memory", "speed")
+    for name in ("chomsky", "devices", "hosts", "long", "memory", "speed")
 ]
 
 
@@ -123,6 +133,7 @@ COMMANDS = {
     "benchmarks.scaling": (scaling.Flags, None),
     "benchmarks.solve": (solve.Flags, None),
     "benchmarks.waits": (waits.Flags, None),
+    "benchmarks.windows": (windows.Flags, None),
 }
 
 

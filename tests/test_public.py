@@ -11,6 +11,7 @@ import ntm_jax
 from ntm_jax import linen, nnx
 
 SIGNATURES = {
+    "Access": "(kind, size, tolerance=0.02)",
     "NTMConfig": (
         "(*, output_size, num_slots=128, slot_size=20, num_read_heads=1, "
         "num_write_heads=1, shift_range=1, controller=<factory>, order='read_first', "
@@ -22,6 +23,11 @@ SIGNATURES = {
         "head_scale=0.3)"
     ),
     "NTMState": "(memory, read_weights, write_weights, reads, controller)",
+    "SparseState": (
+        "(memory, read_slots, read_weights, read_rest, write_slots, write_weights, "
+        "write_rest, reads, controller, total, dropped, unwritten, bound, searches, "
+        "access)"
+    ),
     "Trace": "(states, outputs, read, write, writing)",
     "address": "(memory, previous, key, strength, gate, shift, gamma)",
     "circular_shift": "(weights, shift)",
@@ -30,7 +36,7 @@ SIGNATURES = {
     "gru": "(units=100, num_layers=1, *, input_scale=4.0)",
     "init": "(key, config, input_size, dtype=float32)",
     "initial_memory": "(num_slots, slot_size, kind='constant', dtype=float32)",
-    "initial_state": "(params, config, *, num_slots=None, batch_shape=())",
+    "initial_state": "(params, config, *, num_slots=None, batch_shape=(), access=None)",
     "interpolate": "(content, previous, gate)",
     "load": "(path)",
     "lstm": "(units=100, num_layers=1, *, input_scale=4.0)",
@@ -42,7 +48,7 @@ SIGNATURES = {
     "trace": ("(params, xs, *, config, state=None, mask=None, reset=None, rngs=None)"),
     "unroll": (
         "(params, xs, *, config, state=None, mask=None, reset=None, save_every=None, "
-        "implementation='auto', rngs=None)"
+        "implementation='auto', rngs=None, access=None)"
     ),
     "weight_decay_mask": "(params)",
     "write": "(memory, weights, erase, add)",
@@ -64,7 +70,7 @@ NNX = {
 # What Flax adds to every Linen module.
 FLAX_OWN = ("parent", "name")
 # Made by the library, not by its users.
-RESULTS = ("NTMState", "Trace")
+RESULTS = ("NTMState", "SparseState", "Trace")
 CELLS = [
     *((linen, name, wanted) for name, wanted in LINEN.items()),
     *((nnx, name, wanted) for name, wanted in NNX.items()),

@@ -1,9 +1,11 @@
-"""Evaluates a trained machine, at any difficulty and with any number of slots.
+r"""Evaluates a trained machine, at any difficulty and with any number of slots.
 
     python -m train.evaluate --workdir=runs/copy
     python -m train.evaluate --workdir=runs/copy --length=120 --num_sequences=1000
     python -m train.evaluate --pretrained=copy --length=1000 --num_slots=1024
     python -m train.evaluate --pretrained=repeat_copy --length=20 --repeats=20
+    python -m train.evaluate --pretrained=copy --length=1000000 --num_slots=1000008 \
+      --access=window:9 --num_sequences=1
 
 The last line printed is one JSON object. In Python, `train.evaluate(params, task)` is a
 function; see `train.library`.
@@ -88,6 +90,9 @@ class Flags(Sizes):
     model: str | None = None
     """Place of the model of a --pretrained file, such as path/to/file.py:MyCell.
     A model of yours needs it for the same reason."""
+    access: str | None = None
+    """The slots that a weighting keeps: dense, window:W or sparse:K, such as window:9.
+    None uses that of training. With few, memories can have millions of slots."""
     num_sequences: int = 100
     """Sequences to evaluate on."""
     seed: int = 0
@@ -114,6 +119,8 @@ def work(flags: Flags) -> int:
                 flags.workdir, flags.pretrained, flags.task, flags.model
             )
         )
+        if flags.access is not None:
+            config = dataclasses.replace(config, access=flags.access)
         if is_one_of_many():
             read = {"checkpoint": steps, "params": hash_of_arrays(params)}
             check_read(**config.settings(), **read)

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
-from ntm_jax import tasks
+from ntm_jax import Access, tasks
 from ntm_jax.checks import check_count, check_fields
 
 from ..models import registry as models
@@ -51,6 +51,7 @@ def check_config(config: "TrainConfig") -> None:
     check_carry_noise(config)
     check_tied_embedding(config)
     check_machine_settings(config)
+    check_access(config)
     config.make_ntm_config()  # checks the machine's own fields
 
 
@@ -108,6 +109,15 @@ def check_carry_noise(config: "TrainConfig") -> None:
         raise ValueError(
             f"carry_noise: got {config.carry_noise}, want 0 with {config.task}, whose "
             "inputs are tokens"
+        )
+
+
+def check_access(config: "TrainConfig") -> None:
+    """The access has to be one that there is, and needs a memory with slots."""
+    if Access.parse(config.access) is not None and not config.has_slots():
+        raise ValueError(
+            f"access: got {config.access!r}, want 'dense' with model {config.model}, "
+            "which has no memory with slots"
         )
 
 

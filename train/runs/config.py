@@ -141,7 +141,7 @@ class TrainConfig(
 
     def _model_of_vectors(self, output_size: int, num_slots: int | None) -> Model:
         if self.model == "ntm":
-            return NTM(self.make_ntm_config(), num_slots)
+            return NTM(self.make_ntm_config(), num_slots, self.access)
         if self.model in ("lstm", "gru"):
             sizes = self.controller_units, self.controller_layers
             return Layers(SkipLayers(self.model, *sizes, output_size))  # type: ignore[arg-type]

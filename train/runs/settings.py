@@ -138,6 +138,12 @@ class MachineSettings:
     input_scale: float | None = None
     """Multiplies the LeCun-normal initialisation of the controller's input weights.
     None uses 4, or 2 for feed_forward."""
+    access: str = "dense"
+    """The slots that a weighting keeps. With few, a step takes the same time for any
+    number of slots.
+    - dense: all slots.
+    - window:W: W neighbouring slots, such as window:9.
+    - sparse:K: the K slots of the largest weights."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,23 @@ def check_memory(
             )
 
 
+def check_evaluation(
+    config: TrainConfig, num_slots: int, difficulty: dict[str, tasks.Difficulty]
+) -> None:
+    """Raises a `ValueError` if one sequence surely needs more memory than there is."""
+    there = bytes_there(config)
+    want = _BYTES * num_slots * config.slot_size if config.has_slots() else 0
+    task = config.make_task()
+    if not isinstance(task, tasks.DataTask):
+        sample = functools.partial(task.sample, batch_size=1, **difficulty)
+        want += _bytes_of(jax.eval_shape(sample, jax.random.key(0)))
+    if there is not None and want > there:
+        raise ValueError(
+            f"memory: a sequence needs at least {_in_words(want)}, but there are "
+            f"{_in_words(there)}; use fewer slots (--num_slots) or shorter sequences"
+        )
+
+
 def bytes_of_memories(config: TrainConfig) -> int:
     """The memories of a batch and their cotangents, of one seed."""
     if not config.has_slots():

@@ -16,6 +16,7 @@ from ntm_jax.checks import check_count
 from ..runs.config import TrainConfig
 from .devices import all_parts, mesh_for, on_host, own_part, spread
 from .feed import held_out
+from .footprint import check_evaluation
 from .keys import purpose_key
 from .population import for_each_seed
 
@@ -71,6 +72,7 @@ def evaluate(
         data = held_out(task, split, num_sequences)
         num_sequences = data.mask.shape[1]
     slots = slots_of(config, num_slots)
+    check_evaluation(config, slots, difficulty)
     devices = jax.device_count()
     on_each = max(1, _MEMORY_NUMBERS // (slots * config.slot_size))
     at_once = devices * min(on_each, math.ceil(num_sequences / devices))
@@ -92,8 +94,8 @@ def evaluate(
         )
         # One at a time: CPU devices can deadlock in several such programs at once.
         parts.append(on_host(part))
-    loss, wrong, error, count = (
-        np.concatenate(of_one, axis=1)[:, :num_sequences] for of_one in zip(*parts)
+    loss, wrong, error, count, numbers = jax.tree.map(
+        lambda *of_one: np.concatenate(of_one, axis=1)[:, :num_sequences], *parts
     )
     targets = task.targets
     return [
@@ -109,6 +111,7 @@ def evaluate(
             "error_per_sequence": float(np.mean(error[i])),
             f"{targets.loss_name}_per_sequence": float(np.mean(loss[i])),
             **in_other_words(task, float(np.mean(loss[i])), float(np.mean(error[i]))),
+            **{name: np.max(of_all[i]).item() for name, of_all in numbers.items()},
         }
         for i in range(len(wrong))
     ]
@@ -157,14 +160,17 @@ def _evaluate_together(
     num_slots: int | None,
     difficulty: tuple[tuple[str, tasks.Difficulty], ...],
     mesh: Mesh,
-) -> tuple[Array, ...]:
-    """Loss, wrong answers, errors and answers, `[S, num_sequences]`, from `first`."""
+) -> tuple[Any, ...]:
+    """Loss, wrong answers, errors and answers, `[S, num_sequences]`, from `first`.
+
+    Also the numbers of the model's `answer`, by name.
+    """
     task, model = config.make_task(), config.make_model(num_slots)
     targets = task.targets
 
     def evaluate_one(
         params: PyTree, key_data: Array, data: tasks.Batch | None = None
-    ) -> tuple[Array, ...]:
+    ) -> tuple[Any, ...]:
         key = jax.random.wrap_key_data(key_data)
         if data is not None:
             batch = own_part(data, axis=1)
@@ -172,13 +178,14 @@ def _evaluate_together(
             indices = own_part(first + jnp.arange(num_sequences), axis=0)
             each = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
             batch = sample_each(task, each, **dict(difficulty))
-        logits = model.logits(params, batch.inputs)
+        logits, numbers = model.answer(params, batch.inputs)
         return all_parts(
             (
                 targets.loss(logits, batch.targets, batch.mask),
                 targets.wrong(logits, batch.targets, batch.mask),
                 task.errors(logits, batch),
                 targets.count(batch.mask),
+                numbers,
             )
         )
 

@@ -18,6 +18,8 @@ from ntm_jax import NTMConfig, tasks
 from .health import Health, watch
 
 PyTree = Any
+# Of a `ntm_jax.SparseState`.
+SPARSE_NUMBERS = ("dropped", "unwritten", "bound", "searches")
 
 
 class Model(abc.ABC):
@@ -43,6 +45,10 @@ class Model(abc.ABC):
           mask: `[T, B]`, False at padding after a sequence, or None. A model can ignore
             it, or use it to save work: logits at padding are not used.
         """
+
+    def answer(self, params: PyTree, inputs: Array) -> tuple[Array, dict[str, Array]]:
+        """The logits, and numbers about how they came about, each `[B]`, by name."""
+        return self.logits(params, inputs), {}
 
     def start(self, params: PyTree, inputs: jax.ShapeDtypeStruct) -> PyTree:
         """What `step` carries, before the first step; by default the inputs so far.
@@ -84,10 +90,12 @@ class NTM(Model):
     Attributes:
       config: of the machine.
       num_slots: of its memory, instead of the config's.
+      access: the slots that a weighting keeps, as `ntm_jax.initial_state` takes it.
     """
 
     config: NTMConfig
     num_slots: int | None = None
+    access: str = "dense"
 
     def init(self, key: Array, input_size: int) -> PyTree:
         """As `ntm_jax.init`."""
@@ -100,6 +108,14 @@ class NTM(Model):
             params, inputs, config=self.config, state=state, mask=mask
         )[1]
 
+    def answer(self, params: PyTree, inputs: Array) -> tuple[Array, dict[str, Array]]:
+        """With `access`, also the numbers of the last `ntm_jax.SparseState`."""
+        state = self.start(params, inputs)
+        end, ys = ntm_jax.unroll(params, inputs, config=self.config, state=state)
+        if not isinstance(end, ntm_jax.SparseState):
+            return ys, {}
+        return ys, {name: getattr(end, name) for name in SPARSE_NUMBERS}
+
     def start(self, params: PyTree, inputs: Any) -> PyTree:
         """The initial state, for inputs of that shape."""
         return ntm_jax.initial_state(
@@ -107,6 +123,7 @@ class NTM(Model):
             self.config,
             num_slots=self.num_slots,
             batch_shape=inputs.shape[1:-1],
+            access=self.access,
         )
 
     def step(self, params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
@@ -152,6 +169,12 @@ class Embedded(Model):
         vectors = embed(params, inputs)
         outputs = self.model.logits(params["model"], vectors, mask)
         return self.logits_of(params, outputs)
+
+    def answer(self, params: PyTree, inputs: Array) -> tuple[Array, dict[str, Array]]:
+        """As the model's, for the tokens' vectors."""
+        vectors = embed(params, inputs)
+        outputs, numbers = self.model.answer(params["model"], vectors)
+        return self.logits_of(params, outputs), numbers
 
     def start(self, params: PyTree, inputs: jax.ShapeDtypeStruct) -> PyTree:
         """As the model's, for the tokens' vectors."""

@@ -78,4 +78,5 @@ def noisy_model(config: TrainConfig) -> Model:
     machine = config.make_ntm_config()
     cell: Any = machine.controller
     noisy = NoisyCell(cell, config.make_task().input_size, parent=None)
-    return NTM(dataclasses.replace(machine, controller=noisy))
+    machine = dataclasses.replace(machine, controller=noisy)
+    return NTM(machine, access=config.access)

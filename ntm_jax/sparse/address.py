@@ -1,0 +1,149 @@
+"""Addressing (eqs. 5 to 9) on K slots: values and gradients of what is kept.
+
+Which slots these are is no function with a gradient. Given the slots, the equations are
+those of the dense machine, with two constants for all other slots: what they add to the
+sum of the content weighting (eq. 5), and their weight.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.scipy.special import logsumexp
+
+from ntm_jax.addressing import clip_factor, sharpen, unit_key
+from ntm_jax.heads import Addressing
+from ntm_jax.sparse import search
+from ntm_jax.sparse.bounds import moved_by_content
+from ntm_jax.sparse.kinds import Access, Held, sources, weights_at
+from ntm_jax.sparse.rows import take
+
+_SMALLEST = 1e-37
+_NEVER = -1e30  # the logarithm of nothing, with finite gradients
+
+
+class Addressed(NamedTuple):
+    """A step of H heads.
+
+    Attributes:
+      held: the new weightings, `[..., H, (K)]`.
+      rows: `[..., H, K, M]`, what is in their slots.
+      dropped: `[..., H]`, how much of the weighting was elsewhere.
+      bound: `[..., H]`, see `SparseState`.
+      searched: bool `[...]`, whether the step looked at all slots.
+    """
+
+    held: Held
+    rows: Array
+    dropped: Array
+    bound: Array
+    searched: Array
+
+
+def address(
+    access: Access,
+    memory: Array,
+    held: Held,
+    addressing: Addressing,
+    mask: Array | None,
+) -> tuple[Addressed, Array]:
+    """The new weightings of H heads, and the memory as it was.
+
+    Args:
+      access: which slots to keep.
+      memory: `[..., N, M]`.
+      held: the weightings of the step before, `[..., H, (K)]`.
+      addressing: of the heads.
+      mask: bool `[...]`, False where nothing is used of the results; or None.
+    """
+    num_slots, reach = memory.shape[-2], addressing.shift.shape[-1] // 2
+    found, bound, searched = lax.stop_gradient(
+        _find(access, memory, held, addressing, mask)
+    )
+    origins = sources(found.slots, reach, num_slots)
+    rows, memory = take(memory, origins.reshape(*origins.shape[:-3], -1))
+    rows = rows.reshape(*origins.shape, -1)
+    if mask is not None:
+        rows = jnp.where(mask.reshape(*mask.shape, 1, 1, 1, 1), rows, 0)
+    is_whole = found.slots.shape[-1] == num_slots
+    content = _content(rows, addressing, None if is_whole else found.content, searched)
+    flat = origins.reshape(*found.slots.shape[:-1], -1)
+    previous = weights_at(flat, held, num_slots).reshape(origins.shape)
+    gate = addressing.gate[..., None, None]
+    gated = gate * content + (1 - gate) * previous
+    shifted = jnp.sum(gated * addressing.shift[..., None, :], axis=-1)
+    weights = sharpen(shifted, addressing.gamma)
+    new = Addressed(
+        held=Held(found.slots, (1 - found.rest)[..., None] * weights, found.rest),
+        rows=rows[..., reach, :],
+        dropped=found.dropped,
+        bound=bound,
+        searched=searched,
+    )
+    return new, memory
+
+
+def _find(
+    access: Access,
+    memory: Array,
+    held: Held,
+    addressing: Addressing,
+    mask: Array | None,
+) -> tuple[search.Found, Array, Array]:
+    """The slots to keep, the bound of the step, and whether it looked at all slots."""
+    memory, held, addressing = lax.stop_gradient((memory, held, addressing))
+    num_slots, batch = memory.shape[-2], memory.shape[:-2]
+    if held.slots.shape[-1] == num_slots:
+        # All slots are kept: nothing is to be found.
+        none = jnp.zeros_like(addressing.gate)
+        return search.Found(held.slots, none, none, none), none, jnp.ones(batch, bool)
+    near, shifted = search.nearby(access, held, addressing, num_slots)
+    moved = moved_by_content(
+        shifted, addressing.strength, addressing.gate, addressing.gamma, num_slots
+    )
+    needed = jnp.any(moved > access.tolerance, axis=-1)
+    if mask is not None:
+        needed = needed & mask
+    found = lax.cond(
+        jnp.any(needed),
+        lambda: search.everywhere(access, memory, held, addressing),
+        lambda: near,
+    )
+    found = jax.tree.map(
+        lambda all_slots, near: jnp.where(
+            needed.reshape(*batch, *(1,) * (near.ndim - len(batch))), all_slots, near
+        ),
+        found,
+        near,
+    )
+    bound = jnp.where(needed[..., None], 0, moved) + found.dropped
+    return found, jnp.minimum(bound, 1), needed
+
+
+def _content(
+    rows: Array, addressing: Addressing, found: Array | None, searched: Array
+) -> Array:
+    """The content weighting `[..., H, K, S]` of rows `[..., H, K, S, M]` (eqs. 5, 6).
+
+    It is 0 where the step did not look at all slots.
+
+    Args:
+      rows: the kept ones are in the middle of S.
+      addressing: of the heads.
+      found: the same, `[..., H, K, S]`, as a constant; None if all slots are kept.
+      searched: bool `[...]`.
+    """
+    key = unit_key(addressing.key)[..., None, None, :]
+    cosine = jnp.sum(unit_key(rows) * key, axis=-1)
+    logits = clip_factor(addressing.strength)[..., None, None] * cosine
+    middle = logits.shape[-1] // 2
+    log_sum = logsumexp(logits[..., middle], axis=-1)
+    if found is not None:
+        # The sum over all slots, from the largest weight; without those that are kept.
+        each = lax.stop_gradient(logits) - jnp.log(jnp.maximum(found, _SMALLEST))
+        log_all = jnp.max(each, axis=(-2, -1))
+        others = jnp.maximum(1 - jnp.sum(found[..., middle], axis=-1), _SMALLEST)
+        log_sum = jnp.logaddexp(log_sum, log_all + jnp.log(others))
+    logs = logits - log_sum[..., None, None]
+    return jnp.exp(jnp.where(searched.reshape(*searched.shape, 1, 1, 1), logs, _NEVER))
