@@ -110,6 +110,11 @@ def unroll(
                 f"reset: got flags with access={str(first.access)!r}, want None: "
                 "unroll each episode by itself"
             )
+        if implementation == "fast":
+            raise ValueError(
+                "implementation: got 'fast' with access="
+                f"{str(first.access)!r}, want 'auto' or 'autodiff'"
+            )
         run = functools.partial(through_time.unroll, config=config)
         keys = _keys(rngs, xs.shape[0])
         return compiler_shards(run, xs, first, params, mask, keys)

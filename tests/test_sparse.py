@@ -203,6 +203,20 @@ def test_an_access_is_read_as_it_is_written():
         assert str(Access.parse(text)) == text
 
 
+@pytest.mark.parametrize("shape", [(0, 2), (3, 0)])
+def test_no_steps_and_no_sequences_have_no_outputs_and_no_gradient(shape):
+    config = make_config()
+    params, xs = random_params(config), random_inputs(*shape)
+
+    def outputs(params):
+        ys = ntm_jax.unroll(params, xs, config=config, access="sparse:2")[1]
+        return jnp.sum(ys), ys.shape[:-1]
+
+    gradient, found = jax.grad(outputs, has_aux=True)(params)
+    assert found == shape
+    assert not any(jnp.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
 def test_what_does_not_go_together_is_one_clear_error():
     config = make_config()
     params, xs = random_params(config), random_inputs(3)
@@ -212,6 +226,8 @@ def test_what_does_not_go_together_is_one_clear_error():
         call(state=state, access="window:3")
     with pytest.raises(ValueError, match=r"^reset: got flags with access='window:3'"):
         call(state=state, reset=jnp.zeros(3, bool))
+    with pytest.raises(ValueError, match=r"^implementation: got 'fast' with access="):
+        call(state=state, implementation="fast")
     with pytest.raises(TypeError, match=r"^state: got SparseState, want an NTMState"):
         ntm_jax.trace(params, xs, config=config, state=state)
     slots = jnp.zeros((1, 4), jnp.int32)

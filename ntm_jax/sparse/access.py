@@ -7,6 +7,7 @@ from jax import Array, lax
 
 from ntm_jax import heads
 from ntm_jax.access import Interface, schedule
+from ntm_jax.arrays import flat
 from ntm_jax.config import NTMConfig
 from ntm_jax.memory import read, write
 from ntm_jax.sparse.address import Addressed, address
@@ -117,9 +118,8 @@ def _written(
     """
     held, rows = new.held.heads(slice(num_reads, None)), new.rows[..., num_reads:, :, :]
     slots, weights = held.slots, held.weights
-    num_slots, batch = memory.shape[-2], memory.shape[:-2]
-    places = slots.reshape(*batch, -1)
-    rows = rows.reshape(*places.shape, -1)
+    num_slots, places = memory.shape[-2], flat(slots)
+    rows = rows.reshape(*places.shape, memory.shape[-1])
     if slots.shape[-2] > 1:
         # A slot of several heads changes as a whole, and is put once.
         alone = held._replace(rest=jnp.zeros_like(held.rest))

@@ -13,6 +13,7 @@ from jax import Array, lax
 from jax.scipy.special import logsumexp
 
 from ntm_jax.addressing import clip_factor, sharpen, unit_key
+from ntm_jax.arrays import flat
 from ntm_jax.heads import Addressing
 from ntm_jax.sparse import search
 from ntm_jax.sparse.bounds import moved_by_content
@@ -62,14 +63,14 @@ def address(
         _find(access, memory, held, addressing, mask)
     )
     origins = sources(found.slots, reach, num_slots)
-    rows, memory = take(memory, origins.reshape(*origins.shape[:-3], -1))
-    rows = rows.reshape(*origins.shape, -1)
+    of_heads = flat(origins)
+    rows, memory = take(memory, flat(of_heads))
+    rows = rows.reshape(*origins.shape, memory.shape[-1])
     if mask is not None:
         rows = jnp.where(mask.reshape(*mask.shape, 1, 1, 1, 1), rows, 0)
     is_whole = found.slots.shape[-1] == num_slots
     content = _content(rows, addressing, None if is_whole else found.content, searched)
-    flat = origins.reshape(*found.slots.shape[:-1], -1)
-    previous = weights_at(flat, held, num_slots).reshape(origins.shape)
+    previous = weights_at(of_heads, held, num_slots).reshape(origins.shape)
     gate = addressing.gate[..., None, None]
     gated = gate * content + (1 - gate) * previous
     shifted = jnp.sum(gated * addressing.shift[..., None, :], axis=-1)

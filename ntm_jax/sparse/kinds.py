@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntm_jax.arrays import flat
 from ntm_jax.checks import check_choice, check_count
 
 Kind = Literal["window", "sparse"]
@@ -107,7 +108,7 @@ class Access:
             shifts = jnp.arange(-reach, slots.shape[-1] + reach, dtype=jnp.int32)
             around = slots[..., :1] + shifts.reshape((1,) * (slots.ndim - 1) + (-1,))
             return wrapped(around, num_slots)
-        return sources(slots, reach, num_slots).reshape(*slots.shape[:-1], -1)
+        return flat(sources(slots, reach, num_slots))
 
 
 def wrapped(slots: Array, num_slots: int) -> Array:

@@ -6,6 +6,8 @@ cotangent of the memory is a carry too, and a step changes only the rows that it
 and put. Neither direction makes a pass over the memory.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -68,14 +70,12 @@ put.defvjp(_put_fwd, _put_bwd)
 
 def _flat(memory: Array) -> Array:
     """The memories of a batch as one, `[B N, M]`."""
-    return memory.reshape(-1, memory.shape[-1])
+    return memory.reshape(math.prod(memory.shape[:-1]), memory.shape[-1])
 
 
 def _flat_slots(memory: Array, slots: Array) -> Array:
     """The slots in `_flat`; slot N, which is none, is beyond all of them."""
     *batch, num_slots, _ = memory.shape
-    size = 1
-    for axis in batch:
-        size *= axis
+    size = math.prod(batch)
     first = num_slots * jnp.arange(size, dtype=jnp.int32).reshape(*batch, 1)
     return jnp.where(slots < num_slots, first + slots, size * num_slots)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntm_jax.addressing import circular_shift, content_weights, interpolate, sharpen
+from ntm_jax.arrays import flat
 from ntm_jax.heads import Addressing
 from ntm_jax.sparse.kinds import Access, Held, is_first, sources, weights_at
 
@@ -39,8 +40,9 @@ def nearby(
     reach = addressing.shift.shape[-1] // 2
     reached = access.reachable(held.slots, reach, num_slots)
     origins = sources(reached, reach, num_slots)
-    flat = origins.reshape(*reached.shape[:-1], -1)
-    gated = (1 - addressing.gate)[..., None] * weights_at(flat, held, num_slots)
+    gated = (1 - addressing.gate)[..., None] * weights_at(
+        flat(origins), held, num_slots
+    )
     gated = gated.reshape(origins.shape)
     shifted = jnp.sum(gated * addressing.shift[..., None, :], axis=-1)
     first = is_first(reached)
@@ -86,7 +88,6 @@ def everywhere(
     apart = jnp.sum(jnp.abs(weighting - even), axis=-1)
     dropped = jnp.maximum(apart - jnp.sum(jnp.abs(of_kept - even), axis=-1), 0) / 2
     origins = sources(kept, addressing.shift.shape[-1] // 2, num_slots)
-    of_origins = jnp.take_along_axis(
-        content, origins.reshape(*kept.shape[:-1], -1), axis=-1
-    ).reshape(origins.shape)
+    of_origins = jnp.take_along_axis(content, flat(origins), axis=-1)
+    of_origins = of_origins.reshape(origins.shape)
     return Found(kept, rest, dropped, of_origins)
