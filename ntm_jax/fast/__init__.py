@@ -17,7 +17,7 @@ over the memory. Here instead:
 
 Read the files in this order: `equations` (each equation and its reverse), `step` (one
 whole step made of these equations, and its reverse), `controller`, `layout` (shapes),
-`through_time` (all steps, and the `custom_vjp`), `xla`.
+`through_time` (all steps, and the `custom_vjp`; with `chunks` and `rows`), `xla`.
 
 The derivation. For one head, with M the memory before the step, u its key over its norm
 and l(i) = 1 / sqrt(|M(i)|^2 + ε^2):

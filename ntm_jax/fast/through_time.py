@@ -9,8 +9,7 @@ Buffers have a row for each tile and step, `[G, T, ...]`. `g` is a tile, `c` a c
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from jax import Array, lax
 from ntm_jax.arrays import reset_where, select
 from ntm_jax.config import NTMConfig
 from ntm_jax.fast import xla
+from ntm_jax.fast.chunks import Chunks, in_turn
 from ntm_jax.fast.controller import controller_of
 from ntm_jax.fast.dense import dense_gradient, merge_first
 from ntm_jax.fast.layout import PyTree, Sequence, State
@@ -53,54 +53,6 @@ class Residuals(NamedTuple):
     smalls: Rows  # of `Small`, T + 1: before the first step and after each
     steps: Rows  # of `StepResiduals`
     outputs: Rows  # of `LayerOutputs`; the reverse replaces them by cotangents
-
-
-class Chunks(NamedTuple):
-    """Steps in groups of `size`; the last group may be smaller.
-
-    On a CPU one program serves every group. Elsewhere the last has one of its own if it
-    is smaller, so that XLA knows how often every loop runs. A GPU would have to ask the
-    host after each step otherwise.
-    """
-
-    size: int
-    num_steps: int | Array
-    for_cpu: bool
-
-    def run(self, chunk: Callable[..., Any], carry: Any, *, reverse: bool = False):
-        """`carry = chunk(c, first, number, carry)` for all, in order or in reverse.
-
-        `first` is the first step of chunk c, and `number` how many steps it has.
-        """
-        size, number = self.size, -(-self.num_steps // self.size)
-        if self.for_cpu:
-
-            def some(c, carry):
-                left = self.num_steps - c * size
-                return chunk(c, c * size, jnp.minimum(size, left), carry)
-
-            return _fori(number, some, carry, reverse)
-
-        whole, rest = divmod(self.num_steps, size)
-
-        def of_size(carry):
-            return _fori(
-                whole, lambda c, carry: chunk(c, c * size, size, carry), carry, reverse
-            )
-
-        def last(carry):
-            return chunk(whole, whole * size, rest, carry) if rest else carry
-
-        return of_size(last(carry)) if reverse else last(of_size(carry))
-
-
-def _fori(number, body, carry, reverse=False):
-    """`carry = body(i, carry)` for i from 0 to `number` - 1, or from there to 0."""
-
-    def backwards(i, carry):
-        return body(number - 1 - i, carry)
-
-    return lax.fori_loop(0, number, backwards if reverse else body, carry)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -158,7 +110,7 @@ def _forward(settings, weights, starts, initial, sequence):
 
     def run_tile(g, carry):
         ends, *carry = carry
-        chunks = Chunks(settings.save_every, sequence.end(g), settings.for_cpu)
+        chunks = Chunks(settings.save_every, sequence.end(g))
 
         def run_chunk(c, first, number, carry):
             state, memories, *carry = carry
@@ -173,7 +125,7 @@ def _forward(settings, weights, starts, initial, sequence):
                 steps = steps.put(g, t, residuals)
                 return state, smalls, steps, outputs.put(g, t, of_layers)
 
-            state, *carry = _fori(number, body, (state, *carry))
+            state, *carry = in_turn(number, body, (state, *carry))
             return state, memories, *carry
 
         end, *carry = chunks.run(run_chunk, (xla.row(g, starts), *carry))
@@ -270,7 +222,7 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
             return xla.set_row(i + 1, memories, memory)
 
         memories = xla.set_row(0, memories, xla.row_noinline((g, c), saved.memories))
-        return _fori(number - 1, body, memories)
+        return in_turn(number - 1, body, memories)
 
     def reverse_step(g, t, memory, outputs, d_state, d_initial):
         mask, reset = masks(g, t)
@@ -317,7 +269,7 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
             d_memories = d_memories.put(t, d_state.memory)
             return d_memories, d_state.small, d_initial, outputs
 
-        d_memories, d_small, d_initial, outputs = _fori(
+        d_memories, d_small, d_initial, outputs = in_turn(
             number, body, (d_memories, d_small, d_initial, outputs), reverse=True
         )
         return d_memories, d_small, d_initial, memories, outputs
@@ -325,7 +277,7 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
     def reverse_tile(i, carry):
         d_starts, *carry = carry
         g = number - 1 - i  # the cache still holds data of the last tile
-        chunks = Chunks(settings.save_every, sequence.end(g), settings.for_cpu)
+        chunks = Chunks(settings.save_every, sequence.end(g))
         d_end = xla.row(g, d_ends)
         d_memories = xla.Alternating.of(d_end.memory)
         d_memories, d_small, *carry = chunks.run(
