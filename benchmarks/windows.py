@@ -223,7 +223,11 @@ _RUNS: dict[str, list[Asked]] = {
         for access in ("window:9:0.05", "sparse:8:0.05", "dense")
     ],
     "trained": [
-        {"task": "copy", "seed": 0, "settings": {"num_slots": 2048}, "access": access}
+        {"task": "copy", "seed": 0, "settings": settings, "access": access}
+        for settings in (
+            {"num_slots": 2048},
+            {"num_slots": 16_384, "validation_sequences": 50},
+        )
         for access in ("window:9:0.05", "dense")
     ],
 }
