@@ -88,8 +88,8 @@ def unroll(
         support them.
       access: the slots that a weighting keeps, as `initial_state` takes it, if no state
         is given. With a `SparseState`, gradients flow through the slots that are kept;
-        only reverse mode and only once. `save_every` and `implementation` have no
-        effect, and there is no `reset`.
+        only reverse mode and only once. `save_every` has no effect; `"fast"` and
+        `reset` do not support it.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.

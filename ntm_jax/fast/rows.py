@@ -38,12 +38,12 @@ class Rows:
     @classmethod
     def repeated(cls, number: int, trees: PyTree) -> "Rows":
         """The same tree at all of so many steps, of trees `[G, B, ...]`."""
-        packing = None if xla.for_cpu() else _Packing.of(trees, axes=2)
-        buffer = packing.pack(trees, axes=2) if packing else trees
+        packing = _Packing.of(trees, axes=2)
 
         def repeat(leaf: Array) -> Array:
             return jnp.broadcast_to(leaf[:, None], (len(leaf), number, *leaf.shape[1:]))
 
+        buffer = packing.pack(trees, axes=2) if packing else trees
         return cls(jax.tree.map(repeat, buffer), packing)
 
     @classmethod
@@ -52,11 +52,10 @@ class Rows:
 
         Under `shard_map` they vary over the devices that `tree` varies over.
         """
-        zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf)[None], tree)
-        trees = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (sizes[0], *leaf.shape[1:])), zeros
-        )
-        return cls.repeated(sizes[1], trees)
+        row, packing = jax.tree.map(jnp.zeros_like, tree), _Packing.of(tree, axes=1)
+        if packing:
+            row = packing.pack(row, axes=1)
+        return cls(xla.buffers_like(sizes, row), packing)
 
     def put(self, g: Any, t: Any, tree: PyTree) -> "Rows":
         """With that tree at step t of tile g."""
@@ -84,9 +83,9 @@ class _Packing:
 
     @classmethod
     def of(cls, tree: PyTree, axes: int) -> "_Packing | None":
-        """For leaves of one dtype with so many first axes in common, else None."""
+        """For leaves of one dtype with so many first axes in common, not for a CPU."""
         leaves, structure = jax.tree.flatten(tree)
-        if len({leaf.dtype for leaf in leaves}) != 1:
+        if xla.for_cpu() or len({leaf.dtype for leaf in leaves}) != 1:
             return None
         return cls(structure, tuple(leaf.shape[axes:] for leaf in leaves))
 

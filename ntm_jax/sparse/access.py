@@ -11,7 +11,7 @@ from ntm_jax.arrays import flat
 from ntm_jax.config import NTMConfig
 from ntm_jax.memory import read, write
 from ntm_jax.sparse.address import Addressed, address
-from ntm_jax.sparse.kinds import Held, is_first, joined, weights_at
+from ntm_jax.sparse.kinds import Held, as_fields, is_first, joined, weights_at
 from ntm_jax.sparse.rows import put
 from ntm_jax.types import SparseState
 
@@ -150,12 +150,7 @@ def _new_state(
     searched = jnp.stack([new.searched for new, _ in turns]).any(0)
     return state.replace(
         memory=memory,
-        read_slots=reading.slots,
-        read_weights=reading.weights,
-        read_rest=reading.rest,
-        write_slots=writing.slots,
-        write_weights=writing.weights,
-        write_rest=writing.rest,
+        **as_fields(reading, writing),
         total=total,
         dropped=jnp.maximum(state.dropped, dropped),
         unwritten=jnp.maximum(state.unwritten, unwritten),

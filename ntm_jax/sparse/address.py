@@ -7,13 +7,12 @@ sum of the content weighting (eq. 5), and their weight.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import logsumexp
 
 from ntm_jax.addressing import clip_factor, sharpen, unit_key
-from ntm_jax.arrays import flat
+from ntm_jax.arrays import flat, select
 from ntm_jax.heads import Addressing
 from ntm_jax.sparse import search
 from ntm_jax.sparse.bounds import moved_by_content
@@ -67,7 +66,7 @@ def address(
     rows, memory = take(memory, flat(of_heads))
     rows = rows.reshape(*origins.shape, memory.shape[-1])
     if mask is not None:
-        rows = jnp.where(mask.reshape(*mask.shape, 1, 1, 1, 1), rows, 0)
+        rows = select(mask, rows, 0)
     is_whole = found.slots.shape[-1] == num_slots
     content = _content(rows, addressing, None if is_whole else found.content, searched)
     previous = weights_at(of_heads, held, num_slots).reshape(origins.shape)
@@ -111,13 +110,7 @@ def _find(
         lambda: search.everywhere(access, memory, held, addressing),
         lambda: near,
     )
-    found = jax.tree.map(
-        lambda all_slots, near: jnp.where(
-            needed.reshape(*batch, *(1,) * (near.ndim - len(batch))), all_slots, near
-        ),
-        found,
-        near,
-    )
+    found = select(needed, found, near)
     bound = jnp.where(needed[..., None], 0, moved) + found.dropped
     return found, jnp.minimum(bound, 1), needed
 
@@ -147,4 +140,4 @@ def _content(
         others = jnp.maximum(1 - jnp.sum(found[..., middle], axis=-1), _SMALLEST)
         log_sum = jnp.logaddexp(log_sum, log_all + jnp.log(others))
     logs = logits - log_sum[..., None, None]
-    return jnp.exp(jnp.where(searched.reshape(*searched.shape, 1, 1, 1), logs, _NEVER))
+    return jnp.exp(select(searched, logs, _NEVER))

@@ -150,6 +150,13 @@ class Held(NamedTuple):
         """The weight of each of the other slots, `[...]`."""
         return self.rest / max(num_slots - self.slots.shape[-1], 1)
 
+    def elsewhere(self, weighting: Array) -> Array:
+        """How much of the weighting `[..., N]`, of which this is kept, it moves."""
+        even = self.each(weighting.shape[-1])[..., None]
+        of_all = jnp.sum(jnp.abs(weighting - even), axis=-1)
+        of_kept = jnp.sum(jnp.abs(self.weights - even), axis=-1)
+        return jnp.maximum(of_all - of_kept, 0) / 2
+
 
 def joined(*parts: Held) -> Held:
     """The weightings of all heads."""
@@ -159,6 +166,18 @@ def joined(*parts: Held) -> Held:
         jnp.concatenate(weights, axis=-2),
         jnp.concatenate(rest, axis=-1),
     )
+
+
+def as_fields(reading: Held, writing: Held) -> dict[str, Array]:
+    """The weightings of the read heads and of the write heads, as a state has them."""
+    return {
+        "read_slots": reading.slots,
+        "read_weights": reading.weights,
+        "read_rest": reading.rest,
+        "write_slots": writing.slots,
+        "write_weights": writing.weights,
+        "write_rest": writing.rest,
+    }
 
 
 def weights_at(places: Array, held: Held, num_slots: int) -> Array:

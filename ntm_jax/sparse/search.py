@@ -84,9 +84,7 @@ def everywhere(
 
     of_kept = jnp.take_along_axis(weighting, kept, axis=-1)
     rest = jnp.maximum(1 - jnp.sum(of_kept, axis=-1), 0)
-    even = Held(kept, of_kept, rest).each(num_slots)[..., None]
-    apart = jnp.sum(jnp.abs(weighting - even), axis=-1)
-    dropped = jnp.maximum(apart - jnp.sum(jnp.abs(of_kept - even), axis=-1), 0) / 2
+    dropped = Held(kept, of_kept, rest).elsewhere(weighting)
     origins = sources(kept, addressing.shift.shape[-1] // 2, num_slots)
     of_origins = jnp.take_along_axis(content, flat(origins), axis=-1)
     of_origins = of_origins.reshape(origins.shape)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ntm_jax.sparse.kinds import Access, Held
+from ntm_jax.sparse.kinds import Access, Held, as_fields
 from ntm_jax.types import NTMState, SparseState
 
 
@@ -22,22 +22,14 @@ def from_dense(state: NTMState, access: Access) -> SparseState:
         of_slots = jnp.take_along_axis(weights, slots, axis=-1)
         rest = jnp.maximum(jnp.sum(weights, -1) - jnp.sum(of_slots, -1), 0)
         held = Held(slots, of_slots, lax.stop_gradient(rest))
-        even = held.each(num_slots)[..., None]
-        apart = jnp.sum(jnp.abs(weights - even), axis=-1)
-        apart = apart - jnp.sum(jnp.abs(of_slots - even), axis=-1)
-        return held, lax.stop_gradient(jnp.maximum(apart, 0) / 2)
+        return held, lax.stop_gradient(held.elsewhere(weights))
 
     reading, of_reads = kept(state.read_weights)
     writing, of_writes = kept(state.write_weights)
     dropped = jnp.concatenate([of_reads, of_writes], axis=-1).max(-1)
     return SparseState(
         memory=state.memory,
-        read_slots=reading.slots,
-        read_weights=reading.weights,
-        read_rest=reading.rest,
-        write_slots=writing.slots,
-        write_weights=writing.weights,
-        write_rest=writing.rest,
+        **as_fields(reading, writing),
         reads=state.reads,
         controller=state.controller,
         total=lax.stop_gradient(jnp.sum(state.memory, axis=-2)),

@@ -21,6 +21,8 @@ import numpy as np
 import optax
 from jax import Array
 
+from ntm_jax.arrays import select
+
 from ..runs.config import TrainConfig
 from .devices import spread
 from .state import NEVER, RestartingState, init_states, mesh_of, without_arrays
@@ -109,8 +111,4 @@ def _chosen(
     initial = initial.replace(
         step=now, began_at=now, best_at=now, highest_error=highest
     )
-
-    def chosen(new: Array, old: Array) -> Array:
-        return jnp.where(stuck.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(chosen, initial, states)
+    return select(stuck, initial, states)
