@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 import jax
 from jax._src import distributed  # as Orbax does: JAX has no public name for the client
 
+from . import cores as all_cores
+
 ResultT = TypeVar("ResultT")
 # How long the others may take to read their files, in seconds.
 _PATIENCE = 600
 _numbers = itertools.count()
 _hosts = [socket.gethostname()]
+_cores = all_cores.available()
 
 
 def is_one_of_many() -> bool:
@@ -44,6 +47,11 @@ def num_processes() -> int:
 def hosts() -> list[str]:
     """The host of each process."""
     return _hosts
+
+
+def cores() -> list[int]:
+    """The cores for this process, of which the others on its host have their own."""
+    return _cores
 
 
 def part() -> tuple[int, int]:
@@ -162,13 +170,13 @@ def check_same(mine: dict[str, Any], seconds: float) -> None:
     Raises:
       ValueError: in all processes, if something differs.
     """
-    mine = {"host": socket.gethostname(), **mine}
+    mine = {"host": socket.gethostname(), "cores": all_cores.available(), **mine}
     all_have: list[dict[str, Any]] = []
     # The number of processes may differ, too: so a difference ends the reading.
     for i, text in enumerate(each_text(json.dumps(mine), seconds)):
         all_have.append(json.loads(text))
         first, other = all_have[0], all_have[-1]
-        for key in sorted({*first, *other} - {"host"}):
+        for key in sorted({*first, *other} - {"host", "cores"}):
             if first.get(key) != other.get(key):
                 raise ValueError(
                     f"{key}: got {first.get(key)!r} in process 0 on {first['host']}, "
@@ -176,3 +184,5 @@ def check_same(mine: dict[str, Any], seconds: float) -> None:
                     "the same in all processes"
                 )
     _hosts[:] = [each["host"] for each in all_have]
+    of_all = [(each["host"], each.get("cores", [])) for each in all_have]
+    _cores[:] = all_cores.share(of_all, process_id())

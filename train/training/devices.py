@@ -16,7 +16,6 @@ import contextlib
 import functools
 import math
 import os
-import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ..cluster import together
+from ..cluster import cores, together
 
 PyTree = Any
 SEEDS, BATCH = "seeds", "batch"
@@ -238,19 +237,22 @@ def use_all_cores(num_seeds: int, batch_size: int) -> None:
     small operation of a step spend more time on synchronisation than they save.
 
     If JAX or XLA flags already set the number of CPU devices, they stay as they are.
-    Call this before anything runs on a device; later it has no effect.
+    Call this before anything runs on a device; later it has no effect. Processes on
+    one host share its cores.
 
     Raises:
       ValueError: if there is no part of the work for some process.
     """
+    num_processes, own = together.num_processes(), together.cores()
     if (
-        "JAX_NUM_CPU_DEVICES" in os.environ
-        or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+        "JAX_NUM_CPU_DEVICES" not in os.environ
+        and "xla_force_host_platform_device_count"
+        not in os.environ.get("XLA_FLAGS", "")
     ):
-        return
-    num_processes, hosts = together.num_processes(), together.hosts()
-    # Processes on one host share its cores.
-    cores = max(1, (os.cpu_count() or 1) // hosts.count(socket.gethostname()))
-    shape = grid(num_seeds, batch_size, num_processes, cores, _FEWEST_SEQUENCES)
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", math.prod(shape) // num_processes)
+        shape = grid(num_seeds, batch_size, num_processes, len(own), _FEWEST_SEQUENCES)
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", math.prod(shape) // num_processes)
+    if len(together.hosts()) > 1:
+        cores.stay_on(own)
+    if together.is_one_of_many():
+        cores.with_patient_network(jax.devices)
