@@ -75,6 +75,6 @@ def _threads() -> list[int]:
 
 def _waits_for_messages(thread: int) -> bool:
     try:
-        return "poll" in (_THREADS / str(thread) / "wchan").read_text("utf-8")
+        return "poll" in (_THREADS / str(thread) / "wchan").read_text(encoding="utf-8")
     except OSError:
         return False

@@ -68,7 +68,11 @@ class Checkpoints:
         check_spelling("workdir", path)
         self._check_space(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         self._told.clear()
-        told = {"step": step, SHA256: hash_of_arrays(on_host(state)), **(about or {})}
+        here = on_host(state)
+        told = {"step": step, SHA256: hash_of_arrays(here), **(about or {})}
+        if jax.process_count() == 1:
+            # Of arrays on several devices, Orbax compiles a program for each part.
+            state = jax.device_put(here, jax.local_devices()[0])
 
         def write(checkpointer: ocp.StandardCheckpointer) -> None:
             checkpointer.save(path, state, force=True, custom_metadata=told)

@@ -28,35 +28,31 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
       and `memory_norm`, the Frobenius norm of the memory.
     """
     trace = ntm_jax.trace(params, batch.inputs, config=config)
-    counts = batch.steps
-
-    def counted(values: Array) -> Array:
-        """The mask of `[T, B, ...]` for the steps that count."""
-        over = counts.reshape(*counts.shape, *(1,) * (values.ndim - 2))
-        return jnp.broadcast_to(over, values.shape)
-
-    def mean(values: Array) -> Array:
-        return jnp.mean(values, where=counted(values))
-
-    def largest(values: Array) -> Array:
-        return jnp.max(values, where=counted(values), initial=0)
-
-    health = {"memory_norm": mean(jnp.linalg.norm(trace.states.memory, axis=(-2, -1)))}
+    # Of each sequence at each step, `[T, B]`.
+    means = {"memory_norm": jnp.linalg.norm(trace.states.memory, axis=(-2, -1))}
+    largest = {}
     for kind, emitted, weights in (
         ("read", trace.read, trace.states.read_weights),
         ("write", trace.write, trace.states.write_weights),
     ):
         near_bound = jnp.minimum(emitted.gate, 1 - emitted.gate) < _SATURATED
-        health |= {
-            f"{kind}_gate": mean(emitted.gate),
-            f"{kind}_gate_saturation": mean(near_bound.astype(jnp.float32)),
-            f"{kind}_strength": mean(emitted.strength),
-            f"{kind}_strength_max": largest(emitted.strength),
-            f"{kind}_gamma": mean(emitted.gamma),
-            f"{kind}_gamma_max": largest(emitted.gamma),
-            f"{kind}_focus_entropy": mean(entropy_bits(weights)),
+        of_heads = {
+            "gate": emitted.gate,
+            "gate_saturation": near_bound.astype(jnp.float32),
+            "strength": emitted.strength,
+            "gamma": emitted.gamma,
+            "focus_entropy": entropy_bits(weights),
         }
-    return health
+        for name, values in of_heads.items():
+            means[f"{kind}_{name}"] = jnp.mean(values, axis=-1)
+        for name in ("strength", "gamma"):
+            largest[f"{kind}_{name}_max"] = jnp.max(of_heads[name], axis=-1)
+    # Together: XLA would compile a program for each array.
+    together = [jnp.stack([*of_all.values()]) for of_all in (means, largest)]
+    counts = batch.steps
+    mean = jnp.mean(together[0], axis=(1, 2), where=counts)
+    most = jnp.max(together[1], axis=(1, 2), where=counts, initial=0)
+    return dict(zip([*means, *largest], [*mean, *most], strict=True))
 
 
 def entropy_bits(weights: Array) -> Array:

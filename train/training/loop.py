@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 
 from ntm_jax import tasks
@@ -287,7 +288,7 @@ def _applied(
         gradient_norm=norm,
         overflowed=overflowed.astype(jnp.float32),
         clipped_fraction=clipped_fraction(config, gradient).astype(jnp.float32),
-        parameter_norm=optax.tree.norm(params),
+        parameter_norm=jnp.linalg.norm(ravel_pytree(params)[0]),
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))))
     learning = is_learning(config, state)

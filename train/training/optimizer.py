@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
 from ..runs.config import TrainConfig
 
@@ -99,17 +100,16 @@ def none_if_overflowed(gradient: PyTree) -> tuple[PyTree, Array, Array]:
     by a factor of three a step. So the gradient over a hundred steps can overflow while
     every value of the answer is finite. One such sequence must not end a run.
     """
-    norm = optax.tree.norm(gradient)
+    numbers, as_tree = ravel_pytree(gradient)
+    norm = jnp.linalg.norm(numbers)
     overflowed = ~jnp.isfinite(norm)
-    gradient, norm = jax.tree.map(
-        lambda x: jnp.where(overflowed, 0, x), (gradient, norm)
-    )
-    return gradient, norm, overflowed
+    numbers, norm = (jnp.where(overflowed, 0, x) for x in (numbers, norm))
+    return as_tree(numbers), norm, overflowed
 
 
 def clipped_fraction(config: TrainConfig, gradient: PyTree) -> Array:
     """The fraction of the gradient's components that clipping changes."""
+    numbers, _ = ravel_pytree(gradient)
     clip = make_clip(config)
-    clipped, _ = clip.update(gradient, clip.init(gradient))
-    changed = jax.tree.map(lambda g, c: jnp.sum(g != c), gradient, clipped)
-    return jnp.asarray(optax.tree.sum(changed)) / optax.tree.size(gradient)
+    clipped, _ = clip.update(numbers, clip.init(numbers))
+    return jnp.sum(numbers != clipped) / numbers.size
