@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from benchmarks import slots
 from benchmarks.blocks import table, written
 from benchmarks.records import FOLDER
 from ntm_jax import tasks
@@ -82,12 +83,12 @@ def beside(machine: str, trial: int, num_sequences: int, access: str) -> Got:
     params, config, _ = load_run(machine)
     task = config.make_task()
     difficulty = task.trials()[trial]
-    slots = max(config.num_slots, task.min_slots(task.ranges(**difficulty)))
+    num_slots = max(config.num_slots, task.min_slots(task.ranges(**difficulty)))
     batches = list(some_batches(task, num_sequences, difficulty))
 
     @functools.partial(jax.jit, static_argnames="access")
     def answer(inputs, access: str):
-        model = dataclasses.replace(config, access=access).make_model(slots)
+        model = dataclasses.replace(config, access=access).make_model(num_slots)
         return model.answer(params, inputs)
 
     wrong, due, largest = {"dense": 0, access: 0}, 0, 0.0
@@ -107,7 +108,7 @@ def beside(machine: str, trial: int, num_sequences: int, access: str) -> Got:
         numbers["searches"] += float(share)
     return {
         "difficulty": difficulty,
-        "num_slots": slots,
+        "num_slots": num_slots,
         "answers": due,
         "wrong_dense": wrong["dense"],
         "wrong": wrong[access],
@@ -182,9 +183,10 @@ MEASURES: dict[str, Callable[..., Got]] = {
     "gradient": gradient,
     "long": long,
     "recall": recall,
+    "steps": slots.steps,
     "trained": trained,
 }
-_WINDOW, _SPARSE = "window:9", "sparse:16"
+_WINDOW, _SPARSE, _WIDE = "window:9", "sparse:16", "sparse:256:0.05"
 # How many difficulties of each to measure.
 _MACHINES = {
     "copy": 2,
@@ -210,13 +212,19 @@ _RUNS: dict[str, list[Asked]] = {
         if access == _WINDOW or machine not in ("copy", "reverse_string")
     ],
     "recall": [
-        {"items": items, "num_slots": slots, "num_sequences": count, "access": access}
-        for items, slots, count, accesses in (
+        {"items": items, "num_slots": n, "num_sequences": count, "access": access}
+        for items, n, count, accesses in (
             (200, 2048, 3, [_SPARSE, "dense"]),
-            (1000, 8192, 3, [_SPARSE, "sparse:64", "dense"]),
-            (10_000, 65_536, 1, ["sparse:64", "sparse:256", "dense"]),
+            (1000, 8192, 3, [_SPARSE, "sparse:64", "sparse:64:0.05", "dense"]),
+            (10_000, 65_536, 1, ["sparse:64", "sparse:256", _WIDE, "dense"]),
+            (50_000, 262_144, 1, ["sparse:1024:0.05"]),
         )
         for access in accesses
+    ],
+    "steps": [
+        {"num_slots": 1 << power, "access": access}
+        for power in (12, 14, 16, 18, 20)
+        for access in ("sparse:64", "sparse:64:0", "dense")
     ],
     "gradient": [
         {"num_slots": 16_384, "steps": 201, "batch_size": 4, "access": access}

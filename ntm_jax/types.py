@@ -38,7 +38,8 @@ class SparseState(struct.PyTreeNode):
 
     Attributes:
       memory: `[..., N, M]`.
-      read_slots: int `[..., R, K]`, the slots of the read heads' last weightings.
+      read_slots: int `[..., R, K]`, the slots of the read heads' last weightings, in
+        order: neighbours, or ascending.
       read_weights: `[..., R, K]`, their weights.
       read_rest: `[..., R]`, the weight of all other slots, spread evenly over them.
       write_slots: int `[..., W, K]`, the same of the write heads.
@@ -47,6 +48,7 @@ class SparseState(struct.PyTreeNode):
       reads: `[..., R, M]`, what the read heads last read.
       controller: the controller's own carry; `()` if it is stateless.
       total: `[..., M]`, the sum of all slots.
+      directions: `[..., M]`, the sum of all slots, each scaled to the length 1.
       dropped: `[...]`, how much of a head's weighting was on other slots than it is if
         the rest is spread evenly: the most at a step so far.
       unwritten: `[...]`, the most weight of a write head at a step so far that was on
@@ -68,6 +70,7 @@ class SparseState(struct.PyTreeNode):
     reads: Array
     controller: PyTree
     total: Array
+    directions: Array
     dropped: Array
     unwritten: Array
     bound: Array

@@ -5,8 +5,11 @@ all other slots.
 
 * `kinds`: such weightings, and which slots are kept: a window, or the largest weights.
 * `rows`: rows of the memory, taken out and put back in place, also in reverse.
+* `many`: the largest of many weights, and the place of a slot among many.
+* `reach`: the weighting that shifts from kept slots to those near them.
 * `bounds`: how far content can move a weighting at most, without looking at it.
-* `search`: one step over all slots, where content may matter.
+* `search`: the slots to keep, from those near the kept ones or from all.
+* `find`: which of these a step needs.
 * `address`: the slots and weights of a step, with gradients.
 * `access`: one step of all heads; `through_time`: many steps; `start`: the first state.
 """

@@ -12,7 +12,7 @@ from ntm_jax.config import NTMConfig
 from ntm_jax.memory import read, write
 from ntm_jax.sparse.address import Addressed, address
 from ntm_jax.sparse.kinds import Held, as_fields, is_first, joined, weights_at
-from ntm_jax.sparse.rows import put
+from ntm_jax.sparse.rows import directions, put
 from ntm_jax.types import SparseState
 
 
@@ -38,7 +38,8 @@ def apply(
     of_writes = Held(state.write_slots, state.write_weights, state.write_rest)
     if config.previous_weighting == "read":
         of_writes = of_reads
-    memory, total, reads = state.memory, state.total, []
+    memory, reads = state.memory, []
+    total, turned = state.total, state.directions
     turns: list[tuple[Addressed, int]] = []
     for turn in _turns(config):
         emitted = {
@@ -47,7 +48,12 @@ def apply(
         }
         held = joined(of_reads.heads(turn.read), of_writes.heads(turn.write))
         new, memory = address(
-            state.access, memory, held, _addressing(emitted, config), mask
+            state.access,
+            memory,
+            turned,
+            held,
+            _addressing(emitted, config),
+            mask,
         )
         num_reads = emitted["read"].shape[-2]
         turns.append((new, num_reads))
@@ -57,10 +63,11 @@ def apply(
             writing = heads.writing(
                 emitted["write"], config.slot_size, config.add_activation
             )
-            memory, added = _written(memory, new, num_reads, writing, mask)
-            total = total + added
+            memory, *sums = _written(memory, new, num_reads, writing, mask)
+            total, turned = total + sums[0], turned + sums[1]
     reads = jnp.concatenate(reads, axis=-2)
-    return reads, _new_state(state, memory, total, turns)
+    state = state.replace(memory=memory, total=total, directions=turned)
+    return reads, _new_state(state, turns)
 
 
 def _turns(config: NTMConfig) -> list[_Turn]:
@@ -111,8 +118,8 @@ def _written(
     num_reads: int,
     writing: heads.Writing,
     mask: Array | None,
-) -> tuple[Array, Array]:
-    """The memory after the writes of a turn, and what they add to its sum, `[..., M]`.
+) -> tuple[Array, Array, Array]:
+    """The memory after the writes of a turn; what they add to its sums, `[..., M]`.
 
     The slots that are not kept stay as they are.
     """
@@ -129,17 +136,14 @@ def _written(
         places = jnp.where(mask[..., None], places, num_slots)
     written = write(rows, weights, *writing)
     is_put = (places < num_slots)[..., None]
-    added = jnp.sum(jnp.where(is_put, written - rows, 0), axis=-2)
-    return put(memory, places, written), lax.stop_gradient(added)
+    before, after = lax.stop_gradient((rows, written))
+    added = jnp.sum(jnp.where(is_put, after - before, 0), axis=-2)
+    turned = jnp.where(is_put, directions(after) - directions(before), 0)
+    return put(memory, places, written), added, jnp.sum(turned, axis=-2)
 
 
-def _new_state(
-    state: SparseState,
-    memory: Array,
-    total: Array,
-    turns: list[tuple[Addressed, int]],
-) -> SparseState:
-    """The state after a step, but for what was read and the controller's carry."""
+def _new_state(state: SparseState, turns: list[tuple[Addressed, int]]) -> SparseState:
+    """The state with the weightings of a step, and with what they left out."""
     reading = joined(*(new.held.heads(slice(n)) for new, n in turns))
     writing = joined(*(new.held.heads(slice(n, None)) for new, n in turns))
     dropped, bound = (
@@ -149,9 +153,7 @@ def _new_state(
     unwritten = lax.stop_gradient(jnp.max(writing.rest, axis=-1))
     searched = jnp.stack([new.searched for new, _ in turns]).any(0)
     return state.replace(
-        memory=memory,
         **as_fields(reading, writing),
-        total=total,
         dropped=jnp.maximum(state.dropped, dropped),
         unwritten=jnp.maximum(state.unwritten, unwritten),
         bound=jnp.maximum(state.bound, bound),

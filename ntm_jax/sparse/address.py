@@ -14,8 +14,7 @@ from jax.scipy.special import logsumexp
 from ntm_jax.addressing import clip_factor, sharpen, unit_key
 from ntm_jax.arrays import flat, select
 from ntm_jax.heads import Addressing
-from ntm_jax.sparse import search
-from ntm_jax.sparse.bounds import moved_by_content
+from ntm_jax.sparse.find import find
 from ntm_jax.sparse.kinds import Access, Held, sources, weights_at
 from ntm_jax.sparse.rows import take
 
@@ -44,6 +43,7 @@ class Addressed(NamedTuple):
 def address(
     access: Access,
     memory: Array,
+    directions: Array,
     held: Held,
     addressing: Addressing,
     mask: Array | None,
@@ -53,22 +53,23 @@ def address(
     Args:
       access: which slots to keep.
       memory: `[..., N, M]`.
+      directions: `[..., M]`, see `SparseState`.
       held: the weightings of the step before, `[..., H, (K)]`.
       addressing: of the heads.
       mask: bool `[...]`, False where nothing is used of the results; or None.
     """
     num_slots, reach = memory.shape[-2], addressing.shift.shape[-1] // 2
-    found, bound, searched = lax.stop_gradient(
-        _find(access, memory, held, addressing, mask)
-    )
+    found, bound, searched = find(access, memory, directions, held, addressing, mask)
     origins = sources(found.slots, reach, num_slots)
     of_heads = flat(origins)
     rows, memory = take(memory, flat(of_heads))
     rows = rows.reshape(*origins.shape, memory.shape[-1])
     if mask is not None:
         rows = select(mask, rows, 0)
-    is_whole = found.slots.shape[-1] == num_slots
-    content = _content(rows, addressing, None if is_whole else found.content, searched)
+    if found.slots.shape[-1] == num_slots:
+        content = _content_of_all(rows, addressing)
+    else:
+        content = _content(rows, addressing, found.content, searched)
     previous = weights_at(of_heads, held, num_slots).reshape(origins.shape)
     gate = addressing.gate[..., None, None]
     gated = gate * content + (1 - gate) * previous
@@ -84,60 +85,45 @@ def address(
     return new, memory
 
 
-def _find(
-    access: Access,
-    memory: Array,
-    held: Held,
-    addressing: Addressing,
-    mask: Array | None,
-) -> tuple[search.Found, Array, Array]:
-    """The slots to keep, the bound of the step, and whether it looked at all slots."""
-    memory, held, addressing = lax.stop_gradient((memory, held, addressing))
-    num_slots, batch = memory.shape[-2], memory.shape[:-2]
-    if held.slots.shape[-1] == num_slots:
-        # All slots are kept: nothing is to be found.
-        none = jnp.zeros_like(addressing.gate)
-        return search.Found(held.slots, none, none, none), none, jnp.ones(batch, bool)
-    near, shifted = search.nearby(access, held, addressing, num_slots)
-    moved = moved_by_content(
-        shifted, addressing.strength, addressing.gate, addressing.gamma, num_slots
-    )
-    needed = jnp.any(moved > access.tolerance, axis=-1)
-    if mask is not None:
-        needed = needed & mask
-    found = lax.cond(
-        jnp.any(needed),
-        lambda: search.everywhere(access, memory, held, addressing),
-        lambda: near,
-    )
-    found = select(needed, found, near)
-    bound = jnp.where(needed[..., None], 0, moved) + found.dropped
-    return found, jnp.minimum(bound, 1), needed
-
-
 def _content(
-    rows: Array, addressing: Addressing, found: Array | None, searched: Array
+    rows: Array, addressing: Addressing, found: Array, searched: Array
 ) -> Array:
     """The content weighting `[..., H, K, S]` of rows `[..., H, K, S, M]` (eqs. 5, 6).
 
-    It is 0 where the step did not look at all slots.
+    Where the step did not look at all slots, it is a constant.
 
     Args:
       rows: the kept ones are in the middle of S.
       addressing: of the heads.
-      found: the same, `[..., H, K, S]`, as a constant; None if all slots are kept.
+      found: the same, `[..., H, K, S]`, as a constant.
       searched: bool `[...]`.
     """
-    key = unit_key(addressing.key)[..., None, None, :]
-    cosine = jnp.sum(unit_key(rows) * key, axis=-1)
-    logits = clip_factor(addressing.strength)[..., None, None] * cosine
-    middle = logits.shape[-1] // 2
-    log_sum = logsumexp(logits[..., middle], axis=-1)
-    if found is not None:
+
+    def of_rows() -> Array:
+        logits = _logits(rows, addressing)
+        middle = logits.shape[-1] // 2
         # The sum over all slots, from the largest weight; without those that are kept.
         each = lax.stop_gradient(logits) - jnp.log(jnp.maximum(found, _SMALLEST))
         log_all = jnp.max(each, axis=(-2, -1))
         others = jnp.maximum(1 - jnp.sum(found[..., middle], axis=-1), _SMALLEST)
-        log_sum = jnp.logaddexp(log_sum, log_all + jnp.log(others))
-    logs = logits - log_sum[..., None, None]
-    return jnp.exp(select(searched, logs, _NEVER))
+        log_sum = jnp.logaddexp(
+            logsumexp(logits[..., middle], axis=-1), log_all + jnp.log(others)
+        )
+        logs = select(searched, logits - log_sum[..., None, None], _NEVER)
+        return select(searched, jnp.exp(logs), found)
+
+    return lax.cond(jnp.any(searched), of_rows, lambda: found)
+
+
+def _content_of_all(rows: Array, addressing: Addressing) -> Array:
+    """The content weighting, `[..., H, N, S]`, of the rows of all slots."""
+    logits = _logits(rows, addressing)
+    log_sum = logsumexp(logits[..., logits.shape[-1] // 2], axis=-1)
+    return jnp.exp(logits - log_sum[..., None, None])
+
+
+def _logits(rows: Array, addressing: Addressing) -> Array:
+    """β times the cosine of the key and each row, `[..., H, K, S]`."""
+    key = unit_key(addressing.key)[..., None, None, :]
+    cosine = jnp.sum(unit_key(rows) * key, axis=-1)
+    return clip_factor(addressing.strength)[..., None, None] * cosine

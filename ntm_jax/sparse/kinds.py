@@ -4,10 +4,10 @@ import dataclasses
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from ntm_jax.arrays import flat
 from ntm_jax.checks import check_choice, check_count
+from ntm_jax.sparse.many import FEW, largest, places_among, wrapped
 
 Kind = Literal["window", "sparse"]
 _WANTED = "'dense', 'window:W', 'sparse:K' or one of these with ':tolerance'"
@@ -26,8 +26,9 @@ class Access:
       kind: `"window"`: neighbouring slots, with the largest weight in the middle.
         `"sparse"`: the slots of the largest weights, anywhere.
       size: K, how many slots; at most all.
-      tolerance: content is left out of a step if that moves no more than this of any
-        weighting to other slots. 0 leaves it out of none.
+      tolerance: a step does not look at all slots if content moves no more than this
+        of any weighting to other slots, or if no K slots can have more than this of
+        the weighting. With 0, every step looks at all slots.
 
     Raises:
       TypeError, ValueError: for a field that is not one of these.
@@ -76,7 +77,7 @@ class Access:
         return min(self.size, num_slots)
 
     def keep(self, weights: Array, num_slots: int, slots: Array | None = None) -> Array:
-        """The slots to keep, int `[..., K]`, each once.
+        """The slots to keep, int `[..., K]`, each once; for `"sparse"` in order.
 
         Args:
           weights: `[..., C]`, of C different slots; less than 0 where there is none.
@@ -87,34 +88,19 @@ class Access:
         if self.kind == "window":
             places = jnp.argmax(weights, axis=-1, keepdims=True)
         else:
-            places = lax.top_k(weights, size)[1]
+            places = largest(weights, size)
         if slots is None:
             kept = places.astype(jnp.int32)
         else:
             kept = jnp.take_along_axis(slots, places, axis=-1)
-        if self.kind == "window":
+        if self.kind == "sparse":
+            kept = jnp.sort(kept, axis=-1)
+        else:
             around = jnp.arange(size, dtype=jnp.int32) - size // 2
             kept = wrapped(
                 kept + around.reshape((1,) * (kept.ndim - 1) + (-1,)), num_slots
             )
         return kept
-
-    def reachable(self, slots: Array, reach: int, num_slots: int) -> Array:
-        """The slots `[..., C]` to which weight of `slots`, `[..., K]`, can shift.
-
-        Some may occur twice.
-        """
-        if self.kind == "window":
-            shifts = jnp.arange(-reach, slots.shape[-1] + reach, dtype=jnp.int32)
-            around = slots[..., :1] + shifts.reshape((1,) * (slots.ndim - 1) + (-1,))
-            return wrapped(around, num_slots)
-        return flat(sources(slots, reach, num_slots))
-
-
-def wrapped(slots: Array, num_slots: int) -> Array:
-    """Slots from -N to 2 N - 1, as slots from 0 to N - 1."""
-    slots = jnp.where(slots < 0, slots + num_slots, slots)
-    return jnp.where(slots >= num_slots, slots - num_slots, slots)
 
 
 def sources(slots: Array, reach: int, num_slots: int) -> Array:
@@ -129,7 +115,7 @@ class Held(NamedTuple):
     """A weighting: K slots, and the rest spread evenly over all other slots.
 
     Attributes:
-      slots: int `[..., K]`, each once.
+      slots: int `[..., K]`, each once: neighbours, or in order.
       weights: `[..., K]`.
       rest: `[...]`, the weight of all other slots together.
     """
@@ -187,9 +173,21 @@ def weights_at(places: Array, held: Held, num_slots: int) -> Array:
     >>> weights_at(jnp.array([7, 2]), held, num_slots=4).tolist()
     [0.125, 0.5]
     """
+    each = held.each(num_slots)[..., None]
+    if held.slots.shape[-1] > FEW:
+        of_kept, found = places_among(held.slots, places, num_slots)
+        of_kept = jnp.take_along_axis(held.weights, of_kept, axis=-1)
+        return jnp.where(found, of_kept, each)
     same = places[..., :, None] == held.slots[..., None, :]
     of_kept = jnp.sum(jnp.where(same, held.weights[..., None, :], 0), axis=-1)
-    return jnp.where(jnp.any(same, -1), of_kept, held.each(num_slots)[..., None])
+    return jnp.where(jnp.any(same, -1), of_kept, each)
+
+
+def are_among(places: Array, slots: Array, num_slots: int) -> Array:
+    """Which of `[..., C]` are among the slots `[..., K]` that are kept."""
+    if slots.shape[-1] > FEW:
+        return places_among(slots, places, num_slots)[1]
+    return jnp.any(places[..., :, None] == slots[..., None, :], axis=-1)
 
 
 def is_first(slots: Array) -> Array:

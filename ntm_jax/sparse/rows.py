@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ntm_jax.addressing import SMALLEST_LENGTH
+
 
 @jax.custom_vjp
 def take(memory: Array, slots: Array) -> tuple[Array, Array]:
@@ -66,6 +68,16 @@ def _put_bwd(slots: Array, d_memory: Array):
 
 
 put.defvjp(_put_fwd, _put_bwd)
+
+
+def directions(rows: Array) -> Array:
+    """Rows `[..., M]` scaled to the length 1, as `unit_key`: of entries up to 1e18."""
+    return rows * inverse_lengths(rows)[..., None]
+
+
+def inverse_lengths(rows: Array) -> Array:
+    """The inverse lengths `[...]` of rows `[..., M]` with entries up to 1e18."""
+    return lax.rsqrt(jnp.sum(rows**2, axis=-1) + SMALLEST_LENGTH**2)
 
 
 def _flat(memory: Array) -> Array:

@@ -5,10 +5,17 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from ntm_jax.addressing import circular_shift, content_weights, interpolate, sharpen
+from ntm_jax.addressing import (
+    circular_shift,
+    sharpen,
+    softmax_of_product,
+    unit_key,
+)
 from ntm_jax.arrays import flat
 from ntm_jax.heads import Addressing
-from ntm_jax.sparse.kinds import Access, Held, is_first, sources, weights_at
+from ntm_jax.sparse.kinds import Access, Held, are_among, sources
+from ntm_jax.sparse.reach import Reached
+from ntm_jax.sparse.rows import inverse_lengths
 
 
 class Found(NamedTuple):
@@ -20,7 +27,7 @@ class Found(NamedTuple):
       dropped: `[..., H]`, how much of the weighting is elsewhere if the rest is spread
         evenly.
       content: `[..., H, K, S]`, the content weighting at the slots from which shifts
-        lead to `slots`. If content is left out, it is 1 and not used.
+        lead to `slots`.
     """
 
     slots: Array
@@ -30,56 +37,54 @@ class Found(NamedTuple):
 
 
 def nearby(
-    access: Access, held: Held, addressing: Addressing, num_slots: int
-) -> tuple[Found, Array]:
-    """The slots to keep, if content is left out.
+    access: Access,
+    reached: Reached,
+    addressing: Addressing,
+    share: Array,
+    num_slots: int,
+) -> Found:
+    """The slots to keep, with a content weighting that is the same at all slots.
 
-    Returns:
-      What was found, and the shifted weighting `[..., H, C]` at the slots within reach.
+    Args:
+      access: which slots to keep.
+      reached: what shifts from the slots that were kept.
+      addressing: of the heads.
+      share: `[..., H]`, the content weighting at each slot; 0 leaves it out.
+      num_slots: N.
     """
-    reach = addressing.shift.shape[-1] // 2
-    reached = access.reachable(held.slots, reach, num_slots)
-    origins = sources(reached, reach, num_slots)
-    gated = (1 - addressing.gate)[..., None] * weights_at(
-        flat(origins), held, num_slots
-    )
-    gated = gated.reshape(origins.shape)
-    shifted = jnp.sum(gated * addressing.shift[..., None, :], axis=-1)
-    first = is_first(reached)
-    shifted = jnp.where(first, shifted, 0)
-
+    slots, first, shifted, beyond = reached.plus(addressing.gate * share)
     # Beyond reach, all slots have the same weight, of which the last entry is one.
-    beyond = ((1 - addressing.gate) * held.each(num_slots))[..., None]
-    together = sharpen(jnp.concatenate([shifted, beyond], axis=-1), addressing.gamma)
-    count = num_slots - jnp.sum(first, axis=-1).astype(together.dtype)
+    together = jnp.concatenate([shifted, beyond[..., None]], axis=-1)
+    together = sharpen(together, addressing.gamma)
+    count = num_slots - _count(first, together.dtype)
     together = together / (1 + (count - 1) * together[..., -1])[..., None]
     weighting, of_each = jnp.where(first, together[..., :-1], 0), together[..., -1]
 
-    kept = access.keep(jnp.where(first, weighting, -1), num_slots, reached)
-    is_kept = jnp.any(reached[..., :, None] == kept[..., None, :], axis=-1)
+    kept = access.keep(jnp.where(first, weighting, -1), num_slots, slots)
+    is_kept = are_among(slots, kept, num_slots)
+    # Some slots of a window may be beyond reach.
+    count = count - (kept.shape[-1] - _count(is_kept & first, count.dtype))
     rest = jnp.sum(jnp.where(is_kept, 0, weighting), axis=-1) + count * of_each
-    even = Held(kept, jnp.zeros(kept.shape, rest.dtype), rest).each(num_slots)
-    apart = jnp.where(is_kept | ~first, 0, jnp.abs(weighting - even[..., None]))
-    dropped = (jnp.sum(apart, axis=-1) + count * jnp.abs(of_each - even)) / 2
-    unused = jnp.ones((*kept.shape, addressing.shift.shape[-1]), weighting.dtype)
-    return Found(kept, rest, dropped, unused), shifted
+    spread = Held(kept, jnp.zeros(kept.shape, rest.dtype), rest).each(num_slots)
+    apart = jnp.where(is_kept | ~first, 0, jnp.abs(weighting - spread[..., None]))
+    dropped = (jnp.sum(apart, axis=-1) + count * jnp.abs(of_each - spread)) / 2
+    content = jnp.broadcast_to(
+        share[..., None, None], (*kept.shape, addressing.shift.shape[-1])
+    )
+    return Found(kept, rest, dropped, content)
 
 
 def everywhere(
-    access: Access, memory: Array, held: Held, addressing: Addressing
+    access: Access, memory: Array, reached: Reached, addressing: Addressing
 ) -> Found:
     """The slots to keep of the dense machine's weighting, from the same state."""
     num_slots = memory.shape[-2]
-    content = content_weights(memory, addressing.key, addressing.strength)
-    previous = jnp.put_along_axis(
-        jnp.broadcast_to(held.each(num_slots)[..., None], content.shape),
-        held.slots,
-        held.weights,
-        axis=-1,
-        inplace=False,
-    )
-    gated = interpolate(content, previous, addressing.gate)
-    weighting = sharpen(circular_shift(gated, addressing.shift), addressing.gamma)
+    content = _content(memory, addressing)
+    shifted = circular_shift(addressing.gate[..., None] * content, addressing.shift)
+    shifted = shifted + reached.beyond[..., None]
+    more = jnp.where(reached.first, reached.weights - reached.beyond[..., None], 0)
+    shifted = _added(shifted, reached.slots, more)
+    weighting = sharpen(shifted, addressing.gamma)
     kept = access.keep(weighting, num_slots)
 
     of_kept = jnp.take_along_axis(weighting, kept, axis=-1)
@@ -89,3 +94,21 @@ def everywhere(
     of_origins = jnp.take_along_axis(content, flat(origins), axis=-1)
     of_origins = of_origins.reshape(origins.shape)
     return Found(kept, rest, dropped, of_origins)
+
+
+_added = jnp.vectorize(
+    lambda weights, slots, more: weights.at[slots].add(more),
+    signature="(n),(c),(c)->(n)",
+)
+
+
+def _count(flags: Array, dtype: jnp.dtype) -> Array:
+    """How many are True, `[...]`, of `[..., C]`."""
+    return jnp.sum(flags, axis=-1).astype(dtype)
+
+
+def _content(memory: Array, addressing: Addressing) -> Array:
+    """`content_weights` in half the time: values, of entries up to 1e18."""
+    products = jnp.einsum("...hm,...nm->...hn", unit_key(addressing.key), memory)
+    cosines = products * inverse_lengths(memory)[..., None, :]
+    return softmax_of_product(addressing.strength, cosines)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ntm_jax.sparse.kinds import Access, Held, as_fields
+from ntm_jax.sparse.rows import directions
 from ntm_jax.types import NTMState, SparseState
 
 
@@ -26,6 +27,7 @@ def from_dense(state: NTMState, access: Access) -> SparseState:
 
     reading, of_reads = kept(state.read_weights)
     writing, of_writes = kept(state.write_weights)
+    memory = lax.optimization_barrier(lax.stop_gradient(state.memory))
     dropped = jnp.concatenate([of_reads, of_writes], axis=-1).max(-1)
     return SparseState(
         memory=state.memory,
@@ -33,6 +35,7 @@ def from_dense(state: NTMState, access: Access) -> SparseState:
         reads=state.reads,
         controller=state.controller,
         total=lax.stop_gradient(jnp.sum(state.memory, axis=-2)),
+        directions=jnp.sum(directions(memory), axis=-2),
         dropped=dropped,
         unwritten=jnp.zeros(batch, dropped.dtype),
         bound=jnp.copy(dropped),  # a caller may donate the state
