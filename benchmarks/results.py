@@ -1,10 +1,11 @@
-"""Writes docs/RESULTS.md, its figures and README's table of tasks from the records.
+"""Writes the tables of results, docs/RESULTS.md and its figures from the records.
 
     python -m benchmarks.results
 
 The records are those in benchmarks/records. On the pages, the text between
-`<!-- TASK -->`, `<!-- summary -->` or `<!-- tasks -->` (in README) and `<!-- end -->`
-is written from the records; all other text stays as it is.
+`<!-- TASK -->`, `<!-- summary -->`, `<!-- tasks -->` (in README) or `<!-- choosing -->`
+(in docs/choosing.md) and `<!-- end -->` is written from the records; all other text
+stays as it is.
 """
 
 import dataclasses
@@ -15,16 +16,20 @@ from pathlib import Path
 from benchmarks import blocks
 from benchmarks.figures import drawn
 from benchmarks.records import Record, load, of_task
-from benchmarks.tables import overview, section, summary
+from benchmarks.tables import choosing, overview, section, summary
 from train import cli
 from train.runs.files import write_whole
 from train.show.draw import save_figure
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "RESULTS.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "RESULTS.md",
+    ROOT / "docs" / "choosing.md",
+)
 # Blocks that are of all tasks; any other is named by its task.
-_OF_ALL_TASKS = {"tasks": overview, "summary": summary}
+_OF_ALL_TASKS = {"choosing": choosing, "summary": summary, "tasks": overview}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,6 +90,51 @@ def summary(records: Sequence[Record]) -> Iterator[str]:
     yield ""
 
 
+def choosing(records: Sequence[Record]) -> Iterator[str]:
+    """For each task the preset's machines, and the LSTM alone if it had ten times more.
+
+    The hardest size is that of the machines.
+    """
+    yield (
+        "| task | learner | seeds solved | sequences of a seed | minutes of a seed | "
+        "size in training | error there | hardest size | error there |"
+    )
+    yield "| --- |" + " --- |" * 8
+    for task in DESCRIPTIONS:
+        trained = list(filter(has_curves, of_task(records, task)))
+        own = next((record for record in trained if has_preset(record)), None)
+        if own is None:
+            continue
+        alone = [
+            record
+            for record in trained
+            if record["learner"].startswith("LSTM, ")
+            and sequences(record) >= 10 * sequences(own)
+        ]
+        in_training: Size = tuple(tasks.get(task).trials()[0].values())
+        sizes = in_training, all_sizes([trials(task, own)])[-1]
+        shown = accuracy_cell if is_of_strings(task) else cell
+        for record in (own, *alone):
+            tried = trials(task, record)
+            errors = [
+                text
+                for size in sizes
+                for text in (in_words(size), shown(tried.get(size, [])))
+            ]
+            minutes = record["seconds"] / len(record["machines"]) / 60
+            yield (
+                f"| {name_in_words(task)} | {learner_in_words(record)} | "
+                f"{solved(record)} | {sequences(record):,} | {minutes:.1f} | "
+                f"{' | '.join(errors)} |"
+            )
+    yield ""
+
+
+def sequences(record: Record) -> int:
+    """The most that one of its machines was trained on."""
+    return max(machine["sequences"] for machine in record["machines"])
+
+
 def is_main_learner(record: Record) -> bool:
     """Whether a record is of the NTM with either controller, or of the LSTM alone."""
     name = record["learner"]
@@ -111,8 +156,7 @@ def has_preset(record: Record) -> bool:
 
 def training(record: Record) -> str:
     """Three cells: the seeds solved, how soon, and where training stopped."""
-    longest = max(machine["sequences"] for machine in record["machines"])
-    return f"{solved(record)} | {until_solved(record)} | {longest:,}"
+    return f"{solved(record)} | {until_solved(record)} | {sequences(record):,}"
 
 
 def solved(record: Record) -> str:

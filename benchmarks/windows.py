@@ -198,6 +198,17 @@ _MACHINES = {
     "dynamic_ngrams": 1,
     "poems": 1,
 }
+# Copy of up to 1,000 vectors. It is learned with short ones, and the others follow.
+_LONG_COPY = "docs/examples/long_copy.py:LongCopy"
+_UP_TO_1000 = {
+    "num_slots": 16_384,
+    "curriculum_steps": 15_000,
+    "validation_sequences": 8,
+    "validate_every": 50,
+    "polish_steps": 100,
+    "steps": 1000,
+    "watch_every": 1000,
+}
 _RUNS: dict[str, list[Asked]] = {
     "long": [
         *({"length": 100_000, "seed": seed, "access": _WINDOW} for seed in range(10)),
@@ -229,6 +240,10 @@ _RUNS: dict[str, list[Asked]] = {
     "gradient": [
         {"num_slots": 16_384, "steps": 201, "batch_size": 4, "access": access}
         for access in ("window:9:0.05", "sparse:8:0.05", "dense")
+    ]
+    + [
+        {"num_slots": 16_384, "steps": 2001, "batch_size": 16, "access": access}
+        for access in ("window:9:0.05", "dense")
     ],
     "trained": [
         {"task": "copy", "seed": 0, "settings": settings, "access": access}
@@ -237,6 +252,15 @@ _RUNS: dict[str, list[Asked]] = {
             {"num_slots": 16_384, "validation_sequences": 50},
         )
         for access in ("window:9:0.05", "dense")
+    ]
+    + [
+        {
+            "task": _LONG_COPY,
+            "seed": seed,
+            "settings": _UP_TO_1000,
+            "access": "window:9:0.05",
+        }
+        for seed in range(3)
     ],
 }
 

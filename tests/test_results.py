@@ -57,10 +57,11 @@ def test_the_page_is_what_the_records_say():
 
 
 def test_every_task_has_a_block_on_the_page():
-    readme, page = (
+    readme, page, choosing = (
         re.findall(r"<!-- (\w+) -->", path.read_text()) for path in results.PAGES
     )
     assert readme == ["tasks", "end"]
+    assert choosing == ["choosing", "end"]
     assert sorted({*page} - {"end"}) == sorted([*DESCRIPTIONS, "summary"])
 
 
@@ -77,6 +78,26 @@ def test_the_page_opens_with_a_table_of_all_learners():
     unsolved = [machine | {"solved_after": None} for machine in RECORD["machines"]]
     page = results.rendered(page, [RECORD | {"machines": unsolved}])
     assert "| 0 of 2 | – | 1,600 |" in page
+
+
+def test_a_machine_stands_beside_an_lstm_that_had_ten_times_more():
+    own = RECORD | {"config": dataclasses.asdict(preset("default", "copy"))}
+
+    def alone(factor):
+        machines = [
+            machine | {"sequences": factor * machine["sequences"]}
+            for machine in RECORD["machines"]
+        ]
+        return RECORD | {"learner": f"LSTM, {factor} × 9", "machines": machines}
+
+    page = "<!-- choosing -->\n<!-- end -->\n"
+    page = results.rendered(page, [alone(9), own, alone(10)])
+    learners = [line.split(" | ")[1:4] for line in page.splitlines() if "copy" in line]
+    assert learners == [
+        ["NTM, LSTM", "1 of 2", "1,600"],
+        ["LSTM alone, 10 × 9", "1 of 2", "16,000"],
+    ]
+    assert "| 120 | 31.2 (0 to 31.2) |" in page
 
 
 def test_the_table_of_tasks_is_of_the_presets_machines():
