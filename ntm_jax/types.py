@@ -55,7 +55,8 @@ class SparseState(struct.PyTreeNode):
         slots that were not kept, and so were not written.
       bound: `[...]`, the largest bound so far of the difference that a step makes: how
         much of a head's weighting is on other slots than after a step of the dense
-        machine from the same state, by `dropped` and by leaving content out.
+        machine from the same state, by `dropped` and by leaving content out. Where
+        heads address after a write of the same step, that machine writes as this one.
       searches: int `[...]`, the number of steps so far that looked at all N slots.
       access: which slots are kept; not an array.
     """

@@ -25,8 +25,11 @@ def test_processes_on_one_host_have_cores_of_their_own(count):
     assert {len(share) for share in shares} == {8 // count}
 
 
-def test_more_processes_than_cores_use_all_of_them():
-    assert cores.share([("one", [3, 5])] * 3, 2) == [3, 5]
+def test_more_processes_than_cores_have_one_in_turn():
+    """Not all of them: each core of a process is a device."""
+    shares = [cores.share([("one", [3, 5])] * 3, place) for place in range(3)]
+    assert shares == [[3], [5], [3]]
+    assert cores.share([("one", [])] * 2, 1) == []
 
 
 def test_cores_that_the_starter_dealt_out_stay():

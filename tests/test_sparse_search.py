@@ -12,6 +12,7 @@ import ntm_jax
 from ntm_jax import Access, heads
 from ntm_jax.addressing import circular_shift, unit_key
 from ntm_jax.sparse import bounds, kinds, many
+from ntm_jax.sparse.address import address
 from ntm_jax.sparse.find import find
 from ntm_jax.sparse.kinds import Held, weights_at
 from ntm_jax.sparse.reach import reached
@@ -205,3 +206,27 @@ def test_a_flat_weighting_is_not_searched_and_is_within_its_bound(kind):
     assert not np.any(searched[~mask])
     for those in (searched, is_flat, ~searched & ~is_flat & mask):
         assert np.sum(those) > 20
+
+
+def test_content_that_is_left_out_beside_a_flat_head_is_in_the_bound():
+    """With equal cosines, content is even: one head leaves it out, the other not."""
+    num_slots, weights = 600, jnp.array([[[1.0], [0.001]]])
+    held = Held(jnp.array([[[4], [7]]], jnp.int32), weights, 1 - weights[..., 0])
+    addressing = heads.Addressing(
+        key=jnp.ones((1, 2, 6)),
+        strength=jnp.zeros((1, 2)),
+        gate=jnp.array([[0.015, 0.5]]),
+        shift=jnp.broadcast_to(jnp.array([0.0, 1.0, 0.0]), (1, 2, 3)),
+        gamma=jnp.ones((1, 2)),
+    )
+    memory = jnp.ones((1, num_slots, 6))
+    directions = jnp.sum(unit_key(memory), axis=-2)
+    access = Access("sparse", 1)
+    new, _ = jax.jit(functools.partial(address, access, mask=None))(
+        memory, directions, held, addressing
+    )
+    exact = ntm_jax.address(memory, dense_weights(held, num_slots), *addressing)
+    moved = apart(dense_weights(new.held, num_slots), exact)
+    assert not np.any(new.searched)
+    assert moved[0, 0] > 0.01
+    assert np.all(moved <= new.bound + 1e-9)

@@ -62,7 +62,9 @@ def find(
             lambda: even,
         )
         found = select(needed, found, even)
-        of_content = jnp.where(needed[..., None], 0, jnp.minimum(moved, flat.moved))
+        # Where content is left out, it does not count as even.
+        of_flat = jnp.where(matters, jnp.minimum(moved, flat.moved), moved)
+        of_content = jnp.where(needed[..., None], 0, of_flat)
         return found, of_content + found.dropped, needed
 
     found, bound, searched = lax.cond(jnp.any(matters), with_content, without_content)

@@ -27,6 +27,7 @@ def share(of_all: Sequence[tuple[str, list[int]]], place: int) -> list[int]:
     """The cores for one process.
 
     Whatever starts the processes may have given each its own cores, which then stay.
+    If there are more processes than cores, each has one, in turn.
 
     Args:
       of_all: of each process, its host and the cores that it may use.
@@ -38,7 +39,9 @@ def share(of_all: Sequence[tuple[str, list[int]]], place: int) -> list[int]:
     cores = of_all[place][1]
     rivals = [i for i, each in enumerate(of_all) if each == of_all[place]]
     size, number = len(cores) // len(rivals), rivals.index(place)
-    return cores[number * size :][:size] or cores
+    if size == 0:
+        return [cores[number % len(cores)]] if cores else []
+    return cores[number * size :][:size]
 
 
 def stay_on(cores: list[int]) -> None:
