@@ -2,7 +2,7 @@
 
 Threads of several processes that may run on any core wait for each other: on two cores,
 two processes train at 0.6 of the speed of one with two devices, and with a core for
-each at 0.9 (`python -m benchmarks.scaling`).
+each at nearly the same (`python -m benchmarks.scaling`).
 """
 
 import contextlib
