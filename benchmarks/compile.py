@@ -4,10 +4,12 @@
     python -m benchmarks.compile --target=v5e --batch_size=16 --length=41
 
 Three networks: the machine by `ntm_jax.unroll`, the same by a scan over
-`jax.checkpoint(ntm_jax.step)`, and Flax's LSTM of 100 units without a memory. A row of
-the table is one program. "Kernels a step" are those that the device starts in loops
-over time, forwards and backwards, divided by the number of steps. Loops are known if
-the compiler knows how often they run; a GPU asks the host after each step of another.
+`jax.checkpoint(ntm_jax.step)`, and Flax's LSTM of 100 units without a memory. For a TPU
+also the machine by `implementation="pallas"`. A row of the table is one program.
+"Kernels a step" are those that the device starts in loops over time, forwards and
+backwards, divided by the number of steps. Those outside of loops are counted once;
+those of Pallas, which have the loop within, are among them. Loops are known if the
+compiler knows how often they run; a GPU asks the host after each step of another.
 Bytes and operations are those that XLA counts; where it has no count there is a dash.
 
 The last line is one JSON object.
@@ -41,6 +43,7 @@ _COLUMNS = {
     "kernels a step: forwards": "kernels_forwards",
     "backwards": "kernels_backwards",
     "outside of loops": "kernels_outside",
+    "of Pallas": "kernels_pallas",
     "loops known": "loops_known",
     "unknown": "loops_unknown",
     "MiB": "mib",
@@ -91,7 +94,9 @@ def measured(flags: Flags) -> Iterator[dict[str, Any]]:
     for network, name, function, arguments in programs(flags):
         arguments = jax.tree.map(there, arguments)
         started = time.perf_counter()
-        compiled = jax.jit(function).trace(*arguments).lower().compile()
+        with targets.lowering(flags.target):
+            lowered = jax.jit(function).trace(*arguments).lower()
+        compiled = lowered.compile()
         seconds = time.perf_counter() - started
         # A single step has no loop over time.
         length = 1 if name == "step" else flags.length
@@ -102,7 +107,8 @@ def measured(flags: Flags) -> Iterator[dict[str, Any]]:
 
 def counted(compiled: jax.stages.Compiled, length: int) -> dict[str, Any]:
     """What a compiled program of so many steps would do."""
-    program = Program(compiled.as_text() or "")
+    text = compiled.as_text() or ""
+    program = Program(text)
     counts = program.counts()
     costs: Any = compiled.cost_analysis() or {}
 
@@ -116,6 +122,7 @@ def counted(compiled: jax.stages.Compiled, length: int) -> dict[str, Any]:
         "kernels_forwards": of_a_step(counts.forwards),
         "kernels_backwards": of_a_step(counts.backwards),
         "kernels_outside": program.kernels(),
+        "kernels_pallas": text.count('custom_call_target="tpu_custom_call"'),
         "loops_known": counts.loops_known,
         "loops_unknown": counts.loops_unknown,
         "mib": round(benchmark.peak(compiled) / 2**20, 1),
@@ -136,6 +143,8 @@ def programs(flags: Flags) -> Iterator[tuple[str, str, Callable[..., Any], PyTre
         "scan of checkpoint(step)": (checkpointed(flags.num_slots), params),
         "Flax's LSTM": (lstm, lstm_params),
     }
+    if flags.target == "v5e":
+        of_network["pallas"] = benchmark.machine(flags.num_slots, "pallas")
     for network, (loss, own) in of_network.items():
         yield network, "gradient", jax.value_and_grad(loss), (own, xs)
         yield network, "forward", loss, (own, xs)

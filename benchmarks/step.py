@@ -30,6 +30,7 @@ from rich.table import Table
 
 import ntm_jax
 from ntm_jax.checks import check_count
+from ntm_jax.sequence import Implementation
 from train import cli
 
 PyTree = Any
@@ -137,12 +138,16 @@ def config(num_slots: int) -> ntm_jax.NTMConfig:
     )
 
 
-def machine(num_slots: int) -> tuple[Step, PyTree]:
+def machine(
+    num_slots: int, implementation: Implementation = "auto"
+) -> tuple[Step, PyTree]:
     """The loss of a default machine, and its parameters."""
     config_ = config(num_slots)
 
     def loss(params: PyTree, xs: Array) -> Array:
-        _, ys = ntm_jax.unroll(params, xs, config=config_)
+        _, ys = ntm_jax.unroll(
+            params, xs, config=config_, implementation=implementation
+        )
         return jnp.mean(ys**2)
 
     return loss, ntm_jax.init(jax.random.key(0), config_, INPUTS)

@@ -4,6 +4,7 @@ XLA compiles for a description of a device. `pip install -e '.[compile]'` brings
 compilers for GPUs and TPUs; on how fast a program runs they say nothing.
 """
 
+import contextlib
 import importlib.util
 import os
 from pathlib import Path
@@ -60,6 +61,14 @@ def prepare(target: str) -> None:
         (folder, *_) = nvidia.submodule_search_locations or [""]
         flag = f"--xla_gpu_cuda_data_dir={Path(folder) / 'cu13'}"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+
+
+def lowering(target: str) -> Any:
+    """A context in which Pallas lowers kernels for a described TPU; after `prepare`."""
+    if target != "v5e":
+        return contextlib.nullcontext()
+    mesh = jax.sharding.Mesh([device(target)], ("x",))
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def device(target: str) -> Any:

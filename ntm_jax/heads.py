@@ -213,8 +213,8 @@ def addressing(
 
     An activation brings each into its range. With `sharpening="none"`, γ is 1.
     """
-    ends = list(itertools.accumulate(_addressing_sizes(slot_size, shift_range)))
-    key, strength, gate, shift, gamma, _ = jnp.split(emitted, ends, axis=-1)
+    *ends, size = itertools.accumulate(_addressing_sizes(slot_size, shift_range))
+    key, strength, gate, shift, gamma = jnp.split(emitted[..., :size], ends, axis=-1)
     learned = 1 if sharpening == "learned" else 0
     return Addressing(
         key=ACTIVATIONS[key_activation](key),

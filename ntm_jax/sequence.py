@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from ntm_jax.sparse import through_time
 from ntm_jax.sparse.kinds import Access
 from ntm_jax.types import NTMState, Params, PyTree, SparseState, Trace
 
-Implementation = Literal["auto", "fast", "autodiff"]
+Implementation = Literal["auto", "fast", "pallas", "autodiff"]
 # x, mask, reset and the controller's keys, of one step.
 StepInputs = tuple[Array, Array | None, Array | None, Rngs | None]
 
@@ -70,7 +70,8 @@ def unroll(
         other states are recomputed, so T / K + K memories are held at once. The default
         is the square root of T, which makes that sum smallest. (On a CPU, a large batch
         is split into G parts that are computed in turn. The default K is then the
-        square root of G T.) With `"autodiff"` the default is 1.
+        square root of G T.) With `"autodiff"` the default is 1, and with `"pallas"` it
+        is less than the square root of T if only that fits on the chip.
       implementation: how gradients are computed.
         `"fast"` has a backward pass derived by hand (`ntm_jax.fast`), about twice as
         fast; on a CPU, trailing steps that the mask leaves out in all sequences cost
@@ -78,18 +79,26 @@ def unroll(
         (`jax.hessian`), but not forward mode alone (`jax.jvp`). It needs
         `order="read_first"`, `previous_weighting="own"`, float32 or float64, and no
         symbolic sizes.
+        `"pallas"` is `"fast"` as one Pallas kernel forwards and one backwards, for a
+        TPU (`ntm_jax.pallas`). It was compiled for a TPU, and compared with a scan of
+        `step` in interpret mode. It was never run on a TPU, so `"auto"` never picks it.
+        On a CPU it runs in Pallas' interpret mode, which is slow and meant for tests;
+        on a GPU it is an error. It needs what `"fast"` needs, float32, an LSTM of one
+        layer, and a memory that fits on the chip. It supports reverse mode (`jax.grad`)
+        alone and only once, and `jax.vmap`. On several devices, wrap the call in
+        `jax.shard_map` with `check_vma=False`: XLA cannot split a kernel.
         `"autodiff"` is a scan that JAX differentiates, slower, in any mode and any
         number of times: `jax.jvp`, gradients of gradients, gradient penalties, MAML.
         `"auto"`, the default, is `"fast"` if these allow it, else `"autodiff"`. It
         cannot see how you will differentiate: for `jax.jvp` alone, or for `jax.grad` of
         `jax.grad`, ask for `"autodiff"`.
       rngs: keys for a controller that draws random numbers, under Flax's names, such as
-        `{"dropout": key}`. Step t gets `jax.random.fold_in(key, t)`. `"fast"` does not
-        support them.
+        `{"dropout": key}`. Step t gets `jax.random.fold_in(key, t)`. `"fast"` and
+        `"pallas"` do not support them.
       access: the slots that a weighting keeps, as `initial_state` takes it, if no state
         is given. With a `SparseState`, gradients flow through the slots that are kept;
-        only reverse mode and only once. `save_every` has no effect; `"fast"` and
-        `reset` do not support it.
+        only reverse mode and only once. `save_every` has no effect; `"fast"`,
+        `"pallas"` and `reset` do not support it.
 
     Returns:
       The state after the last step, and the outputs `[T, ..., output_size]`, logits.
@@ -97,10 +106,10 @@ def unroll(
 
     Raises:
       TypeError, ValueError: for arguments that do not fit the machine or each other,
-        and for `"fast"` where it does not apply.
-      NotImplementedError: when the fast path is differentiated twice in reverse.
+        and for `"fast"` and `"pallas"` where they do not apply.
+      NotImplementedError: when either of these is differentiated twice in reverse.
     """
-    check_choice("implementation", implementation, ("auto", "fast", "autodiff"))
+    check_choice("implementation", implementation, get_args(Implementation))
     params, xs, first = _checked(params, xs, config, state, access)
     check_flags(xs, mask=mask, reset=reset)
     check_rngs(rngs)
@@ -110,9 +119,9 @@ def unroll(
                 f"reset: got flags with access={str(first.access)!r}, want None: "
                 "unroll each episode by itself"
             )
-        if implementation == "fast":
+        if implementation in ("fast", "pallas"):
             raise ValueError(
-                "implementation: got 'fast' with access="
+                f"implementation: got {implementation!r} with access="
                 f"{str(first.access)!r}, want 'auto' or 'autodiff'"
             )
         run = functools.partial(through_time.unroll, config=config)
@@ -127,19 +136,23 @@ def unroll(
             )
     initial = _after_reset(params, first, config, reset)
 
-    obstacle = fast.obstacle(config, first) or _symbolic_size(xs, first)
+    by_hand = fast
+    if implementation == "pallas":
+        from ntm_jax import pallas as by_hand  # not before: Pallas takes long to import
+    obstacle = by_hand.obstacle(config, first) or _symbolic_size(xs, first)
     if rngs:
         obstacle = obstacle or "rngs, and it needs a controller without random numbers"
-    if implementation == "fast" and obstacle:
+    if implementation in ("fast", "pallas") and obstacle:
         raise ValueError(
-            f"implementation: got 'fast' with {obstacle}; pass "
+            f"implementation: got {implementation!r} with {obstacle}; pass "
             "implementation='auto' or 'autodiff'"
         )
+    scans = implementation == "autodiff" or obstacle or xs.shape[0] == 0
     run = functools.partial(
         _unroll,
         config=config,
         save_every=save_every,
-        is_fast=implementation != "autodiff" and not obstacle and xs.shape[0] > 0,
+        by_hand=None if scans else by_hand.unroll,
     )
     return compiler_shards(run, xs, first, params, initial, mask, reset, rngs)
 
@@ -205,16 +218,19 @@ def _unroll(
     *,
     config: NTMConfig,
     save_every: int | None,
-    is_fast: bool,
+    by_hand: Callable[..., tuple[NTMState, Array]] | None,
 ) -> tuple[NTMState, Array]:
-    """`unroll`, for arguments that fit. `initial` is the state after a reset."""
-    if is_fast:
+    """`unroll`, for arguments that fit. `initial` is the state after a reset.
+
+    `by_hand` is an `unroll` with a backward pass derived by hand, or None for a scan.
+    """
+    if by_hand:
         # Raises what `step` raises for parameters that do not fit.
         x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
         jax.eval_shape(
             lambda p, s, x: named_step(p, s, x, config, "xs")[:2], params, state, x
         )
-        return fast.unroll(params, xs, config, state, initial, mask, reset, save_every)
+        return by_hand(params, xs, config, state, initial, mask, reset, save_every)
 
     def output_step(state: NTMState, inputs: StepInputs) -> tuple[NTMState, Array]:
         return _masked_step(params, state, inputs, config, initial)[:2]

@@ -114,3 +114,9 @@ def test_a_gpu_and_a_tpu_know_every_loop(target):
     gradient = programs["unroll", "gradient"]
     assert gradient["kernels_forwards"] <= RECORDED[target][0]
     assert gradient["kernels_backwards"] <= RECORDED[target][1]
+    if target == "v5e":
+        # One launch forwards and one backwards, and what is once around them.
+        gradient = programs["pallas", "gradient"]
+        assert gradient["kernels_pallas"] == 2
+        assert gradient["loops_known"] == 0
+        assert gradient["kernels_outside"] <= 67

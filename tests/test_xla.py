@@ -103,6 +103,15 @@ def test_weighted_slots(num_heads):
         np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("num_windows", [1, 3])
+def test_products_with(num_windows):
+    windows = [random(2, 3, 7, seed=i) for i in range(num_windows)]
+    weights = random(2, 3, 7, seed=num_windows)
+    reference = np.einsum("bkn,bksn->bks", weights, np.stack(windows, axis=2))
+    for result in both(xla.products_with, windows, weights):
+        np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-6)
+
+
 def test_twice_half():
     a, b = random(3, 4), random(3, 4, seed=1)
     linear = lambda x: {"double": 2 * x, "first": x[0]}  # noqa: E731

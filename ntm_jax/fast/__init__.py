@@ -51,6 +51,7 @@ multiplied by the factors (1 - w e) of the other write heads.
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ from ntm_jax.config import NTMConfig
 from ntm_jax.fast import xla
 from ntm_jax.fast.controller import controller_of
 from ntm_jax.fast.dense import dense
-from ntm_jax.fast.layout import Sequence, Tiles, from_state, to_state
+from ntm_jax.fast.layout import Sequence, State, Tiles, from_state, to_state
 from ntm_jax.fast.step import pack_heads, zeros_unless
 from ntm_jax.fast.through_time import Settings, run
 from ntm_jax.types import NTMState, Params
@@ -109,11 +110,35 @@ def unroll(
     return xla.by_platform(form, params, xs, state, initial, mask, reset)
 
 
-def _unroll(config, save_every, for_cpu, params, xs, state, initial, mask, reset):
+def _unroll(config, save_every, for_cpu, params, xs, state, *flags):
     """`unroll` in the form for a CPU, or in the plain one."""
-    batch = xs.shape[1:-1]
     with xla.forms(for_cpu):
         tiles = Tiles.of(state.memory)
+    # Held at once: the memories before all chunks of all tiles, and all memories of one
+    # chunk of one tile. Their sum is smallest for the square root.
+    save_every = min(save_every or math.isqrt(tiles.number * len(xs)), len(xs))
+    steps = functools.partial(run, Settings(config, save_every, for_cpu))
+    return unroll_by(steps, tiles, for_cpu, params, xs, config, state, *flags)
+
+
+def unroll_by(
+    run: Callable[..., tuple[State, Array, Array]],
+    tiles: Tiles,
+    skips_padding: bool,
+    params: Params,
+    xs: Array,
+    config: NTMConfig,
+    state: NTMState,
+    initial: NTMState | None,
+    mask: Array | None,
+    reset: Array | None,
+) -> tuple[NTMState, Array]:
+    """`unroll`, whose steps `run` makes: it takes what `through_time.run` takes.
+
+    The batch is split into `tiles`. With `skips_padding`, `run` is told how many steps
+    are needed.
+    """
+    batch = xs.shape[1:-1]
 
     def to_tiles(leaf: Array) -> Array:
         shape = len(xs), math.prod(batch), *leaf.shape[1 + len(batch) :]
@@ -125,7 +150,7 @@ def _unroll(config, save_every, for_cpu, params, xs, state, initial, mask, reset
     if mask is not None:
         # The input of a masked step must not reach the gradient.
         inputs = jnp.where(mask[..., None], inputs, 0)
-    if mask is not None and for_cpu:
+    if mask is not None and skips_padding:
         needed = mask if reset is None else mask | reset
         num_steps = _max_over_vmap(jax.vmap(_num_steps)(needed))
     weights = {
@@ -134,16 +159,12 @@ def _unroll(config, save_every, for_cpu, params, xs, state, initial, mask, reset
             entry: pack_heads(config, params, entry) for entry in ("kernel", "bias")
         },
     }
-    # Held at once: the memories before all chunks of all tiles, and all memories of one
-    # chunk of one tile. Their sum is smallest for the square root.
-    save_every = min(save_every or math.isqrt(tiles.number * len(xs)), len(xs))
     ends, hidden, reads = run(
-        Settings(config, save_every, for_cpu),
         weights,
         starts,
         None if initial is None else from_state(initial, len(batch)),
         Sequence(inputs, mask, reset, num_steps),
-    )  # type: ignore[misc]
+    )
     if mask is not None:
         # What a masked step computed must not reach the gradient of the output layer.
         hidden, reads = zeros_unless(mask, (hidden, reads))

@@ -120,9 +120,9 @@ class LSTM:
         d_c, d_h = d_carry
         d_c, d_z = lstm_cell_vjp(gates, c, (d_c, d_h + d_hidden))
         size = math.prod(self.reads)
-        d_reads, d_h, _ = jnp.split(
-            xla.product(d_z, transposed), [size, size + c.shape[-1]], axis=-1
-        )
+        # Beyond these columns is what `pad_columns` has added.
+        d_inputs = xla.product(d_z, transposed)[:, : size + c.shape[-1]]
+        d_reads, d_h = jnp.split(d_inputs, [size], axis=-1)
         return (d_c, d_h), d_reads.reshape(-1, *self.reads), d_z
 
     def gradient(self, weights, smalls, xs, d_z):

@@ -36,6 +36,7 @@ from ntm_jax.addressing import (
 from ntm_jax.fast.xla import (
     for_cpu,
     noinline,
+    products_with,
     sum_of_outer,
     sum_of_slots,
     sum_of_squares,
@@ -175,9 +176,10 @@ def gate_and_shift_vjp(
     ds(j) = Σ_i dv(i) q(i - j);  dq(i) = Σ_j s(j) dv(i + j)
     dg = Σ_i dq(i) (p(i) - w-(i));  dp = g dq;  dw- = (1 - g) dq
     """
-    d_shift = jnp.einsum("bkn,bksn->bks", d_shifted, jnp.stack(rolled, axis=2))
-    # The opposite shift undoes a shift.
-    d_gated = weighted_sum(_rolled(d_shifted, shift), shift[..., ::-1])
+    d_shift = products_with(rolled, d_shifted)
+    # The opposite shift undoes a shift. Pallas has no `shift[..., ::-1]`.
+    opposite = jnp.concatenate(jnp.split(shift, shift.shape[-1], -1)[::-1], -1)
+    d_gated = weighted_sum(_rolled(d_shifted, shift), opposite)
     d_gate = sum_of_slots(d_gated * (content - previous))
     d_content = gate[..., None] * d_gated
     return d_content, d_gated - d_content, d_gate, d_shift
@@ -186,6 +188,8 @@ def gate_and_shift_vjp(
 def _rolled(weights: Array, shift: Array) -> list[Array]:
     """The weights `[B, K, N]` rolled by each of the S shifts."""
     reach = shift.shape[-1] // 2
+    if reach == 0:
+        return [weights]
     wrapped = noinline(functools.partial(wrap, reach=reach))(weights)
     return shifted_windows(wrapped, reach)
 
@@ -352,4 +356,5 @@ def _softmax_vjp(
 
 def _outer(vector: Array, weights: Array) -> Array:
     """`[B, M]` and `[B, N]` to `[B, M, N]`."""
-    return vector[:, :, None] * weights[:, None, :]
+    # Not `vector[:, :, None]`, which Pallas cannot do for parts of a wider vector.
+    return jnp.swapaxes(vector[:, None], 1, 2) * weights[:, None]

@@ -178,8 +178,16 @@ def _backward(settings, weights, initial, sequence, saved, cotangents):
         d_starts, d_initial, d_outputs = _reverse_steps(
             settings, weights, initial, sequence, saved, cotangents
         )
-        d_weights, d_xs = _gradients(
-            settings.config, weights, initial, sequence, saved, d_outputs
+        smalls = saved.smalls.tree()
+        outputs = saved.outputs.tree().controller
+        d_weights, d_xs = gradients(
+            settings.config,
+            weights,
+            initial,
+            sequence,
+            jax.tree.map(lambda leaf: leaf[:, :-1], smalls),
+            controller_of(settings.config).outputs(smalls, outputs),
+            d_outputs,
         )
     return d_weights, d_starts, d_initial, Sequence(d_xs, None, None, None)
 
@@ -296,12 +304,19 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
     return d_starts, d_initial, outputs.tree()
 
 
-def _gradients(config, weights, initial, sequence, saved, d_outputs):
-    """Gradients of the weights and of `xs`: products over all steps and sequences."""
+def gradients(config, weights, initial, sequence, smalls, hiddens, d_outputs):
+    """Gradients of the weights and of `xs`: products over all steps and sequences.
+
+    Args:
+      config: of the machine.
+      weights: of the controller and the heads, packed.
+      initial: what a reset puts in place of a state, or None.
+      sequence: the inputs.
+      smalls: `Small` before each step, `[G, T, B, ...]`.
+      hiddens: `[G, T, B, H]`, the controller's outputs.
+      d_outputs: cotangents of `LayerOutputs` at each step.
+    """
     controller = controller_of(config)
-    smalls = saved.smalls.tree()
-    hiddens = controller.outputs(smalls, saved.outputs.tree().controller)
-    smalls = jax.tree.map(lambda leaf: leaf[:, :-1], smalls)
     smalls = reset_where(sequence.reset, initial and initial.small, smalls)
     if sequence.mask is not None:
         hiddens = zeros_unless(sequence.mask, hiddens)

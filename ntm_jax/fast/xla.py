@@ -111,6 +111,17 @@ def weighted_slots(weights: Array, slots: Array) -> Array:
     return jnp.stack(per_head, axis=1)
 
 
+def products_with(windows: list[Array], weights: Array) -> Array:
+    """`jnp.sum(weights[:, :, None] * jnp.stack(windows, axis=2), axis=-1)`.
+
+    For a CPU as matrix products.
+    """
+    stacked = jnp.stack(windows, axis=2)
+    if for_cpu():
+        return jnp.einsum("bkn,bksn->bks", weights, stacked)
+    return jnp.sum(weights[:, :, None] * stacked, axis=-1)
+
+
 def sum_of_outer(vectors: Array, weights: Array) -> Array:
     """`jnp.einsum("bkm,bkn->bmn", vectors, weights)`; except for a CPU written out.
 
@@ -120,7 +131,8 @@ def sum_of_outer(vectors: Array, weights: Array) -> Array:
     if for_cpu():
         return jnp.einsum("bkm,bkn->bmn", vectors, weights)
     outer = [
-        vectors[:, k, :, None] * weights[:, k, None, :] for k in range(vectors.shape[1])
+        jnp.swapaxes(vectors[:, k : k + 1], 1, 2) * weights[:, k : k + 1]
+        for k in range(vectors.shape[1])
     ]
     return sum(outer[1:], start=outer[0])
 
