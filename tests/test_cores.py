@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 
@@ -56,7 +57,8 @@ def test_a_core_that_is_not_there_is_no_error():
 
 
 @on_linux
-def test_only_the_new_thread_that_waits_for_messages_gives_way():
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_only_the_new_thread_that_waits_for_messages_gives_way(platform):
     ends = threading.Event()
     threads = {}
 
@@ -70,15 +72,22 @@ def test_only_the_new_thread_that_waits_for_messages_gives_way():
         threads["worker"] = threading.get_native_id()
         ends.wait()
 
-    def make():
+    def devices():
         for work in (wait_for_message, wait_for_work):
             threading.Thread(target=work, daemon=True).start()
-        return "made"
+        return [types.SimpleNamespace(platform=platform)]
 
     try:
-        assert cores.with_patient_network(make) == "made"
-        own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-        assert os.getpriority(os.PRIO_PROCESS, threads["worker"]) == own
-        assert os.getpriority(os.PRIO_PROCESS, threads["network"]) == 19
+        assert len(cores.devices_with_patient_network(devices)) == 1
+        own, network, worker = (
+            os.getpriority(os.PRIO_PROCESS, thread)
+            for thread in (
+                threading.get_native_id(),
+                threads["network"],
+                threads["worker"],
+            )
+        )
+        assert worker == own
+        assert network == (19 if platform == "cpu" else own)
     finally:
         ends.set()

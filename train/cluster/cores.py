@@ -10,9 +10,8 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-ResultT = TypeVar("ResultT")
 _THREADS = Path("/proc/self/task")
 
 
@@ -51,16 +50,16 @@ def stay_on(cores: list[int]) -> None:
             os.sched_setaffinity(0, cores)
 
 
-def with_patient_network(make: Callable[[], ResultT]) -> ResultT:
-    """What `make` returns; the thread with which it sends numbers gives way to others.
+def devices_with_patient_network(devices: Callable[[], list[Any]]) -> list[Any]:
+    """What `jax.devices` returns, for the first time; between CPUs, others go first.
 
     Gloo has one thread for what comes in. If it wakes on the core of the thread that
     sends, which holds a lock, then it tries that lock until its time is up: some 4 ms,
     for a message of 0.3 ms. With a lower priority, it waits until the other has sent.
     """
     before = {*_threads()}
-    made = make()
-    for _ in range(50):
+    made = devices()
+    for _ in range(50 if made[0].platform == "cpu" else 0):
         waiting = [thread for thread in _threads() if _waits_for_messages(thread)]
         if new := [thread for thread in waiting if thread not in before]:
             for thread in new:

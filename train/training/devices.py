@@ -255,4 +255,4 @@ def use_all_cores(num_seeds: int, batch_size: int) -> None:
     if len(together.hosts()) > 1:
         cores.stay_on(own)
     if together.is_one_of_many():
-        cores.with_patient_network(jax.devices)
+        cores.devices_with_patient_network(jax.devices)
