@@ -25,8 +25,8 @@ SIGNATURES = {
     "NTMState": "(memory, read_weights, write_weights, reads, controller)",
     "SparseState": (
         "(memory, read_slots, read_weights, read_rest, write_slots, write_weights, "
-        "write_rest, reads, controller, total, dropped, unwritten, bound, searches, "
-        "access)"
+        "write_rest, reads, controller, total, directions, dropped, unwritten, bound, "
+        "searches, access)"
     ),
     "Trace": "(states, outputs, read, write, writing)",
     "address": "(memory, previous, key, strength, gate, shift, gamma)",
