@@ -57,7 +57,7 @@ def overview(records: Sequence[Record]) -> Iterator[str]:
     )
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for task, (what, how_hard) in DESCRIPTIONS.items():
-        own = next((r for r in of_task(records, task) if has_preset(r)), None)
+        own = of_preset(of_task(records, task))
         if own is None:
             yield f"| `{task}` | {what} | {how_hard} | | | | |"
             continue
@@ -66,7 +66,7 @@ def overview(records: Sequence[Record]) -> Iterator[str]:
         yield (
             f"| `{task}` | {what} | {how_hard} | {solved(own)} | "
             f"{' to '.join(f'{n:,}' for n in sorted({seen[0], seen[-1]}))} | "
-            f"{own['seconds'] / len(machines) / 60:.1f} | "
+            f"{minutes_of_a_seed(own)} | "
             f"{error_in_training_size(task, own)} |"
         )
     yield ""
@@ -102,14 +102,13 @@ def choosing(records: Sequence[Record]) -> Iterator[str]:
     yield "| --- |" + " --- |" * 8
     for task in DESCRIPTIONS:
         trained = list(filter(has_curves, of_task(records, task)))
-        own = next((record for record in trained if has_preset(record)), None)
+        own = of_preset(trained)
         if own is None:
             continue
         alone = [
             record
             for record in trained
-            if record["learner"].startswith("LSTM, ")
-            and sequences(record) >= 10 * sequences(own)
+            if is_lstm_alone(record) and sequences(record) >= 10 * sequences(own)
         ]
         in_training: Size = tuple(tasks.get(task).trials()[0].values())
         sizes = in_training, all_sizes([trials(task, own)])[-1]
@@ -121,10 +120,10 @@ def choosing(records: Sequence[Record]) -> Iterator[str]:
                 for size in sizes
                 for text in (in_words(size), shown(tried.get(size, [])))
             ]
-            minutes = record["seconds"] / len(record["machines"]) / 60
             yield (
                 f"| {name_in_words(task)} | {learner_in_words(record)} | "
-                f"{solved(record)} | {sequences(record):,} | {minutes:.1f} | "
+                f"{solved(record)} | {sequences(record):,} | "
+                f"{minutes_of_a_seed(record)} | "
                 f"{' | '.join(errors)} |"
             )
     yield ""
@@ -135,17 +134,31 @@ def sequences(record: Record) -> int:
     return max(machine["sequences"] for machine in record["machines"])
 
 
+def minutes_of_a_seed(record: Record) -> str:
+    """How long the training of one of its machines took, in the mean."""
+    return f"{record['seconds'] / len(record['machines']) / 60:.1f}"
+
+
+def of_preset(records: Sequence[Record]) -> Record | None:
+    """The first that is of runs of its task's preset."""
+    return next(filter(has_preset, records), None)
+
+
+def is_lstm_alone(record: Record) -> bool:
+    """Whether its machines are LSTMs without a memory."""
+    return record["learner"].startswith("LSTM, ")
+
+
 def is_main_learner(record: Record) -> bool:
     """Whether a record is of the NTM with either controller, or of the LSTM alone."""
-    name = record["learner"]
-    main = name in ("NTM, LSTM", "NTM, feed-forward") or name.startswith("LSTM, ")
-    return main and has_curves(record)
+    is_ntm = record["learner"] in ("NTM, LSTM", "NTM, feed-forward")
+    return (is_ntm or is_lstm_alone(record)) and has_curves(record)
 
 
 def learner_in_words(record: Record) -> str:
     """The learner, so that an LSTM alone is not mistaken for a controller."""
     name = record["learner"]
-    return f"LSTM alone, {name[6:]}" if name.startswith("LSTM, ") else name
+    return name.replace("LSTM", "LSTM alone", 1) if is_lstm_alone(record) else name
 
 
 def has_preset(record: Record) -> bool:

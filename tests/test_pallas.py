@@ -19,6 +19,7 @@ from machines import (
     random_params,
     random_state,
     slow_unless,
+    values_and_gradients,
 )
 
 import ntm_jax
@@ -54,30 +55,10 @@ def setting(batch=(BATCH,), **fields):
     return config, (params, xs, random_state(params, config, batch_shape=batch))
 
 
-def values_and_gradients(
-    config, arguments, implementation: Implementation = "pallas", **flags
-):
-    """All that comes of a run, and the gradients of a sum that weighs all of it."""
-
-    def loss(params, xs, state):
-        ended = ntm_jax.unroll(
-            *(params, xs),
-            config=config,
-            state=state,
-            implementation=implementation,
-            **flags,
-        )
-        weighted = [
-            jnp.sum(
-                leaf
-                * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape)
-            )
-            for leaf in jax.tree.leaves(ended)
-        ]
-        return sum(weighted), ended
-
-    both = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
-    return jax.jit(both)(*arguments)
+def unrolled(config, arguments, implementation: Implementation = "pallas", **flags):
+    """Values and gradients."""
+    how = {"config": config, "implementation": implementation}
+    return values_and_gradients(ntm_jax.unroll, *arguments, **how, **flags)
 
 
 def assert_close(result, expected, tolerance=1e-5):
@@ -91,8 +72,8 @@ def assert_close(result, expected, tolerance=1e-5):
 
 
 def assert_as_a_scan(config, arguments, **flags):
-    expected = values_and_gradients(config, arguments, "autodiff", **flags)
-    assert_close(values_and_gradients(config, arguments, **flags), expected)
+    expected = unrolled(config, arguments, "autodiff", **flags)
+    assert_close(unrolled(config, arguments, **flags), expected)
 
 
 @pytest.mark.usefixtures("quick_compilations")
@@ -169,7 +150,7 @@ def test_vmap_is_another_batch_axis():
     config, (params, xs, state) = setting(batch=(2, 3))
 
     def gradient(params, xs, state):
-        return values_and_gradients(config, (params, xs, state))[1][1:]
+        return unrolled(config, (params, xs, state))[1][1:]
 
     of_each = [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(2)]
     one_by_one = [gradient(params, xs[:, i], of_each[i]) for i in range(2)]

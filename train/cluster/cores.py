@@ -59,10 +59,12 @@ def devices_with_patient_network(devices: Callable[[], list[Any]]) -> list[Any]:
     """
     before = {*_threads()}
     made = devices()
-    for _ in range(50 if made[0].platform == "cpu" else 0):
-        waiting = [thread for thread in _threads() if _waits_for_messages(thread)]
-        if new := [thread for thread in waiting if thread not in before]:
-            for thread in new:
+    if made[0].platform != "cpu":
+        return made
+    for _ in range(50):
+        new = [each for each in _threads() if each not in before]
+        if waiting := list(filter(_waits_for_messages, new)):
+            for thread in waiting:
                 with contextlib.suppress(OSError):
                     os.setpriority(os.PRIO_PROCESS, thread, 19)
             break

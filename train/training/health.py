@@ -48,10 +48,9 @@ def watch(params: PyTree, batch: tasks.Batch, config: NTMConfig) -> Health:
         for name in ("strength", "gamma"):
             largest[f"{kind}_{name}_max"] = jnp.max(of_heads[name], axis=-1)
     # Together: XLA would compile a program for each array.
-    together = [jnp.stack([*of_all.values()]) for of_all in (means, largest)]
-    counts = batch.steps
-    mean = jnp.mean(together[0], axis=(1, 2), where=counts)
-    most = jnp.max(together[1], axis=(1, 2), where=counts, initial=0)
+    counts, over = batch.steps, (1, 2)
+    mean = jnp.mean(jnp.stack([*means.values()]), over, where=counts)
+    most = jnp.max(jnp.stack([*largest.values()]), over, where=counts, initial=0)
     return dict(zip([*means, *largest], [*mean, *most], strict=True))
 
 
