@@ -215,13 +215,13 @@ def addressing(
     """
     *ends, size = itertools.accumulate(_addressing_sizes(slot_size, shift_range))
     key, strength, gate, shift, gamma = jnp.split(emitted[..., :size], ends, axis=-1)
-    learned = 1 if sharpening == "learned" else 0
+    sharper = jax.nn.softplus(gamma)[..., 0]
     return Addressing(
         key=ACTIVATIONS[key_activation](key),
         strength=jax.nn.softplus(strength)[..., 0],
         gate=jax.nn.sigmoid(gate)[..., 0],
         shift=softmax(shift),
-        gamma=1 + learned * jax.nn.softplus(gamma)[..., 0],
+        gamma=1 + sharper if sharpening == "learned" else jnp.ones_like(sharper),
     )
 
 

@@ -95,6 +95,14 @@ def test_sum_of_squares(width, scale):
     assert_same(both(lambda x: xla.sum_of_squares(x, scale), memory), reference, 1e-6)
 
 
+@pytest.mark.parametrize("num_heads", [1, 3])
+@pytest.mark.parametrize("num_slots", [7, xla.CACHED_NUMBERS])
+def test_sum_of_heads(num_heads, num_slots):
+    weights, memory = random(2, num_heads, num_slots), jnp.zeros((2, 1, num_slots))
+    for result in both(xla.sum_of_heads, weights, memory):
+        np.testing.assert_allclose(result, np.sum(weights, axis=1), 1e-5, 1e-6)
+
+
 @pytest.mark.parametrize("num_heads", [1, 2, 5])
 def test_weighted_slots(num_heads):
     weights, slots = random(3, num_heads, 7), random(3, 4, 7, seed=1)
@@ -150,8 +158,9 @@ def test_product_with_a_matrix_of_padded_rows(rows):
         )
 
 
-def test_sum_of_outer():
-    vectors, weights = random(3, 2, 4), random(3, 2, 7, seed=1)
+@pytest.mark.parametrize("num_slots", [7, xla.CACHED_NUMBERS])
+def test_sum_of_outer(num_slots):
+    vectors, weights = random(3, 2, 4), random(3, 2, num_slots, seed=1)
     reference = np.einsum("bkm,bkn->bmn", vectors, weights)
     for result in both(xla.sum_of_outer, vectors, weights):
         np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-6)
@@ -172,6 +181,8 @@ def test_rows_of_a_loop_are_the_trees_that_were_put(of_one_dtype):
             rows.tree(),
             rows.at(1, 2),
             rows.at(0, 3, lambda tree: tree["b"]),
+            rows.some(1, 2, 2, lambda tree: tree["b"]),
+            Rows.of(first).at(0, 1),
             zeros.tree(),
         )
 
@@ -180,7 +191,9 @@ def test_rows_of_a_loop_are_the_trees_that_were_put(of_one_dtype):
     expected = jax.tree.map(lambda leaf, new: leaf.at[1, 2].set(new), expected, new)
     zeros = jax.tree.map(jnp.zeros_like, expected)
     before = jax.tree.map(lambda leaf: leaf[0], first)["b"]
-    assert_same(both(run, first, new), (expected, new, before, zeros))
+    of_some = jax.tree.map(lambda leaf: leaf[1, 2:4], expected["b"])
+    second = jax.tree.map(lambda leaf: leaf[1], first)
+    assert_same(both(run, first, new), (expected, new, before, of_some, second, zeros))
 
 
 @pytest.mark.parametrize("index", [0, 1, (1, 2), (0, 0)])

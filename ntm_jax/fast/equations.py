@@ -37,6 +37,7 @@ from ntm_jax.fast.xla import (
     for_cpu,
     noinline,
     products_with,
+    sum_of_heads,
     sum_of_outer,
     sum_of_slots,
     sum_of_squares,
@@ -111,7 +112,7 @@ def content_weights_vjp(
     )
     d_product = d_cosine * inverse_norms[:, None]
     d_unit_key = weighted_slots(d_product, memory)
-    d_norms = -jnp.sum(d_cosine * cosine, axis=1) * inverse_norms
+    d_norms = -sum_of_heads(d_cosine * cosine, memory) * inverse_norms
     return OuterProducts(unit_key, d_product), d_norms, d_unit_key, d_strength
 
 

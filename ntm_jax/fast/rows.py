@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from ntm_jax.fast import xla
 
@@ -57,6 +57,13 @@ class Rows:
             row = packing.pack(row, axes=1)
         return cls(xla.buffers_like(sizes, row), packing)
 
+    @classmethod
+    def of(cls, trees: PyTree) -> "Rows":
+        """The given trees, `[T, B, ...]`, as those of one tile."""
+        trees = jax.tree.map(lambda leaf: leaf[None], trees)
+        packing = _Packing.of(trees, axes=3)
+        return cls(packing.pack(trees, axes=3) if packing else trees, packing)
+
     def put(self, g: Any, t: Any, tree: PyTree) -> "Rows":
         """With that tree at step t of tile g."""
         row = self.like.pack(tree, axes=1) if self.like else tree
@@ -68,6 +75,15 @@ class Rows:
         if self.like is None:
             return xla.row_noinline((g, t), pick(self.buffer))
         return pick(self.like.unpack(xla.row((g, t), self.buffer)))
+
+    def some(self, g: Any, t: Any, number: int, pick: Callable[[Any], Any]) -> PyTree:
+        """What `pick` takes of so many steps from t on: trees `[number, ...]`."""
+
+        def take(leaf):
+            return lax.dynamic_slice_in_dim(xla.row(g, leaf), t, number)
+
+        buffer = jax.tree.map(take, self.buffer)
+        return pick(self.like.unpack(buffer) if self.like else buffer)
 
     def tree(self) -> PyTree:
         """All steps: arrays `[G, T, B, ...]`."""

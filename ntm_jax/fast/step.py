@@ -6,6 +6,7 @@ by zero, since zero times NaN is NaN.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,10 @@ class Controls(NamedTuple):
     gamma: Array  # [B, K]
     erase: Array  # [B, W, M]
     add: Array  # [B, W, M]
+
+
+# Controls, and what takes their cotangents to those of the two parts emitted.
+Linearized = tuple[Controls, Callable[[Controls], tuple[Array, Array]]]
 
 
 class LayerOutputs(NamedTuple):
@@ -97,6 +102,7 @@ def step_vjp(
     residuals: StepResiduals,
     outputs: LayerOutputs,
     mask: Array | None,
+    linearized: Linearized | None = None,
 ) -> tuple[State, LayerOutputs]:
     """Cotangents of the state before, and of the layers' outputs.
 
@@ -110,16 +116,14 @@ def step_vjp(
       residuals: of the step.
       outputs: of the step's layers.
       mask: bool `[B]`, or None.
+      linearized: `linearized_controls` of the step, or None to compute them here.
     """
     memory, old = before
     max_cosine, *of_sharpen = jnp.moveaxis(residuals.scalars, -1, 0)
     of_content = eq.ContentResiduals(
         residuals.cosine, max_cosine, residuals.inverse_norms
     )
-    c, controls_vjp = xla.noinline_vjp(
-        functools.partial(controls, config),
-        *split_emitted(config, outputs.emitted),
-    )
+    c, controls_vjp = linearized or linearized_controls(config, outputs.emitted)
     reading, writing = by_kind(config, weightings)
 
     # What the step computed, in reverse.
@@ -189,13 +193,12 @@ def recompute_write(
     config: NTMConfig,
     memory: Array,
     weightings: Array,
-    emitted: Array,
+    controls: Controls,
     mask: Array | None,
 ) -> Array:
     """The memory after a step, from its write alone."""
     _, writing = by_kind(config, weightings)
-    c = controls(config, *split_emitted(config, emitted))
-    return write(memory, writing, c, mask)
+    return write(memory, writing, controls, mask)
 
 
 # The heads' layer: one kernel for all heads.
@@ -218,6 +221,18 @@ def split_emitted(config: NTMConfig, emitted: Array) -> list[Array]:
     num_heads = config.num_read_heads + config.num_write_heads
     end = num_heads * heads.addressing_size(config.slot_size, config.shift_range)
     return xla.noinline(lambda emitted: jnp.split(emitted, [end], axis=-1))(emitted)
+
+
+def controls_of(config: NTMConfig, emitted: Array) -> Controls:
+    """The controls in what the heads emit, `[B, Z]`."""
+    return controls(config, *split_emitted(config, emitted))
+
+
+def linearized_controls(config: NTMConfig, emitted: Array) -> Linearized:
+    """`jax.vjp` of the controls; its reverse returns cotangents of the two parts."""
+    return xla.noinline_vjp(
+        functools.partial(controls, config), *split_emitted(config, emitted)
+    )
 
 
 def controls(config: NTMConfig, to_address: Array, to_write: Array) -> Controls:

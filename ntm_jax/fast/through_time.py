@@ -25,6 +25,8 @@ from ntm_jax.fast.layout import PyTree, Sequence, State
 from ntm_jax.fast.once import once_in_reverse
 from ntm_jax.fast.rows import Rows
 from ntm_jax.fast.step import (
+    controls_of,
+    linearized_controls,
     recompute_write,
     step,
     step_vjp,
@@ -213,18 +215,35 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
     def weightings_after(g, t):
         return saved.smalls.at(g, t + 1, lambda small: small.weightings)
 
-    def recompute_memories(g, c, first, number, outputs, memories):
+    def emitted(of_layers):
+        return of_layers.emitted
+
+    def linearized_of(g, first, number, outputs):
+        """`linearized_controls` of each step of a chunk; None for a CPU.
+
+        A GPU starts as many kernels for all steps at once as for one.
+        """
+        if settings.for_cpu:
+            return None
+        linearize = functools.partial(linearized_controls, config)
+        return Rows.of(jax.vmap(linearize)(outputs.some(g, first, number, emitted)))
+
+    def recompute_memories(g, c, first, number, outputs, linearized, memories):
         """The memory before each step of a chunk."""
 
         def body(i, memories):
             t = first + i
             mask, reset = masks(g, t)
             memory = xla.row_noinline(i, memories)
+            if linearized is None:
+                controls = controls_of(config, outputs.at(g, t, emitted))
+            else:
+                controls, _ = linearized.at(0, i)
             memory = recompute_write(
                 config,
                 reset_where(reset, initial and initial.memory, memory),
                 weightings_after(g, t),
-                outputs.at(g, t, lambda of_layers: of_layers.emitted),
+                controls,
                 mask,
             )
             return xla.set_row(i + 1, memories, memory)
@@ -232,7 +251,7 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
         memories = xla.set_row(0, memories, xla.row_noinline((g, c), saved.memories))
         return in_turn(number - 1, body, memories)
 
-    def reverse_step(g, t, memory, outputs, d_state, d_initial):
+    def reverse_step(g, t, memory, outputs, linearized, d_state, d_initial):
         mask, reset = masks(g, t)
         small = saved.smalls.at(g, t, controller.needed)
         d_small = d_state.small._replace(
@@ -248,6 +267,7 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
             saved.steps.at(g, t),
             outputs.at(g, t),
             mask,
+            linearized,
         )
         if initial is not None:
             # After a reset, the cotangent goes to `initial`, not to the step before.
@@ -261,7 +281,10 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
 
     def reverse_chunk(g, c, first, number, carry):
         d_memories, d_small, d_initial, memories, outputs = carry
-        memories = recompute_memories(g, c, first, number, outputs, memories)
+        linearized = linearized_of(g, first, number, outputs)
+        memories = recompute_memories(
+            g, c, first, number, outputs, linearized, memories
+        )
 
         def body(i, carry):
             d_memories, d_small, d_initial, outputs = carry
@@ -271,6 +294,7 @@ def _reverse_steps(settings, weights, initial, sequence, saved, cotangents):
                 t,
                 xla.row_noinline(i, memories),
                 outputs,
+                linearized and linearized.at(0, i),
                 State(d_memories.at(t + 1), d_small),
                 d_initial,
             )

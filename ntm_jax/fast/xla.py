@@ -76,6 +76,8 @@ def noinline_vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Any]
     The backward pass recomputes its residuals from the primals, so that no residual is
     handed from one call to the other.
     """
+    if not for_cpu():
+        return jax.vjp(function, *primals)
 
     def vjp(cotangents):
         return noinline(
@@ -91,6 +93,18 @@ def sum_of_slots(weights: Array) -> Array:
         return jnp.sum(weights, axis=-1)
     ones = jnp.ones(weights.shape[-1], weights.dtype)
     return jnp.matmul(weights, ones, precision=lax.Precision.HIGHEST)
+
+
+def sum_of_heads(weights: Array, memory: Array) -> Array:
+    """`jnp.sum(weights, axis=1)`; for a CPU written out if no cache holds the memory.
+
+    XLA hands a sum and all that is fused with it to a library, which writes to a new
+    array. Here that would be the whole cotangent of the memory.
+    """
+    if not for_cpu() or memory.size <= CACHED_NUMBERS:
+        return jnp.sum(weights, axis=1)
+    heads = [weights[:, k] for k in range(weights.shape[1])]
+    return sum(heads[1:], start=heads[0])
 
 
 def sum_of_squares(memory: Array, scale: float = 1.0) -> Array:
@@ -123,12 +137,12 @@ def products_with(windows: list[Array], weights: Array) -> Array:
 
 
 def sum_of_outer(vectors: Array, weights: Array) -> Array:
-    """`jnp.einsum("bkm,bkn->bmn", vectors, weights)`; except for a CPU written out.
+    """`jnp.einsum("bkm,bkn->bmn", vectors, weights)`; for a CPU only in the cache.
 
     A GPU starts a kernel of its own for a matrix product. What is written out becomes
     a part of another pass over the memory.
     """
-    if for_cpu():
+    if for_cpu() and vectors.shape[-1] * weights[:, 0].size <= CACHED_NUMBERS:
         return jnp.einsum("bkm,bkn->bmn", vectors, weights)
     outer = [
         jnp.swapaxes(vectors[:, k : k + 1], 1, 2) * weights[:, k : k + 1]

@@ -122,8 +122,8 @@ def reverse(
 
     Args:
       step_vjp: `ntm_jax.fast.step.step_vjp` of what it takes after the weights.
-      recompute_write: `ntm_jax.fast.step.recompute_write` of what it takes after the
-        config.
+      recompute_write: the memory after a step, of the memory before it, the weightings
+        after it, what its heads emit, and the mask.
       chunk: which steps.
       initial: what a reset puts in place of a state, or None.
       weightings: `[B, K, N]`, after the last step.

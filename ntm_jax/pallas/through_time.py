@@ -16,7 +16,7 @@ from jax.experimental.pallas import tpu as pltpu
 from ntm_jax.config import NTMConfig
 from ntm_jax.fast.controller import controller_of
 from ntm_jax.fast.layout import PyTree, Sequence, Small, State
-from ntm_jax.fast.step import recompute_write, step, step_vjp
+from ntm_jax.fast.step import controls_of, recompute_write, step, step_vjp
 from ntm_jax.fast.through_time import gradients
 from ntm_jax.pallas import kernels
 from ntm_jax.pallas.kernels import Saved, load
@@ -174,8 +174,13 @@ def _reverse(config, launch, transposed, initial, flags, weightings, saved, cota
         *(transposed, d_state, d_hidden, State(d_state.memory, small)),
         *(weightings_of_tile, residuals, outputs, mask),
     )
+
+    def write(memory, weightings, emitted, mask):
+        controls = controls_of(config, emitted)
+        return recompute_write(config, memory, weightings, controls, mask)
+
     of_write, constants_of_write, _ = without_constants(
-        functools.partial(recompute_write, config),
+        write,
         *(d_state.memory, weightings_of_tile, outputs.emitted, mask),
     )
 
@@ -183,10 +188,10 @@ def _reverse(config, launch, transposed, initial, flags, weightings, saved, cota
         def one_step(*others):
             return of_step(*load(arguments), *others)
 
-        def write(*others):
+        def one_write(*others):
             return of_write(load(constants_of_write), *others)
 
-        kernels.reverse(one_step, write, launch.chunk(), *refs)
+        kernels.reverse(one_step, one_write, launch.chunk(), *refs)
 
     needed = controller_of(config).needed
     memory = launch.a_tile(d_ends.memory)
