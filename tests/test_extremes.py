@@ -10,6 +10,16 @@ from extremes import Kind, compare
 FOUND = [
     pytest.param(0, [379], id="cotangent_times_cell_of_a_shut_gate"),
     pytest.param(12, [208, 360, 492, 697], id="unit_key_and_slots_of_width_1"),
+    # JAX's is finite as a gate's derivative happens to round to 0.
+    pytest.param(0, [5464, 7672, 8087, 13255, 15501], id="lstm_and_weightings"),
+    pytest.param(
+        2, [2094, 7691, 8274, 12651, 18577, 19829], id="controller_that_jax_derives"
+    ),
+    pytest.param(
+        12,
+        [1476, 1763, 3928, 5727, 9131, 10407, 12464, 16586],
+        id="lstm_and_slots_of_width_1",
+    ),
 ]
 
 

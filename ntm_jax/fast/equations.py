@@ -51,6 +51,16 @@ _TINY = 2.0**-80
 OVERFLOW = 2.0**120
 
 
+# Cotangents beyond this count as this: infinity less infinity is NaN, and so is zero
+# times infinity. Sums of a few of them are finite.
+_LARGEST = 2.0**124
+
+
+def saturated(cotangent: Array) -> Array:
+    """The cotangent, each entry at most 2^124 in size. NaN stays NaN."""
+    return jnp.clip(cotangent, -_LARGEST, _LARGEST)
+
+
 class OuterProducts(NamedTuple):
     """A part of the memory's cotangent: Σ_k vectors_k weights_k(i)."""
 
@@ -110,9 +120,9 @@ def content_weights_vjp(
     d_strength, d_cosine = _softmax_vjp(
         content, strength, cosine - max_cosine[..., None], d_content
     )
-    d_product = d_cosine * inverse_norms[:, None]
+    d_product = saturated(d_cosine * inverse_norms[:, None])
     d_unit_key = weighted_slots(d_product, memory)
-    d_norms = -sum_of_heads(d_cosine * cosine, memory) * inverse_norms
+    d_norms = saturated(-sum_of_heads(d_cosine * cosine, memory) * inverse_norms)
     return OuterProducts(unit_key, d_product), d_norms, d_unit_key, d_strength
 
 
@@ -242,7 +252,8 @@ def sharpen_vjp(
     (d_positive,) = logs_vjp(d_logs)
     # A deficit is 2^-32 - Σ v, and was added to every slot.
     d_deficit = jnp.where(deficit > 0, sum_of_slots(d_positive), 0)[..., None]
-    return jnp.where(shifted < 0, 0, d_positive - d_deficit), d_gamma
+    d_shifted = jnp.where(shifted < 0, 0, d_positive - d_deficit)
+    return saturated(d_shifted), d_gamma
 
 
 # Eq. 2: read.
@@ -315,7 +326,8 @@ def write_vjp(
         over_slots, over_width = twice_half(sum_of_lost, d_memory, left)
         d_erase.append(-over_slots)
         d_erased.append(over_width)
-    d_weighting = d_weighting - jnp.concatenate(d_erased, axis=1)
+    d_erased = saturated(jnp.concatenate(d_erased, axis=1))
+    d_weighting = saturated(d_weighting) - d_erased
     return d_weighting, jnp.concatenate(d_erase, axis=1), d_add
 
 
@@ -351,8 +363,9 @@ def _softmax_vjp(
     softmax: Array, factor: Array, values: Array, d_softmax: Array
 ) -> tuple[Array, Array]:
     """Df and dx, from the softmax itself. x may lack a common term."""
+    d_softmax = saturated(d_softmax)
     d_product = softmax * (d_softmax - sum_of_slots(softmax * d_softmax)[..., None])
-    return sum_of_slots(d_product * values), factor[..., None] * d_product
+    return sum_of_slots(d_product * values), saturated(factor[..., None] * d_product)
 
 
 def _outer(vector: Array, weights: Array) -> Array:

@@ -131,7 +131,7 @@ def step_vjp(
         memory, writing, c.erase, c.add, d_new.memory
     )
     of_read, d_reading = eq.read_vjp(memory, reading, d_new.small.reads)
-    d_weightings = jnp.concatenate([d_reading, d_writing], axis=1)
+    d_weightings = eq.saturated(jnp.concatenate([d_reading, d_writing], axis=1))
     content = eq.content_from_residuals(of_content, c.strength)
     shifted, rolled = eq.gate_and_shift(content, old.weightings, c.gate, c.shift)
     d_shifted, d_gamma = eq.sharpen_vjp(
@@ -159,7 +159,7 @@ def step_vjp(
     d_parts = controls_vjp(
         Controls(d_unit_key, d_strength, d_gate, d_shift, d_gamma, d_erase, d_add)
     )
-    d_emitted = jnp.concatenate(d_parts, axis=-1)
+    d_emitted = eq.saturated(jnp.concatenate(d_parts, axis=-1))
 
     def controller_vjp(transposed, residuals, old, d_carry, d_hidden, d_emitted):
         d_hidden = d_hidden + xla.product(d_emitted, transposed["heads"])
@@ -175,7 +175,10 @@ def step_vjp(
         d_hidden,
         d_emitted,
     )
-    d_old = State(d_memory, Small(d_previous, d_reads, d_carry))
+    d_old, d_controller = jax.tree.map(
+        eq.saturated,
+        (State(d_memory, Small(d_previous, d_reads, d_carry)), d_controller),
+    )
     if mask is not None:
         d_old = select(mask, d_old, d_new)
     return d_old, zeros_unless(mask, LayerOutputs(d_emitted, d_controller))

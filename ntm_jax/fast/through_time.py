@@ -21,6 +21,7 @@ from ntm_jax.fast import xla
 from ntm_jax.fast.chunks import Chunks, in_turn
 from ntm_jax.fast.controller import controller_of
 from ntm_jax.fast.dense import dense_gradient, merge_first
+from ntm_jax.fast.equations import saturated
 from ntm_jax.fast.layout import PyTree, Sequence, State
 from ntm_jax.fast.once import once_in_reverse
 from ntm_jax.fast.rows import Rows
@@ -191,6 +192,7 @@ def _backward(settings, weights, initial, sequence, saved, cotangents):
             controller_of(settings.config).outputs(smalls, outputs),
             d_outputs,
         )
+        d_weights, d_xs = jax.tree.map(saturated, (d_weights, d_xs))
     return d_weights, d_starts, d_initial, Sequence(d_xs, None, None, None)
 
 
