@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.ad_checkpoint import checkpoint_name
 from jax.scipy.special import logsumexp
 
 from ntm_jax.addressing import clip_factor, sharpen, unit_key
@@ -18,6 +19,7 @@ from ntm_jax.sparse.find import find
 from ntm_jax.sparse.kinds import Access, Held, sources, weights_at
 from ntm_jax.sparse.rows import take
 
+KEPT = "kept"  # what is saved of a step for the backward pass (jax.checkpoint)
 _SMALLEST = 1e-37
 _NEVER = -1e30  # the logarithm of nothing, with finite gradients
 
@@ -60,9 +62,11 @@ def address(
     """
     num_slots, reach = memory.shape[-2], addressing.shift.shape[-1] // 2
     found, bound, searched = find(access, memory, directions, held, addressing, mask)
+    found, searched = checkpoint_name((found, searched), KEPT)
     origins = sources(found.slots, reach, num_slots)
     of_heads = flat(origins)
     rows, memory = take(memory, flat(of_heads))
+    rows = checkpoint_name(rows, KEPT)
     rows = rows.reshape(*origins.shape, memory.shape[-1])
     if mask is not None:
         rows = select(mask, rows, 0)

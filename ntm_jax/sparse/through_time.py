@@ -1,10 +1,12 @@
 """Many steps with access to a few slots.
 
-What a step saves for the backward pass is as large as the rows that it takes. There is
-one memory, and one cotangent of it.
+What a step saves for the backward pass is as large as the rows that it takes; the rest
+is computed again. There is one memory, and one cotangent of it. Chunks of steps that
+the mask leaves out in all sequences, as after the end of the longest, are skipped.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from ntm_jax.controllers import Rngs
 from ntm_jax.machine import named_step
 from ntm_jax.masking import harmless_carry
 from ntm_jax.sparse.access import apply
+from ntm_jax.sparse.address import KEPT
 from ntm_jax.types import Params, SparseState
 
 
@@ -54,4 +57,30 @@ def unroll(
         after = select(mask, new.replace(memory=None), old)
         return after.replace(memory=new.memory), select(mask, y, 0)
 
-    return lax.scan(body, state, (xs, mask, rngs))
+    # Which slots a step keeps, and what is in them, is all that it needs of the memory.
+    policy = jax.checkpoint_policies.save_only_these_names(KEPT)
+    body = jax.checkpoint(body, policy=policy, prevent_cse=False)
+    if mask is None:
+        return lax.scan(body, state, (xs, mask, rngs))
+
+    def steps(state: SparseState, inputs) -> tuple[SparseState, Array]:
+        return lax.scan(body, state, inputs)
+
+    def skipped(state: SparseState, inputs) -> tuple[SparseState, Array]:
+        xs, _, _ = inputs
+        return state, jnp.zeros((*xs.shape[:-1], config.output_size), xs.dtype)
+
+    def chunk(state: SparseState, inputs) -> tuple[SparseState, Array]:
+        _, mask, _ = inputs
+        return lax.cond(jnp.any(mask), steps, skipped, state, inputs)
+
+    length = xs.shape[0]
+    size = max(math.isqrt(length), 1)
+    # The last chunk is filled up with copies of the last step that are masked.
+    padded = jnp.arange(-(-length // size) * size, dtype=jnp.int32).reshape(-1, size)
+    xs, mask, rngs = jax.tree.map(
+        lambda leaf: leaf[jnp.minimum(padded, length - 1)], (xs, mask, rngs)
+    )
+    mask = mask & (padded < length)[(...,) + (None,) * (mask.ndim - 2)]
+    state, ys = lax.scan(chunk, state, (xs, mask, rngs))
+    return state, ys.reshape(-1, *ys.shape[2:])[:length]
