@@ -23,7 +23,7 @@ from tiny import TINY
 import ntm_jax
 from ntm_jax import Access, fit, heads
 from ntm_jax.addressing import unit_key
-from ntm_jax.sparse import rows, search
+from ntm_jax.sparse import rows, search, through_time
 from ntm_jax.sparse.address import address
 from ntm_jax.sparse.bounds import moved_by_content
 from ntm_jax.sparse.kinds import Held, is_first, weights_at
@@ -207,6 +207,47 @@ def test_an_access_is_read_as_it_is_written():
         assert str(Access.parse(text)) == text
 
 
+def test_chunks_of_masked_steps_are_skipped(monkeypatch):
+    config = make_config()
+    params, xs = random_params(config), random_inputs(26, 2)
+    mask = jnp.arange(26)[:, None] < jnp.array([[7, 3]])
+    made = []
+
+    def counted(*args, **named):
+        jax.debug.callback(lambda: made.append(1))
+        return named_step(*args, **named)
+
+    named_step = through_time.named_step
+    monkeypatch.setattr(through_time, "named_step", counted)
+    run = functools.partial(ntm_jax.unroll, params, config=config, access="sparse:2")
+    end, ys = run(xs, mask=mask)
+    jax.effects_barrier()
+    assert len(made) == 10  # two chunks of five steps
+    exact_end, exact = run(xs[:7], mask=mask[:7])
+    near = functools.partial(np.testing.assert_allclose, rtol=1e-6)
+    jax.tree.map(near, (end, ys[:7]), (exact_end, exact))
+    assert ys.shape[0] == 26
+    assert not jnp.any(ys[7:])
+
+
+def test_a_step_saves_what_it_keeps_for_the_backward_pass():
+    config = make_config(slot_size=20, num_slots=1000)
+    params = random_params(config)
+
+    def loss(params, xs):
+        ys = ntm_jax.unroll(params, xs, config=config, access="window:5")[1]
+        return jnp.sum(ys)
+
+    xs = random_inputs(400, 4)
+    program = jax.jit(jax.grad(loss)).lower(params, xs).compile()
+    analysis = program.memory_analysis()
+    assert analysis is not None
+    # The rows from which two heads shift, half as much for all else, and two memories.
+    rows, memory = 2 * (5 * 3) * 20, 1000 * 20
+    most = 4 * 4 * (400 * 1.5 * rows + 2 * memory)
+    assert analysis.temp_size_in_bytes <= most
+
+
 @pytest.mark.parametrize("shape", [(0, 2), (3, 0)])
 def test_no_steps_and_no_sequences_have_no_outputs_and_no_gradient(shape):
     config = make_config()
@@ -316,12 +357,15 @@ def test_a_stream_of_donated_states_is_the_sequence(access):
 @pytest.mark.optimized
 @pytest.mark.parametrize("access", ["window:3", "sparse:40"])
 @pytest.mark.parametrize("what", ["values", "gradients"])
-def test_no_step_copies_the_memory_or_passes_over_it(what, access):
+@pytest.mark.parametrize("masked", [False, True])
+def test_no_step_copies_the_memory_or_passes_over_it(masked, what, access):
     config = make_config(num_slots=1013, num_write_heads=2)
     params, xs = random_params(config), random_inputs(7, 2)
+    mask = jnp.arange(7)[:, None] < jnp.array([[5, 3]]) if masked else None
 
     def loss(params):
-        return jnp.sum(ntm_jax.unroll(params, xs, config=config, access=access)[1])
+        how = {"mask": mask, "access": access}
+        return jnp.sum(ntm_jax.unroll(params, xs, config=config, **how)[1])
 
     function = loss if what == "values" else jax.grad(loss)
     program = jax.jit(function).lower(params).compile().as_text()
