@@ -29,7 +29,10 @@ from ntm_jax.sparse.bounds import moved_by_content
 from ntm_jax.sparse.kinds import Held, is_first, weights_at
 from ntm_jax.sparse.reach import reached
 from ntm_jax.sparse.start import from_dense
+from train.training.batches import batch_of
+from train.training.loop import update
 from train.training.measure import evaluate, evaluation_key
+from train.training.population import member
 from train.training.state import init_states
 
 pytestmark = pytest.mark.usefixtures("quick_compilations")
@@ -228,6 +231,24 @@ def test_chunks_of_masked_steps_are_skipped(monkeypatch):
     jax.tree.map(near, (end, ys[:7]), (exact_end, exact))
     assert ys.shape[0] == 26
     assert not jnp.any(ys[7:])
+
+
+def test_training_leaves_out_the_steps_after_the_last_answer(monkeypatch):
+    masks = {}
+    unroll = ntm_jax.unroll
+
+    def watched(*args, mask=None, state=None, **how):
+        masks[type(state)] = mask
+        return unroll(*args, mask=mask, state=state, **how)
+
+    monkeypatch.setattr(ntm_jax, "unroll", watched)
+    for access in ("dense", "window:3"):
+        config = dataclasses.replace(TINY, access=access)
+        state = member(init_states(config), 0)
+        batch = batch_of(config, 0, 0)
+        jax.eval_shape(functools.partial(update, config=config), state, batch)
+    assert masks[ntm_jax.NTMState] is None
+    assert masks[ntm_jax.SparseState].shape == batch.inputs.shape[:2]
 
 
 def test_a_step_saves_what_it_keeps_for_the_backward_pass():

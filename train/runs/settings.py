@@ -202,7 +202,7 @@ class ScheduleSettings:
     """Updates without a better validation, after which a seed restarts; None is never.
     It restarts with other initial parameters and its whole schedule, if as many updates
     are left; --steps bounds all of them together. Better is an error 5 % lower or more.
-    A seed does not restart once its error was below a tenth of its highest.
+    A seed does not restart once its error was below 2 % of its highest.
     This flag has no effect with --init_from, whose parameters would be the same."""
     batch_size: int = 16
     """Sequences in one update."""

@@ -11,7 +11,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 
-from ntm_jax import tasks
+from ntm_jax import Access, tasks
 
 from ..runs.config import TrainConfig
 from .batches import batch_of, draw_sequences, part_of
@@ -316,8 +316,10 @@ def _loss(
     params: PyTree, batch: tasks.Batch, config: TrainConfig
 ) -> tuple[Array, Array]:
     """The mean loss of an answer, and the logits `[T, B, O]`."""
-    # A mask costs a pass over the memory at every step, and pays if it saves steps.
-    steps = batch.steps if config.sort_updates > 1 else None
+    # With all slots, a mask costs a pass over the memory at every step, and pays if it
+    # saves steps.
+    masked = config.sort_updates > 1 or Access.parse(config.access) is not None
+    steps = batch.steps if masked else None
     logits = noisy_model(config).logits(params, batch.inputs, mask=steps)
     loss = config.make_task().targets.loss(logits, batch.targets, batch.mask)
     return jnp.mean(loss), logits

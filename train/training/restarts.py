@@ -3,7 +3,7 @@
 Such a seed stays near the error that it had at first. It restarts if, for
 `--restart_after` updates, no validation was better than all before. Better means that
 the error is at least 5 % lower, so that the noise of training does not count. A seed
-whose error once was within the task's tolerance, or below a tenth of its highest, has
+whose error once was within the task's tolerance, or below 2 % of its highest, has
 learned, and does not restart. The highest is that of all its validations, also before a
 restart: the first one after it can be low already. Nor does a seed restart with fewer
 than `--restart_after` updates left.
@@ -28,7 +28,7 @@ from .devices import spread
 from .state import NEVER, RestartingState, init_states, mesh_of, without_arrays
 
 # Parts of an error: better is lower by so much, and so much of the highest is low.
-BETTER, LOW = 0.05, 0.1
+BETTER, LOW = 0.05, 0.02
 
 
 def with_validation(
