@@ -132,6 +132,39 @@ def test_a_step_is_as_far_from_the_dense_one_as_its_bound_allows(access):
     close(new.reads, ntm_jax.read(state.memory, got.read_weights))
 
 
+@pytest.mark.parametrize("gate", [-6.0, 0.5])
+@pytest.mark.usefixtures("x64")
+def test_beside_equal_slots_the_gradient_is_that_of_the_dense_machine(gate):
+    config = make_config(num_slots=40)
+    params = random_params(config, dtype=jnp.float64)
+    for kind in ("read_heads", "write_heads"):
+        params[kind]["bias"] = params[kind]["bias"].at[:, 4].add(gate)
+    around = jnp.array([0.25, 0.5, 0.05])
+    weights = jnp.full((1, 40), 0.2 / 37).at[0, 10:13].set(around)
+    rows = jax.random.normal(jax.random.key(3), (3, 3), jnp.float64)
+    dense = random_state(params, config)
+    dense = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), dense)
+    dense = dense.replace(
+        memory=jnp.full((40, 3), 0.3)
+        .at[10:13]
+        .set(rows),
+        read_weights=weights,
+        write_weights=weights,
+    )
+    kept = Access.parse("sparse:5:0")
+    assert kept is not None
+    x = random_inputs(dtype=jnp.float64)
+
+    def answer(params, state):
+        new, y = ntm_jax.step(params, state, x, config=config)
+        return jnp.sum(jnp.sin(3 * y)) + jnp.sum(jnp.cos(new.reads))
+
+    gradients = jax.jit(jax.grad(answer))
+    new, wanted = (gradients(params, s) for s in (from_dense(dense, kept), dense))
+    near = functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-10)
+    jax.tree.map(near, new, wanted)
+
+
 @pytest.mark.usefixtures("x64")
 def test_content_moves_no_more_than_its_bound():
     rng, count, n = np.random.default_rng(0), 1000, 6

@@ -102,14 +102,14 @@ def _addressing(emitted: dict[str, Array], config: NTMConfig) -> heads.Addressin
 def _read(new: Addressed, num_reads: int, total: Array, num_slots: int) -> Array:
     """What the read heads of a turn read (eq. 2), `[..., R, M]`.
 
-    Of the slots that are not kept, they read the mean, which has no gradient.
+    Of the slots that are not kept, they read the mean, as a constant.
     """
     held, rows = new.held.heads(slice(num_reads)), new.rows[..., :num_reads, :, :]
     kept = read(rows, held.weights)
     if held.slots.shape[-1] == num_slots:
         return kept
-    others = total[..., None, :] - jnp.sum(rows, axis=-2)
-    return kept + lax.stop_gradient(held.each(num_slots)[..., None] * others)
+    others = lax.stop_gradient(total[..., None, :] - jnp.sum(rows, axis=-2))
+    return kept + held.each(num_slots)[..., None] * others
 
 
 def _written(

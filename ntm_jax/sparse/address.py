@@ -1,8 +1,10 @@
 """Addressing (eqs. 5 to 9) on K slots: values and gradients of what is kept.
 
 Which slots these are is no function with a gradient. Given the slots, the equations are
-those of the dense machine, with two constants for all other slots: what they add to the
-sum of the content weighting (eq. 5), and their weight.
+those of the dense machine. Of all other slots they need two numbers: what these add to
+the sum of the content weighting (eq. 5), and their weight. Both have the right values,
+and the gradients that they have if what is in these slots is constant, and the same
+weight is on each.
 """
 
 from typing import NamedTuple
@@ -18,9 +20,11 @@ from ntm_jax.heads import Addressing
 from ntm_jax.sparse.find import find
 from ntm_jax.sparse.kinds import Access, Held, sources, weights_at
 from ntm_jax.sparse.rows import take
+from ntm_jax.sparse.search import Found
 
 KEPT = "kept"  # what is saved of a step for the backward pass (jax.checkpoint)
 _SMALLEST = 1e-37
+_FEW = 1e-6  # less than this is rounding beside 1
 _NEVER = -1e30  # the logarithm of nothing, with finite gradients
 
 
@@ -73,14 +77,17 @@ def address(
     if found.slots.shape[-1] == num_slots:
         content = _content_of_all(rows, addressing)
     else:
-        content = _content(rows, addressing, found.content, searched)
+        content = _content(rows, addressing, found, searched)
     previous = weights_at(of_heads, held, num_slots).reshape(origins.shape)
     gate = addressing.gate[..., None, None]
     gated = gate * content + (1 - gate) * previous
     shifted = jnp.sum(gated * addressing.shift[..., None, :], axis=-1)
     weights = sharpen(shifted, addressing.gamma)
+    rest = found.rest
+    if found.slots.shape[-1] < num_slots:
+        rest = _rest(shifted, addressing.gamma, rest, num_slots)
     new = Addressed(
-        held=Held(found.slots, (1 - found.rest)[..., None] * weights, found.rest),
+        held=Held(found.slots, (1 - rest)[..., None] * weights, rest),
         rows=rows[..., reach, :],
         dropped=found.dropped,
         bound=bound,
@@ -89,8 +96,25 @@ def address(
     return new, memory
 
 
+def _rest(shifted: Array, gamma: Array, rest: Array, num_slots: int) -> Array:
+    """The weight of all other slots after sharpening (eq. 9), with its gradient.
+
+    Args:
+      shifted: `[..., H, K]`, the weights of the kept slots before.
+      gamma: `[..., H]`.
+      rest: `[..., H]`, the value.
+      num_slots: N.
+    """
+    others = jnp.maximum(1 - jnp.sum(shifted, axis=-1), _FEW)
+    each = jnp.log(others / (num_slots - shifted.shape[-1]))
+    logs = jnp.log(jnp.maximum(shifted, _SMALLEST))
+    # The logarithm of rest / (1 - rest) if all other slots have the same weight.
+    ratio = gamma * each - logsumexp(gamma[..., None] * logs, axis=-1)
+    return rest + rest * (1 - rest) * (ratio - lax.stop_gradient(ratio))
+
+
 def _content(
-    rows: Array, addressing: Addressing, found: Array, searched: Array
+    rows: Array, addressing: Addressing, found: Found, searched: Array
 ) -> Array:
     """The content weighting `[..., H, K, S]` of rows `[..., H, K, S, M]` (eqs. 5, 6).
 
@@ -99,24 +123,32 @@ def _content(
     Args:
       rows: the kept ones are in the middle of S.
       addressing: of the heads.
-      found: the same, `[..., H, K, S]`, as a constant.
+      found: what the step found: the same weighting, as a constant.
       searched: bool `[...]`.
     """
+    constant = found.content
 
     def of_rows() -> Array:
         logits = _logits(rows, addressing)
         middle = logits.shape[-1] // 2
         # The sum over all slots, from the largest weight; without those that are kept.
-        each = lax.stop_gradient(logits) - jnp.log(jnp.maximum(found, _SMALLEST))
+        each = lax.stop_gradient(logits) - jnp.log(jnp.maximum(constant, _SMALLEST))
         log_all = jnp.max(each, axis=(-2, -1))
-        others = jnp.maximum(1 - jnp.sum(found[..., middle], axis=-1), _SMALLEST)
+        kept = constant[..., middle]
+        others = jnp.maximum(1 - jnp.sum(kept, axis=-1), _SMALLEST)
         log_sum = jnp.logaddexp(
             logsumexp(logits[..., middle], axis=-1), log_all + jnp.log(others)
         )
+        # How the others' part changes with the key and its strength.
+        of_kept = jnp.sum(kept[..., None] * unit_key(rows[..., middle, :]), axis=-2)
+        direction = lax.stop_gradient(found.direction - of_kept)
+        product = jnp.sum(unit_key(addressing.key) * direction, axis=-1)
+        changes = clip_factor(addressing.strength) * product
+        log_sum = log_sum + changes - lax.stop_gradient(changes)
         logs = select(searched, logits - log_sum[..., None, None], _NEVER)
-        return select(searched, jnp.exp(logs), found)
+        return select(searched, jnp.exp(logs), constant)
 
-    return lax.cond(jnp.any(searched), of_rows, lambda: found)
+    return lax.cond(jnp.any(searched), of_rows, lambda: constant)
 
 
 def _content_of_all(rows: Array, addressing: Addressing) -> Array:

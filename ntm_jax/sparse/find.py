@@ -37,7 +37,8 @@ def find(
     none = jnp.zeros_like(addressing.gate)
     if held.slots.shape[-1] == num_slots:
         # All slots are kept: nothing is to be found.
-        return Found(held.slots, none, none, none), none, jnp.ones(batch, bool)
+        found = Found(held.slots, none, none, none, addressing.key)
+        return found, none, jnp.ones(batch, bool)
     near = reached(access, held, addressing, num_slots)
     moved = bounds.moved_by_content(
         near.weights, addressing.strength, addressing.gate, addressing.gamma, num_slots

@@ -28,12 +28,15 @@ class Found(NamedTuple):
         evenly.
       content: `[..., H, K, S]`, the content weighting at the slots from which shifts
         lead to `slots`.
+      direction: `[..., H, M]`, the mean direction of all slots by that weighting; 0 if
+        the step did not look at them.
     """
 
     slots: Array
     rest: Array
     dropped: Array
     content: Array
+    direction: Array
 
 
 def nearby(
@@ -71,7 +74,7 @@ def nearby(
     content = jnp.broadcast_to(
         share[..., None, None], (*kept.shape, addressing.shift.shape[-1])
     )
-    return Found(kept, rest, dropped, content)
+    return Found(kept, rest, dropped, content, jnp.zeros_like(addressing.key))
 
 
 def everywhere(
@@ -79,7 +82,9 @@ def everywhere(
 ) -> Found:
     """The slots to keep of the dense machine's weighting, from the same state."""
     num_slots = memory.shape[-2]
-    content = _content(memory, addressing)
+    lengths = inverse_lengths(memory)[..., None, :]
+    content = _content(memory, lengths, addressing)
+    direction = jnp.einsum("...hn,...nm->...hm", content * lengths, memory)
     shifted = circular_shift(addressing.gate[..., None] * content, addressing.shift)
     shifted = shifted + reached.beyond[..., None]
     more = jnp.where(reached.first, reached.weights - reached.beyond[..., None], 0)
@@ -93,7 +98,7 @@ def everywhere(
     origins = sources(kept, addressing.shift.shape[-1] // 2, num_slots)
     of_origins = jnp.take_along_axis(content, flat(origins), axis=-1)
     of_origins = of_origins.reshape(origins.shape)
-    return Found(kept, rest, dropped, of_origins)
+    return Found(kept, rest, dropped, of_origins, direction)
 
 
 _added = jnp.vectorize(
@@ -107,8 +112,11 @@ def _count(flags: Array, dtype: jnp.dtype) -> Array:
     return jnp.sum(flags, axis=-1).astype(dtype)
 
 
-def _content(memory: Array, addressing: Addressing) -> Array:
-    """`content_weights` in half the time: values, of entries up to 1e18."""
+def _content(memory: Array, lengths: Array, addressing: Addressing) -> Array:
+    """`content_weights` in half the time: values, of entries up to 1e18.
+
+    `lengths` are the inverse lengths of the slots, `[..., 1, N]`.
+    """
     products = jnp.einsum("...hm,...nm->...hn", unit_key(addressing.key), memory)
-    cosines = products * inverse_lengths(memory)[..., None, :]
+    cosines = products * lengths
     return softmax_of_product(addressing.strength, cosines)

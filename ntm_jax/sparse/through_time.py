@@ -78,9 +78,8 @@ def unroll(
     size = max(math.isqrt(length), 1)
     # The last chunk is filled up with copies of the last step that are masked.
     padded = jnp.arange(-(-length // size) * size, dtype=jnp.int32).reshape(-1, size)
-    xs, mask, rngs = jax.tree.map(
-        lambda leaf: leaf[jnp.minimum(padded, length - 1)], (xs, mask, rngs)
-    )
-    mask = mask & (padded < length)[(...,) + (None,) * (mask.ndim - 2)]
-    state, ys = lax.scan(chunk, state, (xs, mask, rngs))
+    is_step = (padded < length).reshape(*padded.shape, *(1,) * (mask.ndim - 1))
+    places = jnp.minimum(padded, length - 1)
+    xs, of_steps, rngs = jax.tree.map(lambda leaf: leaf[places], (xs, mask, rngs))
+    state, ys = lax.scan(chunk, state, (xs, of_steps & is_step, rngs))
     return state, ys.reshape(-1, *ys.shape[2:])[:length]
