@@ -13,7 +13,6 @@ import functools
 import json
 import resource
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks import slots
+from benchmarks import long_training, slots
 from benchmarks.blocks import table, written
+from benchmarks.long_training import timed, timed_gradient
 from benchmarks.records import FOLDER
 from ntm_jax import tasks
 from train import cli
-from train.library import fit
 from train.runs.config import TrainConfig
 from train.runs.pretrained import load_run
 from train.training.feed import held_out
-from train.training.loop import loss
 from train.training.measure import evaluate, evaluation_key, sample_each
 
 Asked = dict[str, Any]
@@ -139,38 +137,7 @@ def gradient(num_slots: int, steps: int, batch_size: int, access: str) -> Got:
     task = config.make_task()
     params = config.make_model().init(jax.random.key(0), task.input_size)
     batch = task.sample(jax.random.key(1), batch_size, length=(steps - 1) // 2)
-    function = jax.jit(jax.value_and_grad(functools.partial(loss, config=config)))
-    program = function.lower(params, batch).compile()
-    program(params, batch)
-    measured = [timed(lambda: program(params, batch)) for _ in range(3)]
-    analysis: Any = program.memory_analysis()
-    return {
-        "seconds": min(seconds for _, seconds, _ in measured),
-        "cpu_seconds": min(cpu_seconds for _, _, cpu_seconds in measured),
-        "megabytes": round(analysis.temp_size_in_bytes / 1e6, 1),
-    }
-
-
-def trained(task: str, seed: int, settings: dict[str, Any], access: str) -> Got:
-    """A machine trained from scratch, and evaluated as training evaluates it."""
-    config = TrainConfig(task=task, seed=seed, access=access, **settings)
-    result, seconds, cpu_seconds = timed(lambda: fit(task, config))
-    return {
-        "step": max(entry["step"] for entry in result.metrics),
-        "sequences": max(e["step"] for e in result.metrics) * config.batch_size,
-        "solved": result.solved,
-        "errors": [entry["error_per_sequence"] for entry in result.evaluation],
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
-    }
-
-
-def timed(call: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What the call returns, its seconds, and those of the CPU's cores."""
-    began, cpu = time.perf_counter(), time.process_time()
-    result = jax.block_until_ready(call())
-    seconds, of_cpu = time.perf_counter() - began, time.process_time() - cpu
-    return result, round(seconds, 4), round(of_cpu, 4)
+    return timed_gradient(params, batch, config)
 
 
 def peak_gigabytes() -> float:
@@ -183,8 +150,10 @@ MEASURES: dict[str, Callable[..., Got]] = {
     "gradient": gradient,
     "long": long,
     "recall": recall,
+    "stages": long_training.stage,
     "steps": slots.steps,
-    "trained": trained,
+    "trained": long_training.trained,
+    "updates": long_training.update,
 }
 _WINDOW, _SPARSE, _WIDE = "window:9", "sparse:16", "sparse:256:0.05"
 # How many difficulties of each to measure.
@@ -197,17 +166,6 @@ _MACHINES = {
     "priority_sort": 2,
     "dynamic_ngrams": 1,
     "poems": 1,
-}
-# Copy of up to 1,000 vectors. It is learned with short ones, and the others follow.
-_LONG_COPY = "docs/examples/long_copy.py:LongCopy"
-_UP_TO_1000 = {
-    "num_slots": 16_384,
-    "curriculum_steps": 15_000,
-    "validation_sequences": 8,
-    "validate_every": 50,
-    "polish_steps": 100,
-    "steps": 1000,
-    "watch_every": 1000,
 }
 _RUNS: dict[str, list[Asked]] = {
     "long": [
@@ -245,23 +203,9 @@ _RUNS: dict[str, list[Asked]] = {
         {"num_slots": 16_384, "steps": 2001, "batch_size": 16, "access": access}
         for access in ("window:9:0.05", "dense")
     ],
-    "trained": [
-        {"task": "copy", "seed": 0, "settings": settings, "access": access}
-        for settings in (
-            {"num_slots": 2048},
-            {"num_slots": 16_384, "validation_sequences": 50},
-        )
-        for access in ("window:9:0.05", "dense")
-    ]
-    + [
-        {
-            "task": _LONG_COPY,
-            "seed": seed,
-            "settings": _UP_TO_1000,
-            "access": "window:9:0.05",
-        }
-        for seed in range(3)
-    ],
+    "trained": long_training.TRAINED,
+    "stages": long_training.STAGES,
+    "updates": long_training.UPDATES,
 }
 
 

@@ -145,9 +145,7 @@ def test_beside_equal_slots_the_gradient_is_that_of_the_dense_machine(gate):
     dense = random_state(params, config)
     dense = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), dense)
     dense = dense.replace(
-        memory=jnp.full((40, 3), 0.3)
-        .at[10:13]
-        .set(rows),
+        memory=jnp.full((40, 3), 0.3).at[10:13].set(rows),
         read_weights=weights,
         write_weights=weights,
     )

@@ -51,14 +51,14 @@ _TINY = 2.0**-80
 OVERFLOW = 2.0**120
 
 
-# Cotangents beyond this count as this: infinity less infinity is NaN, and so is zero
-# times infinity. Sums of a few of them are finite.
-_LARGEST = 2.0**124
-
-
 def saturated(cotangent: Array) -> Array:
-    """The cotangent, each entry at most 2^124 in size. NaN stays NaN."""
-    return jnp.clip(cotangent, -_LARGEST, _LARGEST)
+    """The cotangent, each entry at most a sixteenth of the largest number in size.
+
+    Infinity less infinity is NaN, and so is zero times infinity. Sums of a few saturated
+    cotangents are finite. NaN stays NaN.
+    """
+    largest = 2.0 ** (jnp.finfo(cotangent.dtype).maxexp - 4)
+    return jnp.clip(cotangent, -largest, largest)
 
 
 class OuterProducts(NamedTuple):
