@@ -13,7 +13,6 @@ from train.arguments import config_for
 from train.library import Result, fit
 from train.runs.config import TrainConfig
 from train.training.loop import loss
-from train.training.population import member
 
 PyTree = Any
 
@@ -60,6 +59,7 @@ _STAGES: tuple[tuple[str, str, dict[str, Any]], ...] = (
             "validation_sequences": 16,
             "validate_every": 25,
             "polish_steps": 50,
+            "evaluation_sequences": 100,
             "steps": 500,
             "steps_per_call": 5,
             "checkpoint_every": 25,
@@ -107,7 +107,7 @@ def stage(seed: int, stage: int, access: str) -> dict[str, Any]:
 def update(seed: int, items: int, access: str) -> dict[str, Any]:
     """The gradient of the last stage's machine: seconds, and memory beside it."""
     last = len(_STAGES)
-    params = member(_made(seed, last, _STAGES[-1][1]).params, 0)
+    params = _made(seed, last, _STAGES[-1][1]).params
     config = _config(seed, last, access)
     batch = config.make_task().sample(jax.random.key(1), config.batch_size, items=items)
     return timed_gradient(params, batch, config, times=1)

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from tiny import flags
+from tiny import evaluate_two, flags
 
 from benchmarks.record import of_pretrained, of_run
 from train import evaluate, learn, main, ship, visualize
@@ -82,7 +82,7 @@ def make(folder: Path) -> list[Whole]:
         config = dataclasses.replace(CONFIG, seed=seed)
         run = folder / "runs" / str(seed)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(mock.patch.object(learn, "FINAL_SEQUENCES", 2))
+            stack.enter_context(mock.patch.object(learn, "evaluate", evaluate_two))
             for drawing in ("draw_run", "show_figures", "show_machines"):
                 stack.enter_context(mock.patch.object(learn, drawing))
             run_command(main.main, [f"--workdir={run}", *flags(config)])

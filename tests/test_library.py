@@ -24,6 +24,7 @@ from train import arguments, cli, evaluate, learn, library, main, ship
 from train.callbacks import numbers_of
 from train.runs import pretrained
 from train.runs.folder import RunFolder
+from train.training import measure
 from train.training.learned import paths_of
 
 ROOT = Path(__file__).parent.parent
@@ -401,6 +402,13 @@ def test_one_update_is_one_of_many():
 
 
 @pytest.mark.slow
+def test_the_evaluation_at_the_end_has_as_many_sequences_as_asked(monkeypatch):
+    monkeypatch.setattr(learn, "evaluate", measure.evaluate)
+    config = dataclasses.replace(SHORT, evaluation_sequences=3)
+    result = train.fit("copy", config)
+    assert {entry["num_sequences"] for entry in result.evaluation} == {3}
+
+
 def test_evaluate_is_a_function_and_a_command(fitted, capsys):
     (entry,) = train.evaluate(
         fitted.params, "copy", fitted.config, length=3, num_sequences=4
@@ -652,4 +660,3 @@ def test_a_class_without_a_file_is_pickled_as_its_place():
 def test_learn_paths_are_those_of_files():
     params = train.member(train.init_states(SHORT).params, 0)
     assert sorted(paths_of(params)) == sorted(by_path(params))
-    assert learn.FINAL_SEQUENCES == 2  # of these tests

@@ -9,6 +9,7 @@ from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 from train import learn
 from train.runs.config import TrainConfig
 from train.runs.folder import RunFolder
+from train.training.measure import evaluate
 
 TINY = TrainConfig(
     steps=60,
@@ -36,11 +37,17 @@ def flags(config: TrainConfig) -> list[str]:
     ]
 
 
+def evaluate_two(*arguments, num_sequences: int, **options):
+    """`evaluate`, of two sequences whatever the settings."""
+    del num_sequences
+    return evaluate(*arguments, num_sequences=2, **options)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def short_of_time(quick_compilations):
     """Few sequences in the evaluation at the end of a run; quick compilations."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learn, "FINAL_SEQUENCES", 2)
+        patch.setattr(learn, "evaluate", evaluate_two)
         yield
 
 

@@ -38,8 +38,6 @@ from .training.solved import is_learning, last_step
 from .training.state import NEVER, TrainState, mesh_of, restarts_of, without_arrays
 from .validation import validated
 
-FINAL_SEQUENCES = 1000
-
 
 class PreemptedError(RuntimeError):
     """One of several processes has been told to end; a checkpoint has been written."""
@@ -81,7 +79,8 @@ def finish(
 ) -> list[dict[str, Any]]:
     """Evaluates and draws trained machines; returns the evaluation."""
     difficulties = run.config.make_task().trials()
-    console.print(f"Evaluating on {FINAL_SEQUENCES} sequences of each size")
+    number = run.config.evaluation_sequences
+    console.print(f"Evaluating on {number} sequences of each size")
     evaluation = [
         entry
         for difficulty in difficulties
@@ -240,7 +239,7 @@ def evaluate_at(
         states.params,
         config,
         keys=jnp.broadcast_to(evaluation_key(seed), (config.num_seeds,)),
-        num_sequences=FINAL_SEQUENCES,
+        num_sequences=config.evaluation_sequences,
         **difficulty,
     )
     return [

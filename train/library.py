@@ -27,7 +27,7 @@ from . import cli
 from .arguments import TaskLike, with_optimizer, with_params, with_task
 from .callbacks import Callback
 from .cluster.together import is_one_of_many, num_processes
-from .learn import FINAL_SEQUENCES, run_to_the_end
+from .learn import run_to_the_end
 from .runs.config import TrainConfig
 from .runs.files import expanded
 from .runs.folder import RunFolder
@@ -153,7 +153,7 @@ def evaluate(
     task: TaskLike,
     config: TrainConfig | None = None,
     *,
-    num_sequences: int = FINAL_SEQUENCES,
+    num_sequences: int = 1000,
     num_slots: int | None = None,
     seed: int = 0,
     **difficulty: tasks.Difficulty,

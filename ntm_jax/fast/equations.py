@@ -54,8 +54,8 @@ OVERFLOW = 2.0**120
 def saturated(cotangent: Array) -> Array:
     """The cotangent, each entry at most a sixteenth of the largest number in size.
 
-    Infinity less infinity is NaN, and so is zero times infinity. Sums of a few saturated
-    cotangents are finite. NaN stays NaN.
+    Infinity less infinity is NaN, and so is zero times infinity. Sums of a few
+    saturated cotangents are finite. NaN stays NaN.
     """
     largest = 2.0 ** (jnp.finfo(cotangent.dtype).maxexp - 4)
     return jnp.clip(cotangent, -largest, largest)

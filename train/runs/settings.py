@@ -239,6 +239,8 @@ class RunSettings:
     """Updates between validations, a multiple of steps_per_call."""
     validation_sequences: int = 1000
     """Sequences in the validation set."""
+    evaluation_sequences: int = 1000
+    """Sequences of each size in the evaluation at the end of the run."""
     checkpoint_every: int = 200
     """Updates between checkpoints, a multiple of steps_per_call."""
 
