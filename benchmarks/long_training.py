@@ -71,10 +71,14 @@ STAGES = [
     {"seed": seed, "stage": number, "access": _STAGES[number - 1][1]}
     for seed, number in ((0, 1), (4, 1), (4, 2))
 ]
+# Of 1,000 items, the dense machine's gradient needs more memory than a laptop has.
 UPDATES = [
     {"seed": 4, "items": items, "access": access}
-    for items in (6, 1000)
-    for access in ("sparse:64:0", "sparse:64:0.05", "dense")
+    for items, accesses in (
+        (6, ("sparse:64:0", "sparse:64:0.05", "dense")),
+        (1000, ("sparse:64:0", "sparse:64:0.05")),
+    )
+    for access in accesses
 ]
 
 
@@ -91,13 +95,13 @@ def trained(
 def stage(seed: int, stage: int, access: str) -> dict[str, Any]:
     """One of the stages in which a machine learns to recall up to 1,000 items.
 
-    The seconds are those of the training: a run that is there is read.
+    An existing run is read, not trained again. The seconds are those of the training.
     """
     config = _config(seed, stage, access)
     result = _made(seed, stage, access)
     seconds = sum(entry.get("seconds", 0) for entry in result.metrics)
     return {
-        "task": config.task,
+        "task": _STAGES[stage - 1][0],
         "num_slots": config.num_slots,
         **_outcome(config, result),
         "seconds": round(seconds, 1),

@@ -93,7 +93,8 @@ def summary(records: Sequence[Record]) -> Iterator[str]:
 def choosing(records: Sequence[Record]) -> Iterator[str]:
     """For each task the preset's machines, and the LSTM alone if it had ten times more.
 
-    More than the median of the machines, that is. The hardest size is theirs too.
+    That is ten times the sequences of the median machine. Both are at the machine's
+    sizes.
     """
     yield (
         "| task | learner | seeds solved | sequences of a seed | minutes of a seed | "

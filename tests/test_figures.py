@@ -305,6 +305,14 @@ def like(trace, write_weights, read_weights):
     return trace.replace(states=states, outputs=outputs)
 
 
+@pytest.mark.parametrize(("count", "marked"), [(3, 2), (6000, 0)])
+def test_lines_between_phases_unless_there_are_too_many(count, marked):
+    many = [Phase("input", step, step + 1) for step in range(count)]
+    _, (axes,) = style.time_axes([1], "", many)
+    style.mark(axes, many)
+    assert len(axes.lines) == marked
+
+
 def test_locations_of_a_machine_that_sorts_by_place(seen):
     priorities = np.asarray([0.5, -1.0, 0.0, 1.0])
     places = [2, 0, 1, 3]  # higher, the higher the priority

@@ -301,12 +301,14 @@ def test_a_step_saves_what_it_keeps_for_the_backward_pass():
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (3, 0)])
-def test_no_steps_and_no_sequences_have_no_outputs_and_no_gradient(shape):
+@pytest.mark.parametrize("masked", [False, True])
+def test_no_steps_and_no_sequences_have_no_outputs_and_no_gradient(shape, masked):
     config = make_config()
     params, xs = random_params(config), random_inputs(*shape)
+    mask = jnp.ones(shape, bool) if masked else None
 
     def outputs(params):
-        ys = ntm_jax.unroll(params, xs, config=config, access="sparse:2")[1]
+        _, ys = ntm_jax.unroll(params, xs, config=config, mask=mask, access="sparse:2")
         return jnp.sum(ys), ys.shape[:-1]
 
     gradient, found = jax.grad(outputs, has_aux=True)(params)

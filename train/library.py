@@ -153,7 +153,7 @@ def evaluate(
     task: TaskLike,
     config: TrainConfig | None = None,
     *,
-    num_sequences: int = 1000,
+    num_sequences: int = TrainConfig.evaluation_sequences,
     num_slots: int | None = None,
     seed: int = 0,
     **difficulty: tasks.Difficulty,

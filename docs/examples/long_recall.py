@@ -1,4 +1,4 @@
-"""Long recall: as associative recall, with up to 1,000 items, for access to few slots.
+"""Long recall: associative recall of up to 1,000 items, with access to a few slots.
 
 A machine that has learned to recall a few items goes on with many:
 `python -m train.main --task=docs/examples/long_recall.py:LongRecall --init_from=...`.

@@ -71,10 +71,10 @@ def noinline(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def noinline_vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Any]:
-    """`jax.vjp(function, *primals)`, both passes as calls of their own.
+    """`jax.vjp(function, *primals)`; for a CPU, both passes as calls of their own.
 
-    The backward pass recomputes its residuals from the primals, so that no residual is
-    handed from one call to the other.
+    There, the backward pass recomputes its residuals from the primals, so that no
+    residual is handed from one call to the other.
     """
     if not for_cpu():
         return jax.vjp(function, *primals)
@@ -98,6 +98,7 @@ def sum_of_slots(weights: Array) -> Array:
 def sum_of_heads(weights: Array, memory: Array) -> Array:
     """`jnp.sum(weights, axis=1)`; for a CPU written out if no cache holds the memory.
 
+    Of the memory, only the size matters.
     XLA hands a sum and all that is fused with it to a library, which writes to a new
     array. Here that would be the whole cotangent of the memory.
     """
@@ -137,10 +138,11 @@ def products_with(windows: list[Array], weights: Array) -> Array:
 
 
 def sum_of_outer(vectors: Array, weights: Array) -> Array:
-    """`jnp.einsum("bkm,bkn->bmn", vectors, weights)`; for a CPU only in the cache.
+    """`jnp.einsum("bkm,bkn->bmn", vectors, weights)`, or the same written out.
 
-    A GPU starts a kernel of its own for a matrix product. What is written out becomes
-    a part of another pass over the memory.
+    A matrix product is a kernel of its own for a GPU, and a pass over the memory for a
+    CPU. What is written out becomes a part of another pass. Only in a CPU's cache is
+    the product faster.
     """
     if for_cpu() and vectors.shape[-1] * weights[:, 0].size <= CACHED_NUMBERS:
         return jnp.einsum("bkm,bkn->bmn", vectors, weights)

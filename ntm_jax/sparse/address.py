@@ -2,9 +2,9 @@
 
 Which slots these are is no function with a gradient. Given the slots, the equations are
 those of the dense machine. Of all other slots they need two numbers: what these add to
-the sum of the content weighting (eq. 5), and their weight. Both have the right values,
-and the gradients that they have if what is in these slots is constant, and the same
-weight is on each.
+the sum of the content weighting (eq. 5), and their weight. Their values
+are exact. Their gradients take the contents of these slots for constants, and their
+weights for equal.
 """
 
 from typing import NamedTuple
@@ -123,7 +123,7 @@ def _content(
     Args:
       rows: the kept ones are in the middle of S.
       addressing: of the heads.
-      found: what the step found: the same weighting, as a constant.
+      found: `found.content` is this weighting as a constant.
       searched: bool `[...]`.
     """
     constant = found.content

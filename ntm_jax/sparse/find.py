@@ -37,7 +37,8 @@ def find(
     none = jnp.zeros_like(addressing.gate)
     if held.slots.shape[-1] == num_slots:
         # All slots are kept: nothing is to be found.
-        found = Found(held.slots, none, none, none, addressing.key)
+        direction = jnp.zeros_like(addressing.key)
+        found = Found(held.slots, none, none, none, direction)
         return found, none, jnp.ones(batch, bool)
     near = reached(access, held, addressing, num_slots)
     moved = bounds.moved_by_content(

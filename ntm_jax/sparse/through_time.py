@@ -82,4 +82,4 @@ def unroll(
     places = jnp.minimum(padded, length - 1)
     xs, of_steps, rngs = jax.tree.map(lambda leaf: leaf[places], (xs, mask, rngs))
     state, ys = lax.scan(chunk, state, (xs, of_steps & is_step, rngs))
-    return state, ys.reshape(-1, *ys.shape[2:])[:length]
+    return state, ys.reshape(padded.size, *ys.shape[2:])[:length]

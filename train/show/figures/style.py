@@ -35,6 +35,7 @@ _INCHES = 8.0
 _INCHES_OF_WORD = 0.13
 # The most rows and columns of an image, so that each has at least a pixel.
 _MOST = (300, 900)
+_MOST_PHASES = 200
 
 
 class Scale(NamedTuple):
@@ -255,7 +256,9 @@ def largest(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def mark(axes: Axes, phases: Sequence[Phase]) -> None:
-    """Draws a line between neighbouring phases."""
+    """Draws a line between neighbouring phases, if not so many that all is lines."""
+    if len(phases) > _MOST_PHASES:
+        return
     for phase in phases[1:]:
         axes.axvline(phase.first - 0.5, color="0.6", lw=0.5)
 
