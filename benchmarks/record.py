@@ -198,11 +198,13 @@ def of_pretrained(name: str) -> Record:
     """The same of a machine that ships."""
     _, config, made = load_run(name)
     solved_at = made["evaluation"][0]["solved_at"]
+    # The last command may have trained other seeds, too.
+    *before, _ = made["command"].split(" && ")
     return {
         "task": config.task,
         "learner": f"{learner_name(config)}, as shipped (seed {made['seed']})",
         "config": dataclasses.asdict(config),
-        "command": made["command"],
+        "command": " && ".join([*before, command(config)]),
         "evaluation": made["evaluation"],
         "versions": made["versions"],
         "seconds": made["seconds"],

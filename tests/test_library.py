@@ -409,6 +409,7 @@ def test_the_evaluation_at_the_end_has_as_many_sequences_as_asked(monkeypatch):
     assert {entry["num_sequences"] for entry in result.evaluation} == {3}
 
 
+@pytest.mark.slow
 def test_evaluate_is_a_function_and_a_command(fitted, capsys):
     (entry,) = train.evaluate(
         fitted.params, "copy", fitted.config, length=3, num_sequences=4
